@@ -1,0 +1,66 @@
+/* Counting, fault-injectable malloc: see mem.h. The counters are atomics because workers allocate. */
+#include "base/mem.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+static atomic_int_fast64_t live;
+static atomic_int_fast64_t fail_countdown; /* 0 = off; the call that takes it from 1 to 0 fails */
+
+static int must_fail(void)
+{
+    if (atomic_load_explicit(&fail_countdown, memory_order_relaxed) <= 0)
+        return 0;
+    return atomic_fetch_sub(&fail_countdown, 1) == 1;
+}
+
+static void *counted(void *ptr)
+{
+    if (ptr)
+        atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    return ptr;
+}
+
+void *mk_alloc(size_t size)
+{
+    return must_fail() ? NULL : counted(malloc(size ? size : 1));
+}
+
+void *mk_calloc(size_t size)
+{
+    return must_fail() ? NULL : counted(calloc(1, size ? size : 1));
+}
+
+void *mk_realloc(void *ptr, size_t size)
+{
+    if (!ptr)
+        return mk_alloc(size);
+    return must_fail() ? NULL : realloc(ptr, size ? size : 1);
+}
+
+char *mk_strdup(const char *text)
+{
+    size_t size = strlen(text) + 1;
+    char *copy = mk_alloc(size);
+    if (copy)
+        memcpy(copy, text, size);
+    return copy;
+}
+
+void mk_free(void *ptr)
+{
+    if (ptr)
+        atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    free(ptr);
+}
+
+void mk_mem_fail_at(int64_t n)
+{
+    atomic_store(&fail_countdown, n);
+}
+
+int64_t mk_mem_live(void)
+{
+    return atomic_load(&live);
+}

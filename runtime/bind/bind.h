@@ -1,0 +1,53 @@
+#ifndef MK_BIND_BIND_H
+#define MK_BIND_BIND_H
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "base/error.h"
+#include "flow/flow.h"
+#include "sched/sched.h"
+
+/* What the bindings share. Each lua_<area>.c registers one native module, moonkeep.core.<area>;
+ * the Lua library wraps them into what recipes see. */
+
+/* What a run has one of; found from any Lua state of it. */
+struct mk_runtime {
+    struct mk_loop *loop;
+    struct mk_pool *pool;
+    struct mk_flow_engine *engine;
+    /* Takes one line of JSON, without the newline; `important` ones are never dropped. */
+    void (*emit)(void *arg, const char *json, size_t len, bool important);
+    void *emit_arg;
+    int argc; /* what the recipe or script was given */
+    char **argv;
+};
+struct mk_runtime *mk_runtime_of(lua_State *L);
+void mk_runtime_set(lua_State *L, struct mk_runtime *runtime);
+
+/* Error values: a table { code, op, message, hint, detail, sqlstate, where, traceback, also }. */
+void mk_push_error(lua_State *L, const struct mk_error *err);
+MK_RAISES int mk_raise(lua_State *L, const struct mk_error *err);
+/* The message handler of tasks: makes an error value of whatever was raised, adds traceback and
+ * `where`, the nearest line that is not the library's own. */
+int mk_error_handler(lua_State *L);
+
+/* Field helpers for option tables. Strings stay valid while the table holds them. */
+const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard);
+MK_RAISES const char *mk_check_field_string(lua_State *L, int table, const char *key);
+bool mk_field_bool(lua_State *L, int table, const char *key);
+
+/* Reads { argv = {...}, env = { K = "v" }, cwd =, user =, death_signal = } at `index`. `env` adds
+ * to this process's environment; false removes a name. Raises on mistakes. */
+MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index);
+
+int luaopen_core_error(lua_State *L);
+int luaopen_core_task(lua_State *L);
+int luaopen_core_fs(lua_State *L);
+int luaopen_core_process(lua_State *L);
+int luaopen_core_flow(lua_State *L);
+int luaopen_core_pg(lua_State *L);
+int luaopen_core_json(lua_State *L);
+int luaopen_core_host(lua_State *L);
+
+#endif

@@ -1,0 +1,395 @@
+/*
+ * moonkeep.core.flow: builds a flow from a Lua description and runs it. Lua holds the handle and
+ * reads counters; the bytes stay below. A description is a list of stages from the source down:
+ *
+ *   { { kind = "process", argv = {...} }, { kind = "encode", codec = "zstd:3" },
+ *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
+ *
+ * Sources: file{path}, process{argv...}, memory{text}. Transforms: encode{codec}, decode{codec}.
+ * Sinks: file{path}, process{argv..., early, keep_stdout}, sha256, null. A tee holds branches, each
+ * a list again; it comes last.
+ */
+#include <string.h>
+
+#include "base/mem.h"
+#include "bind/bind.h"
+#include "codec/codec.h"
+#include "flow/flow.h"
+#include "flow/stages.h"
+
+#define TYPE_NAME  "moonkeep.flow"
+#define MAX_LABELS 32
+#define MAX_DEPTH  8
+
+struct flow {
+    struct mk_flow *flow;
+    bool started, running;
+    bool forgotten; /* its Lua value is gone while it was running */
+    int n_labels;
+    struct {
+        int node; /* index in the flow */
+        char text[32];
+    } labels[MAX_LABELS];
+};
+
+static struct flow *check_flow(lua_State *L)
+{
+    struct flow **box = luaL_checkudata(L, 1, TYPE_NAME);
+    return *box;
+}
+
+/* ---- building: protected, so that any mistake frees what was built ------------------------- */
+
+struct builder {
+    struct flow *flow;
+    struct mk_runtime *runtime;
+};
+
+static void add_label(lua_State *L, struct flow *flow, int stage)
+{
+    const char *label = mk_opt_field_string(L, stage, "label", NULL);
+    if (!label)
+        return;
+    if (flow->n_labels == MAX_LABELS)
+        luaL_error(L, "too many labels");
+    flow->labels[flow->n_labels].node = mk_flow_node_count(flow->flow) - 1;
+    strncpy(flow->labels[flow->n_labels].text, label, sizeof flow->labels[0].text - 1);
+    flow->n_labels++;
+}
+
+static struct mk_source *make_source(lua_State *L, struct builder *b, int stage, const char *kind,
+                                     struct mk_error *err)
+{
+    if (strcmp(kind, "file") == 0)
+        return mk_source_file(b->runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "process") == 0)
+        return mk_source_process(b->runtime->loop, mk_check_command(L, stage), err);
+    if (strcmp(kind, "memory") == 0) {
+        const char *text = mk_check_field_string(L, stage, "text");
+        return mk_source_memory(text, strlen(text), err);
+    }
+    luaL_error(L, "a flow cannot begin with \"%s\": its source is file, process or memory", kind);
+    return NULL;
+}
+
+static struct mk_sink *make_sink(lua_State *L, struct builder *b, int stage, const char *kind,
+                                 struct mk_error *err)
+{
+    if (strcmp(kind, "file") == 0)
+        return mk_sink_file(b->runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "process") == 0) {
+        bool early = mk_field_bool(L, stage, "early");
+        bool keep_stdout = mk_field_bool(L, stage, "keep_stdout");
+        return mk_sink_process(b->runtime->loop, mk_check_command(L, stage), early, keep_stdout,
+                               err);
+    }
+    if (strcmp(kind, "sha256") == 0)
+        return mk_sink_sha256(b->runtime->loop, err);
+    if (strcmp(kind, "null") == 0)
+        return mk_sink_null(err);
+    luaL_error(L, "a flow cannot end with \"%s\": its sinks are file, process, sha256 and null",
+               kind);
+    return NULL;
+}
+
+static struct mk_codec check_codec(lua_State *L, int stage)
+{
+    struct mk_codec codec;
+    struct mk_error err;
+    if (mk_codec_parse(mk_check_field_string(L, stage, "codec"), &codec, &err) != MK_OK)
+        mk_raise(L, &err);
+    return codec;
+}
+
+/* Returns the new node, or `parent` for the codec "none". */
+static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node *parent,
+                                 int stage, bool encode)
+{
+    struct mk_codec codec = check_codec(L, stage);
+    struct mk_flow *flow = b->flow->flow;
+    struct mk_error err;
+    struct mk_node *node = NULL;
+    if (codec.id == MK_CODEC_NONE) {
+        return parent;
+    } else if (encode && codec.id == MK_CODEC_GZIP) {
+        struct mk_ordered *ordered = mk_ordered_gzip(codec.level, &err);
+        node = ordered ? mk_flow_ordered(flow, parent, ordered, &err) : NULL;
+    } else {
+        struct mk_stream *stream =
+            encode ? mk_zstd_encoder_new(codec.level, mk_loop_workers(b->runtime->loop), &err)
+                   : mk_decoder_new(codec.id, &err);
+        node = stream ? mk_flow_stream(flow, parent, mk_codec_name(codec.id), stream) : NULL;
+    }
+    if (!node) {
+        mk_error_nomem(&err, "flow");
+        mk_raise(L, &err);
+    }
+    return node;
+}
+
+static void build_chain(lua_State *L, struct builder *b, struct mk_node *parent, int chain,
+                        int depth);
+
+static void build_tee(lua_State *L, struct builder *b, struct mk_node *parent, int stage, int depth)
+{
+    lua_Integer n = luaL_len(L, stage);
+    if (n < 1)
+        luaL_error(L, "a tee needs at least one branch");
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, stage, i) != LUA_TTABLE)
+            luaL_error(L, "a branch of a tee must be a list of stages");
+        build_chain(L, b, parent, lua_gettop(L), depth + 1);
+        lua_pop(L, 1);
+    }
+}
+
+static struct mk_node *build_source(lua_State *L, struct builder *b, int stage, const char *kind)
+{
+    struct mk_error err;
+    struct mk_source *source = make_source(L, b, stage, kind, &err);
+    struct mk_node *node = source ? mk_flow_source(b->flow->flow, source) : NULL;
+    if (!node) {
+        mk_error_nomem(&err, "flow");
+        mk_raise(L, &err);
+    }
+    return node;
+}
+
+/* One stage below `parent`. Returns the node that the next stage hangs on, NULL after a sink. */
+static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_node *parent,
+                                   int stage, bool last, int depth)
+{
+    const char *kind = mk_check_field_string(L, stage, "kind");
+    struct mk_node *node = NULL;
+    if (!parent) {
+        node = build_source(L, b, stage, kind);
+    } else if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0) {
+        node = add_codec(L, b, parent, stage, kind[0] == 'e');
+    } else if (!last) {
+        luaL_error(L, "\"%s\" must be the last stage", kind);
+    } else if (strcmp(kind, "tee") == 0) {
+        build_tee(L, b, parent, stage, depth);
+        return NULL;
+    } else {
+        struct mk_error err;
+        struct mk_sink *sink = make_sink(L, b, stage, kind, &err);
+        if (!sink || !mk_flow_sink(b->flow->flow, parent, sink)) {
+            mk_error_nomem(&err, "flow");
+            mk_raise(L, &err);
+        }
+    }
+    add_label(L, b->flow, stage);
+    if (last && node)
+        luaL_error(L, "the flow has no sink after \"%s\"", kind);
+    return node;
+}
+
+static void build_chain(lua_State *L, struct builder *b, struct mk_node *parent, int chain,
+                        int depth)
+{
+    luaL_checkstack(L, 16, NULL);
+    if (depth > MAX_DEPTH)
+        luaL_error(L, "tees are nested too deeply");
+    lua_Integer n = luaL_len(L, chain);
+    if (n < 1)
+        luaL_error(L, "the flow has no stages");
+    for (lua_Integer i = 1; i <= n; i++) {
+        if (lua_rawgeti(L, chain, i) != LUA_TTABLE)
+            luaL_error(L, "stage %d must be a table", (int)i);
+        parent = build_stage(L, b, parent, lua_gettop(L), i == n, depth);
+        lua_pop(L, 1);
+    }
+}
+
+static int protected_build(lua_State *L)
+{
+    build_chain(L, lua_touserdata(L, 2), NULL, 1, 0);
+    return 0;
+}
+
+/* new(description, { independent = bool }) -> flow */
+static int l_new(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct mk_runtime *runtime = mk_runtime_of(L);
+    bool independent = lua_istable(L, 2) && mk_field_bool(L, 2, "independent");
+    struct flow **box = lua_newuserdatauv(L, sizeof(struct flow *), 0);
+    *box = NULL;
+    luaL_setmetatable(L, TYPE_NAME);
+    struct flow *flow = mk_calloc(sizeof *flow);
+    struct mk_error err;
+    if (flow)
+        flow->flow = mk_flow_new(runtime->engine, &err);
+    if (!flow || !flow->flow) {
+        mk_free(flow);
+        return luaL_error(L, "out of memory");
+    }
+    *box = flow;
+    if (independent)
+        mk_flow_set_independent(flow->flow);
+    struct builder builder = {flow, runtime};
+    lua_pushcfunction(L, protected_build);
+    lua_pushvalue(L, 1);
+    lua_pushlightuserdata(L, &builder);
+    lua_call(L, 2, 0); /* a mistake leaves what was built to the collector */
+    return 1;
+}
+
+/* ---- running ------------------------------------------------------------------------------- */
+
+static void flow_free(struct flow *flow)
+{
+    mk_flow_free(flow->flow);
+    mk_free(flow);
+}
+
+/* The flow's own wait belongs to struct mk_flow; this one, which fires with it, knows the Lua
+ * side, so that a flow outlives its Lua value when its task is killed. */
+struct running {
+    struct mk_wait wait; /* what the task awaits */
+    struct flow *flow;
+};
+
+static void on_flow_fired(struct mk_wait *wait, void *arg)
+{
+    struct running *running = arg;
+    running->flow->running = false;
+    wait->state = MK_WAIT_CONSUMED;
+    mk_wait_fire(&running->wait, wait->status);
+}
+
+static void on_run_cancel(struct mk_wait *wait)
+{
+    struct running *running = (struct running *)(void *)wait;
+    struct mk_wait *inner = mk_flow_wait(running->flow->flow);
+    if (inner->state == MK_WAIT_ARMED)
+        inner->cancel(inner);
+}
+
+static void run_drop(struct mk_wait *wait)
+{
+    struct running *running = (struct running *)(void *)wait;
+    if (running->flow->forgotten)
+        flow_free(running->flow);
+    mk_free(running);
+}
+
+static int run_push(lua_State *L, struct mk_wait *wait)
+{
+    struct running *running = (struct running *)(void *)wait;
+    struct flow *flow = running->flow;
+    int status = wait->status;
+    mk_free(running);
+    if (status != MK_OK)
+        return mk_raise(L, mk_flow_error(flow->flow));
+    return 0;
+}
+
+static const struct mk_await_ops run_ops = {run_push, run_drop};
+
+/* flow:run(): moves everything, raises on failure */
+static int l_run(lua_State *L)
+{
+    struct flow *flow = check_flow(L);
+    mk_await_check(L);
+    if (flow->started)
+        return luaL_error(L, "this flow has been run already");
+    struct running *running = mk_calloc(sizeof *running);
+    if (!running)
+        return luaL_error(L, "out of memory");
+    mk_wait_init(&running->wait, on_run_cancel);
+    running->flow = flow;
+    flow->started = flow->running = true;
+    struct mk_wait *inner = mk_flow_wait(flow->flow);
+    inner->on_fire = on_flow_fired;
+    inner->arg = running;
+    mk_flow_start(flow->flow);
+    return mk_await(L, &running->wait, &run_ops);
+}
+
+/* flow:report() -> list of { name, label, bytes_in, bytes_out, failed, error, result } */
+static int l_report(lua_State *L)
+{
+    struct flow *flow = check_flow(L);
+    int n = mk_flow_node_count(flow->flow);
+    lua_createtable(L, n, 0);
+    for (int i = 0; i < n; i++) {
+        struct mk_node_report report;
+        mk_flow_node_report(flow->flow, i, &report);
+        lua_createtable(L, 0, 6);
+        lua_pushstring(L, report.name);
+        lua_setfield(L, -2, "name");
+        lua_pushinteger(L, (lua_Integer)report.bytes_in);
+        lua_setfield(L, -2, "bytes_in");
+        lua_pushinteger(L, (lua_Integer)report.bytes_out);
+        lua_setfield(L, -2, "bytes_out");
+        if (report.failed) {
+            mk_push_error(L, report.err);
+            lua_setfield(L, -2, "error");
+        }
+        if (report.result) {
+            lua_pushstring(L, report.result);
+            lua_setfield(L, -2, "result");
+        }
+        for (int k = 0; k < flow->n_labels; k++) {
+            if (flow->labels[k].node != i)
+                continue;
+            lua_pushstring(L, flow->labels[k].text);
+            lua_setfield(L, -2, "label");
+        }
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
+}
+
+static int l_gc(lua_State *L)
+{
+    struct flow **box = luaL_checkudata(L, 1, TYPE_NAME);
+    struct flow *flow = *box;
+    *box = NULL;
+    if (!flow)
+        return 0;
+    if (flow->running)
+        flow->forgotten = true; /* its task was killed: drop frees it */
+    else
+        flow_free(flow);
+    return 0;
+}
+
+/* codec(spec) -> name, level, suffix: raises on an unknown one */
+static int l_codec(lua_State *L)
+{
+    struct mk_codec codec;
+    struct mk_error err;
+    if (mk_codec_parse(luaL_checkstring(L, 1), &codec, &err) != MK_OK)
+        return mk_raise(L, &err);
+    lua_pushstring(L, mk_codec_name(codec.id));
+    lua_pushinteger(L, codec.level);
+    lua_pushstring(L, mk_codec_suffix(codec.id));
+    return 3;
+}
+
+/* memory() -> bytes of blocks in use, and at most so far */
+static int l_memory(lua_State *L)
+{
+    struct mk_pool *pool = mk_runtime_of(L)->pool;
+    lua_Integer block = MK_BLOCK_BYTES + MK_BLOCK_SLACK;
+    lua_pushinteger(L, (lua_Integer)mk_pool_in_use(pool) * block);
+    lua_pushinteger(L, (lua_Integer)mk_pool_peak(pool) * block);
+    return 2;
+}
+
+int luaopen_core_flow(lua_State *L)
+{
+    luaL_newmetatable(L, TYPE_NAME);
+    static const luaL_Reg methods[] = {{"run", l_run}, {"report", l_report}, {NULL, NULL}};
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    static const luaL_Reg functions[] = {
+        {"new", l_new}, {"codec", l_codec}, {"memory", l_memory}, {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}

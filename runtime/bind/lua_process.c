@@ -1,0 +1,211 @@
+/*
+ * moonkeep.core.process: long-living children (a scratch server). Programs whose input or output
+ * matters are stages of a flow instead. A child is closable: leaving its block kills it and waits
+ * for its end; a forgotten one is killed by the collector, and freed when it has ended.
+ */
+#include <signal.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "bind/bind.h"
+#include "flow/stages.h"
+#include "loop/process.h"
+
+#define TYPE_NAME "moonkeep.process"
+
+struct child {
+    struct mk_process *process;
+    struct mk_wait wait;
+    bool waiting, exited;
+    bool forgotten; /* its Lua value is gone */
+};
+
+static void child_free(struct child *child)
+{
+    mk_process_free(child->process);
+    mk_free(child);
+}
+
+static void on_exit(void *arg)
+{
+    struct child *child = arg;
+    child->exited = true;
+    if (child->forgotten) {
+        child_free(child);
+    } else if (child->waiting) {
+        child->waiting = false;
+        mk_wait_fire(&child->wait, MK_OK);
+    }
+}
+
+static struct child *check_child(lua_State *L)
+{
+    struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
+    return *box;
+}
+
+/* spawn{ argv, env, cwd, user, death_signal, quiet = true } -> child. stdin is empty, stdout goes
+ * nowhere. */
+static int l_spawn(lua_State *L)
+{
+    mk_await_check(L);
+    struct child **box = lua_newuserdatauv(L, sizeof(struct child *), 0);
+    *box = NULL;
+    luaL_setmetatable(L, TYPE_NAME);
+    struct mk_command *command = mk_check_command(L, 1);
+    struct child *child = mk_calloc(sizeof *child);
+    if (!child) {
+        mk_command_free(command);
+        return luaL_error(L, "out of memory");
+    }
+    struct mk_process_spec spec;
+    mk_command_spec(command, &spec);
+    struct mk_error err;
+    child->process = mk_process_spawn(mk_runtime_of(L)->loop, &spec, on_exit, child, &err);
+    mk_command_free(command);
+    if (!child->process) {
+        mk_free(child);
+        return mk_raise(L, &err);
+    }
+    *box = child;
+    return 1;
+}
+
+static int l_pid(lua_State *L)
+{
+    lua_pushinteger(L, mk_process_pid(check_child(L)->process));
+    return 1;
+}
+
+static int l_running(lua_State *L)
+{
+    lua_pushboolean(L, !check_child(L)->exited);
+    return 1;
+}
+
+/* child:kill("TERM" | "INT" | "QUIT" | "KILL") */
+static int l_kill(lua_State *L)
+{
+    static const char *const names[] = {"TERM", "INT", "QUIT", "KILL", NULL};
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT, SIGKILL};
+    struct child *child = check_child(L);
+    mk_process_kill(child->process, signals[luaL_checkoption(L, 2, "TERM", names)]);
+    return 0;
+}
+
+static int push_exit(lua_State *L, struct mk_wait *wait)
+{
+    struct child *child =
+        (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+    lua_pushinteger(L, mk_process_exit_code(child->process));
+    lua_pushstring(L, mk_process_stderr(child->process));
+    return 2;
+}
+
+static void drop_exit(struct mk_wait *wait)
+{
+    (void)wait; /* the child's own */
+}
+
+static const struct mk_await_ops wait_ops = {push_exit, drop_exit};
+
+/* The task is cancelled while it waits: the wait ends, the child goes on. */
+static void on_wait_cancel(struct mk_wait *wait)
+{
+    struct child *child =
+        (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+    if (!child->waiting)
+        return;
+    child->waiting = false;
+    mk_wait_fire(wait, MK_ECANCELED);
+}
+
+static int await_exit(lua_State *L, struct child *child)
+{
+    mk_wait_init(&child->wait, on_wait_cancel);
+    child->waiting = !child->exited;
+    if (child->exited)
+        mk_wait_fire(&child->wait, MK_OK);
+    return mk_await(L, &child->wait, &wait_ops);
+}
+
+/* child:wait() -> exit code (128 + n for signal n), stderr */
+static int l_wait(lua_State *L)
+{
+    struct child *child = check_child(L);
+    mk_await_check(L);
+    if (child->waiting)
+        return luaL_error(L, "another task waits for this process already");
+    return await_exit(L, child);
+}
+
+static int l_gc(lua_State *L)
+{
+    struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
+    struct child *child = *box;
+    *box = NULL;
+    if (!child)
+        return 0;
+    if (child->exited) {
+        child_free(child);
+    } else {
+        child->forgotten = true;
+        mk_process_kill(child->process, SIGKILL);
+    }
+    return 0;
+}
+
+static int l_close(lua_State *L)
+{
+    struct child *child = check_child(L);
+    if (child->exited)
+        return 0;
+    mk_process_kill(child->process, SIGKILL);
+    if (!lua_isyieldable(L) || child->waiting)
+        return 0;
+    return await_exit(L, child);
+}
+
+/* quit_pid(pid) -> whether it was there: SIGQUIT to a stale server, which is no child of ours */
+static int l_kill_pid(lua_State *L)
+{
+    lua_Integer pid = luaL_checkinteger(L, 1);
+    luaL_argcheck(L, pid > 1, 1, "not a process");
+    lua_pushboolean(L, kill((pid_t)pid, SIGQUIT) == 0);
+    return 1;
+}
+
+static int l_self_uid(lua_State *L)
+{
+    lua_pushinteger(L, geteuid());
+    return 1;
+}
+
+static int l_self_pid(lua_State *L)
+{
+    lua_pushinteger(L, getpid());
+    return 1;
+}
+
+int luaopen_core_process(lua_State *L)
+{
+    luaL_newmetatable(L, TYPE_NAME);
+    static const luaL_Reg methods[] = {{"pid", l_pid},   {"running", l_running}, {"kill", l_kill},
+                                       {"wait", l_wait}, {"close", l_close},     {NULL, NULL}};
+    luaL_newlib(L, methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_close);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, l_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    static const luaL_Reg functions[] = {{"spawn", l_spawn},
+                                         {"quit_pid", l_kill_pid},
+                                         {"uid", l_self_uid},
+                                         {"pid", l_self_pid},
+                                         {NULL, NULL}};
+    luaL_newlib(L, functions);
+    return 1;
+}

@@ -1,0 +1,148 @@
+/*
+ * A file as a sink: see stages.h. Blocks are written under a temporary name in the same folder;
+ * finish syncs, renames without overwriting, and syncs the folder. Until then, and after any
+ * failure, there is no file of the final name.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "flow/stages.h"
+#include "loop/call.h"
+#include "loop/file.h"
+
+struct sink_file {
+    struct mk_sink base;
+    struct mk_call call; /* while one is outstanding, everything below is the pool thread's */
+    struct mk_loop *loop;
+    struct mk_block *block;
+    char *partial;
+    int fd;
+    bool published;
+    char path[];
+};
+
+static struct sink_file *of_call(struct mk_call *call)
+{
+    return (struct sink_file *)(void *)((char *)call - offsetof(struct sink_file, call));
+}
+
+static int open_partial(struct sink_file *self)
+{
+    if (self->fd >= 0)
+        return MK_OK;
+    self->fd = open(self->partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (self->fd < 0 || fchmod(self->fd, 0600) != 0)
+        return mk_error_errno(&self->call.err, errno, "file", "could not create %s", self->path);
+    return MK_OK;
+}
+
+static int write_block(struct mk_call *call)
+{
+    struct sink_file *self = of_call(call);
+    int status = open_partial(self);
+    const uint8_t *bytes = self->block->data;
+    size_t left = status == MK_OK ? self->block->len : 0;
+    while (left > 0) {
+        ssize_t n = write(self->fd, bytes, left);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n < 0)
+            return mk_error_errno(&call->err, errno, "file", "could not write %s", self->path);
+        bytes += n;
+        left -= (size_t)n;
+    }
+    return status;
+}
+
+static int publish(struct mk_call *call)
+{
+    struct sink_file *self = of_call(call);
+    int status = open_partial(self); /* an empty stream makes an empty file */
+    if (status != MK_OK)
+        return status;
+    if (fsync(self->fd) != 0)
+        return mk_error_errno(&call->err, errno, "file", "could not sync %s", self->path);
+    int fd = self->fd;
+    self->fd = -1;
+    if (close(fd) != 0)
+        return mk_error_errno(&call->err, errno, "file", "could not close %s", self->path);
+    status = mk_file_publish(self->partial, self->path, true, &call->err);
+    self->published = status == MK_OK;
+    return status;
+}
+
+static void on_call(struct mk_wait *wait, void *arg)
+{
+    struct sink_file *self = arg;
+    mk_sink_done(&self->base, wait->status, &self->call.err);
+}
+
+static void start(struct sink_file *self, int (*run)(struct mk_call *call))
+{
+    self->call.run = run;
+    if (mk_call_start(self->loop, &self->call) != MK_OK) {
+        mk_sink_done(&self->base, MK_ENOMEM, &self->call.err);
+        return;
+    }
+    self->call.wait.on_fire = on_call;
+    self->call.wait.arg = self;
+}
+
+static void file_put(struct mk_sink *sink, struct mk_block *block)
+{
+    struct sink_file *self = (struct sink_file *)sink;
+    self->block = block;
+    start(self, write_block);
+}
+
+static void file_finish(struct mk_sink *sink)
+{
+    start((struct sink_file *)sink, publish);
+}
+
+static void file_abort(struct mk_sink *sink)
+{
+    (void)sink; /* a write ends soon by itself; close removes what there is */
+}
+
+static void file_close(struct mk_sink *sink)
+{
+    struct sink_file *self = (struct sink_file *)sink;
+    if (self->fd >= 0) {
+        close(self->fd);
+        self->fd = -1;
+        unlink(self->partial);
+    } else if (!self->published) {
+        unlink(self->partial); /* a failed publish closes first */
+    }
+    mk_sink_closed(sink);
+    mk_free(self->partial);
+    mk_free(self);
+}
+
+static const struct mk_sink_type type = {"file", file_put, file_finish, file_abort, file_close,
+                                         NULL};
+
+struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err)
+{
+    size_t size = strlen(path) + 1;
+    struct sink_file *self = mk_calloc(sizeof *self + size);
+    char *partial = mk_file_partial_name(path, err);
+    if (!self || !partial) {
+        mk_free(self);
+        mk_free(partial);
+        mk_error_nomem(err, type.name);
+        return NULL;
+    }
+    self->base.type = &type;
+    self->loop = loop;
+    self->fd = -1;
+    self->partial = partial;
+    memcpy(self->path, path, size);
+    return &self->base;
+}

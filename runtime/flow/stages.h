@@ -1,0 +1,44 @@
+#ifndef MK_FLOW_STAGES_H
+#define MK_FLOW_STAGES_H
+
+/* The stages there are. Each constructor returns NULL with an error; whoever gets a stage and
+ * does not put it into a flow ends it with type->close (or type->free). */
+#include "flow/stage.h"
+#include "loop/process.h"
+
+/* A copy of small bytes. */
+struct mk_source *mk_source_memory(const void *bytes, size_t len, struct mk_error *err);
+/* A file, read from its beginning to its end; opened when the flow starts. */
+struct mk_source *mk_source_file(struct mk_loop *loop, const char *path, struct mk_error *err);
+/* The stdout of a child, which must exit with 0 for the end to be good. The child starts with the
+ * flow. The spec is used only during the call that starts it: see struct mk_command. */
+struct mk_command;
+struct mk_source *mk_source_process(struct mk_loop *loop, struct mk_command *command,
+                                    struct mk_error *err);
+
+/* gzip as one member, compressed in parallel. */
+struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
+
+/* Counts and forgets. */
+struct mk_sink *mk_sink_null(struct mk_error *err);
+/* SHA-256; the result is 64 hex digits. */
+struct mk_sink *mk_sink_sha256(struct mk_loop *loop, struct mk_error *err);
+/* A new file, mode 0600, under a temporary name until it is complete and synced; an existing one
+ * is MK_EEXIST and stays as it is. */
+struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err);
+/* The stdin of a child, which must exit with 0. `early`: it may stop reading when it has enough.
+ * With `keep_stdout`, the result is the first MiB of what it printed. */
+struct mk_sink *mk_sink_process(struct mk_loop *loop, struct mk_command *command, bool early,
+                                bool keep_stdout, struct mk_error *err);
+
+/* An owned copy of what mk_process_spec points at. Sources and sinks take it over. */
+struct mk_command {
+    char **argv; /* NULL-terminated, each allocated */
+    char **env;  /* the same, or NULL */
+    char *cwd, *user;
+    int death_signal;
+};
+void mk_command_free(struct mk_command *command);
+void mk_command_spec(const struct mk_command *command, struct mk_process_spec *spec);
+
+#endif

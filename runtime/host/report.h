@@ -1,0 +1,24 @@
+#ifndef MK_HOST_REPORT_H
+#define MK_HOST_REPORT_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Shows a run's events: text for people, or the JSON lines as they came. */
+struct mk_report {
+    bool json, quiet, verbose;
+    bool tty;       /* stderr is a terminal: colour, progress in place */
+    bool progress;  /* a progress line is on the screen */
+    bool has_result; /* a result event has come */
+};
+
+void mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose);
+/* One event line, without the newline. Lines that are no events are shown as they are. Returns
+ * the parsed event (json_decref it), or NULL. */
+json_t *mk_report_line(struct mk_report *report, const char *line, size_t len);
+/* A failure that only the supervisor can know of: an error with no event of the worker's. */
+void mk_report_failure(struct mk_report *report, const char *code, const char *message,
+                       const char *hint);
+
+#endif

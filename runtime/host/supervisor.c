@@ -1,0 +1,276 @@
+/*
+ * The parent of a run. It executes no user code, so nothing a recipe does can keep it from
+ * noticing the end: it starts the worker in a session of its own, shows its events, forwards
+ * signals, enforces the deadline that the worker announces, reaps whatever the worker leaves
+ * (it is a child subreaper), and turns the outcome into an exit code.
+ *
+ * A stop has two steps: SIGTERM, which lets closers run (a scratch server is removed, a database
+ * that was being restored is dropped), then SIGKILL after GRACE_MS.
+ */
+#include "host/supervisor.h"
+
+#include <dirent.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "host/report.h"
+#include "loop/loop.h"
+#include "loop/pipe.h"
+#include "loop/process.h"
+#include "loop/signal.h"
+#include "loop/timer.h"
+
+#define GRACE_MS       15000
+#define REAP_MS        5000
+#define MAX_LINE_BYTES (1024 * 1024)
+#define MAX_ARGS       64
+
+struct supervisor {
+    const struct mk_supervisor_options *options;
+    struct mk_report report;
+    struct mk_loop *loop;
+    struct mk_process *worker;
+    struct mk_reader *reader;
+    struct mk_timer *deadline, *grace;
+    struct mk_signal *signals[3];
+    int signum;     /* the first one that was received */
+    bool past_deadline;
+    bool worker_over, events_over;
+    char *line; /* an event line that has not ended yet */
+    size_t line_len;
+};
+
+static void on_grace_over(void *arg)
+{
+    mk_process_kill(((struct supervisor *)arg)->worker, SIGKILL);
+}
+
+static void stop_worker(struct supervisor *self)
+{
+    if (self->grace) {
+        mk_process_kill(self->worker, SIGKILL);
+        return;
+    }
+    mk_process_kill(self->worker, SIGTERM);
+    self->grace = mk_timer_start(self->loop, GRACE_MS, on_grace_over, self, NULL);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct supervisor *self = arg;
+    if (!self->signum)
+        self->signum = signum;
+    stop_worker(self);
+}
+
+static void on_deadline(void *arg)
+{
+    struct supervisor *self = arg;
+    self->past_deadline = true;
+    stop_worker(self);
+}
+
+static void on_event(struct supervisor *self, const char *line, size_t len)
+{
+    json_t *event = mk_report_line(&self->report, line, len);
+    json_int_t deadline_ms = json_integer_value(json_object_get(event, "deadline_ms"));
+    if (deadline_ms > 0 && !self->deadline)
+        self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
+    json_decref(event);
+}
+
+static void on_events(void *arg, const char *bytes, size_t len)
+{
+    struct supervisor *self = arg;
+    if (!bytes) {
+        self->events_over = true;
+        mk_reader_close(self->reader);
+        self->reader = NULL;
+        return;
+    }
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] == '\n') {
+            on_event(self, self->line, self->line_len);
+            self->line_len = 0;
+        } else if (self->line_len < MAX_LINE_BYTES) {
+            self->line[self->line_len++] = bytes[i];
+        }
+    }
+}
+
+static void on_worker_exit(void *arg)
+{
+    struct supervisor *self = arg;
+    self->worker_over = true;
+}
+
+static int start_worker(struct supervisor *self, struct mk_error *err)
+{
+    const struct mk_supervisor_options *options = self->options;
+    if (options->argc + 8 > MAX_ARGS)
+        return mk_error_set(err, MK_EINVAL, "run", "too many arguments");
+    const char *argv[MAX_ARGS] = {"/proc/self/exe", "--worker"};
+    int n = 2;
+    if (options->watchdog) {
+        argv[n++] = "--watchdog";
+        argv[n++] = options->watchdog;
+    }
+    if (options->lua_memory) {
+        argv[n++] = "--lua-memory";
+        argv[n++] = options->lua_memory;
+    }
+    argv[n++] = options->recipe;
+    for (int i = 0; i < options->argc; i++)
+        argv[n++] = options->argv[i];
+
+    int pair[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return mk_error_set(err, MK_ESYS, "run", "could not create the event socket");
+    struct mk_process_spec spec = {
+        .argv = argv,
+        .in = MK_STDIO_NULL,
+        .out = MK_STDIO_INHERIT,
+        .inherit_stderr = true,
+        .new_session = true,
+        .death_signal = SIGTERM, /* not SIGKILL: its closers have work to do */
+        .fd3 = pair[1],
+    };
+    self->worker = mk_process_spawn(self->loop, &spec, on_worker_exit, self, err);
+    close(pair[1]);
+    if (!self->worker) {
+        close(pair[0]);
+        return err->status;
+    }
+    self->reader = mk_reader_new(self->loop, pair[0], on_events, self, err);
+    return self->reader ? MK_OK : err->status;
+}
+
+/* ---- what the worker leaves ---------------------------------------------------------------- */
+
+/* Kills this process's children, whatever they are: orphans of the worker. Returns how many. */
+static int kill_orphans(void)
+{
+    DIR *proc = opendir("/proc");
+    if (!proc)
+        return 0;
+    int found = 0;
+    for (struct dirent *entry; (entry = readdir(proc));) {
+        int pid = atoi(entry->d_name);
+        if (pid <= 1)
+            continue;
+        char path[64], text[512];
+        snprintf(path, sizeof path, "/proc/%d/stat", pid);
+        FILE *file = fopen(path, "r");
+        if (!file)
+            continue;
+        size_t n = fread(text, 1, sizeof text - 1, file);
+        fclose(file);
+        text[n] = '\0';
+        const char *end = strrchr(text, ')'); /* the name may hold anything */
+        int ppid = 0;
+        char state;
+        if (end && sscanf(end + 1, " %c %d", &state, &ppid) == 2 && ppid == getpid()) {
+            kill(pid, SIGKILL);
+            found++;
+        }
+    }
+    closedir(proc);
+    return found;
+}
+
+static void reap_orphans(void)
+{
+    int64_t until = mk_monotonic_ms() + REAP_MS;
+    while (kill_orphans() > 0 && mk_monotonic_ms() < until) {
+        while (waitpid(-1, NULL, WNOHANG) > 0)
+            continue;
+        usleep(5000);
+    }
+}
+
+/* ---- the outcome --------------------------------------------------------------------------- */
+
+static int outcome(struct supervisor *self)
+{
+    int code = mk_process_exit_code(self->worker);
+    if (self->past_deadline) {
+        mk_report_failure(&self->report, "DEADLINE", "the run was stopped at its deadline",
+                          "raise `deadline`, or find out what was slow: run it with -v");
+        return 1;
+    }
+    if (self->signum)
+        return 128 + self->signum;
+    if (code > 128) {
+        char text[128];
+        snprintf(text, sizeof text, "the worker process was ended by signal %d (%s)", code - 128,
+                 strsignal(code - 128));
+        mk_report_failure(&self->report, "WORKER_DIED", text,
+                          code - 128 == SIGKILL
+                              ? "if nobody killed it, it was the out-of-memory killer: see dmesg"
+                              : "this is a bug of moonkeep: please report it");
+        return 1;
+    }
+    if (code != 0 && !self->report.has_result)
+        mk_report_failure(&self->report, "WORKER_DIED",
+                          "the worker process ended without a result",
+                          "its last words are above");
+    return code;
+}
+
+static int build(struct supervisor *self, struct mk_error *err)
+{
+    self->line = mk_alloc(MAX_LINE_BYTES);
+    if (!self->line)
+        return mk_error_nomem(err, "run");
+    self->loop = mk_loop_new(0, err);
+    if (!self->loop)
+        return err->status;
+    prctl(PR_SET_CHILD_SUBREAPER, 1);
+    signal(SIGPIPE, SIG_IGN);
+    static const int watched[] = {SIGTERM, SIGINT, SIGHUP};
+    for (int i = 0; i < 3; i++) {
+        self->signals[i] = mk_signal_start(self->loop, watched[i], on_signal, self, err);
+        if (!self->signals[i])
+            return err->status;
+    }
+    return start_worker(self, err);
+}
+
+int mk_supervisor_main(const struct mk_supervisor_options *options)
+{
+    struct supervisor self = {.options = options};
+    mk_report_init(&self.report, options->json, options->quiet, options->verbose);
+    struct mk_error err;
+    int code = 1;
+    if (build(&self, &err) == MK_OK) {
+        while (!self.worker_over || !self.events_over) {
+            if (!mk_loop_run_once(self.loop))
+                break;
+            /* A grandchild may hold the event socket: the worker's end is what counts. */
+            if (self.worker_over && kill_orphans() > 0)
+                reap_orphans();
+        }
+        reap_orphans();
+        code = outcome(&self);
+    } else {
+        mk_report_failure(&self.report, mk_error_name(err.status), err.message, err.hint);
+    }
+    mk_timer_close(self.deadline);
+    mk_timer_close(self.grace);
+    mk_reader_close(self.reader);
+    for (int i = 0; i < 3; i++)
+        mk_signal_close(self.signals[i]);
+    if (self.worker && self.worker_over)
+        mk_process_free(self.worker);
+    mk_loop_free(self.loop);
+    mk_free(self.line);
+    return code;
+}

@@ -1,0 +1,20 @@
+#ifndef MK_HOST_VM_H
+#define MK_HOST_VM_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+/*
+ * A Lua state with a memory cap, the native modules (moonkeep.core.*) and the embedded library.
+ * With `system_modules` Lua's own search for files stays on (for test runners); without, only the
+ * library can be required.
+ */
+struct mk_vm;
+struct mk_vm *mk_vm_new(size_t memory_limit, bool system_modules, struct mk_error *err);
+lua_State *mk_vm_state(struct mk_vm *vm);
+void mk_vm_free(struct mk_vm *vm);
+
+#endif

@@ -1,0 +1,220 @@
+/*
+ * The process that runs Lua: builds the floors up, runs one function in the main task, and takes
+ * everything down in an order in which nothing can call into something that is gone:
+ *
+ *   1. the main task is over, and with it, because scopes are strict, every other task
+ *   2. lua_close: finalizers begin to close what is still open; no Lua runs after this
+ *   3. the loop runs until it is empty: close callbacks, killed children's exits
+ *   4. pool, workers, loop; a handle that is still open is a bug and fails the process
+ *
+ * The first SIGTERM or SIGINT, and the end of the supervisor, cancel the main task, so closers
+ * run; a second signal leaves at once (children die with us, see loop/process.c).
+ */
+#include "host/worker.h"
+
+#include <jansson.h>
+#include <lauxlib.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind/bind.h"
+#include "buf/block.h"
+#include "host/vm.h"
+#include "loop/call.h"
+#include "loop/pipe.h"
+#include "loop/signal.h"
+
+/* The pool's limit: what sources may take. Stages downstream add what their edges allow. */
+#define POOL_BLOCKS 12
+
+struct worker {
+    const struct mk_worker_options *options;
+    struct mk_runtime runtime;
+    struct mk_vm *vm;
+    struct mk_sched *sched;
+    struct mk_writer *writer;
+    struct mk_signal *signals[2];
+    int signum; /* the one that was received */
+};
+
+static void emit(void *arg, const char *json, size_t len, bool important)
+{
+    struct worker *self = arg;
+    if (!self->writer) {
+        fprintf(stderr, "%s\n", json);
+        return;
+    }
+    char *line = mk_alloc(len + 1);
+    if (!line)
+        return;
+    memcpy(line, json, len);
+    line[len] = '\n';
+    mk_writer_send(self->writer, line, len + 1, important);
+    mk_free(line);
+}
+
+static void on_log(enum mk_log_level level, const char *text, void *arg)
+{
+    struct worker *self = arg;
+    if (!self->writer) {
+        if (level > MK_LOG_DEBUG)
+            fprintf(stderr, "%s: %s\n", mk_log_level_name(level), text);
+        return;
+    }
+    json_t *event = json_pack("{s:s, s:s, s:s%}", "event", "log", "level",
+                              mk_log_level_name(level), "text", text, strlen(text));
+    char *json = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    if (json)
+        emit(self, json, strlen(json), level >= MK_LOG_WARN);
+    free(json);
+    json_decref(event);
+}
+
+static void cancel_main(struct worker *self, const char *why)
+{
+    lua_State *L = mk_vm_state(self->vm);
+    struct mk_error err;
+    mk_error_set(&err, MK_ECANCELED, "run", "%s", why);
+    mk_push_error(L, &err);
+    mk_sched_cancel_main(self->sched, L);
+}
+
+static void on_signal(void *arg, int signum)
+{
+    struct worker *self = arg;
+    if (self->signum)
+        _exit(128 + signum);
+    self->signum = signum;
+    char why[64];
+    snprintf(why, sizeof why, "stopped by signal %d (%s)", signum, strsignal(signum));
+    cancel_main(self, why);
+}
+
+static void on_supervisor_gone(void *arg)
+{
+    cancel_main(arg, "the supervisor is gone");
+}
+
+static int build(struct worker *self, struct mk_error *err)
+{
+    const struct mk_worker_options *options = self->options;
+    struct mk_runtime *runtime = &self->runtime;
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
+    runtime->loop = mk_loop_new(cpus < 1 ? 1 : cpus > 16 ? 16 : (int)cpus, err);
+    if (!runtime->loop)
+        return err->status;
+    runtime->pool = mk_pool_new(POOL_BLOCKS);
+    if (!runtime->pool)
+        return mk_error_nomem(err, "start");
+    runtime->engine = mk_flow_engine_new(runtime->loop, runtime->pool, err);
+    if (!runtime->engine)
+        return err->status;
+    runtime->emit = emit;
+    runtime->emit_arg = self;
+    runtime->argc = options->argc;
+    runtime->argv = options->argv;
+    self->vm = mk_vm_new(options->lua_memory_bytes, options->system_modules, err);
+    if (!self->vm)
+        return err->status;
+    lua_State *L = mk_vm_state(self->vm);
+    mk_runtime_set(L, runtime);
+    self->sched = mk_sched_new(L, runtime->loop, mk_error_handler, options->watchdog_ms, err);
+    if (!self->sched)
+        return err->status;
+    if (options->event_fd >= 0) {
+        self->writer =
+            mk_writer_new(runtime->loop, options->event_fd, on_supervisor_gone, self, err);
+        if (!self->writer)
+            return err->status;
+    }
+    mk_log_set(on_log, self);
+    signal(SIGPIPE, SIG_IGN);
+    self->signals[0] = mk_signal_start(runtime->loop, SIGTERM, on_signal, self, err);
+    self->signals[1] = mk_signal_start(runtime->loop, SIGINT, on_signal, self, err);
+    return self->signals[0] && self->signals[1] ? MK_OK : err->status;
+}
+
+static int teardown(struct worker *self)
+{
+    struct mk_runtime *runtime = &self->runtime;
+    if (self->vm)
+        mk_vm_free(self->vm);
+    mk_sched_free(self->sched);
+    if (!runtime->loop)
+        return 0;
+    mk_signal_close(self->signals[0]);
+    mk_signal_close(self->signals[1]);
+    while (mk_loop_run_once(runtime->loop))
+        continue;
+    /* Last, so that all that was said on the way out still arrives. */
+    mk_log_set(NULL, NULL);
+    mk_writer_close(self->writer);
+    while (mk_loop_run_once(runtime->loop))
+        continue;
+    mk_flow_engine_free(runtime->engine);
+    int leaked = mk_loop_free(runtime->loop);
+    mk_pool_free(runtime->pool);
+    return leaked;
+}
+
+/* The library's main function failed as a whole (it was killed, or could not load): it reports
+ * through module.failed(err) -> exit code, outside of any task. */
+static int report_failure(struct worker *self, lua_State *L)
+{
+    int error = lua_gettop(L);
+    lua_getglobal(L, "require");
+    lua_pushstring(L, self->options->module);
+    if (lua_pcall(L, 1, 1, 0) == LUA_OK && lua_getfield(L, -1, "failed") == LUA_TFUNCTION) {
+        lua_pushvalue(L, error);
+        if (lua_pcall(L, 1, 1, 0) == LUA_OK)
+            return (int)luaL_optinteger(L, -1, 1);
+    }
+    mk_log(MK_LOG_ERROR, "%s", luaL_tolstring(L, error, NULL));
+    return 1;
+}
+
+/* (module, file) -> the module's main, file: what the main task is made of */
+static int find_main(lua_State *L)
+{
+    lua_getglobal(L, "require");
+    lua_pushvalue(L, 1);
+    lua_call(L, 1, 1);
+    lua_getfield(L, -1, "main");
+    lua_pushvalue(L, 2);
+    return 2;
+}
+
+int mk_worker_main(const struct mk_worker_options *options)
+{
+    struct worker self = {.options = options};
+    struct mk_error err;
+    if (build(&self, &err) != MK_OK) {
+        fprintf(stderr, "moonkeep: could not start: %s\n", err.message);
+        teardown(&self);
+        return 1;
+    }
+    lua_State *L = mk_vm_state(self.vm);
+    int code = 1;
+    int base = lua_gettop(L);
+    lua_pushcfunction(L, find_main);
+    lua_pushstring(L, options->module);
+    lua_pushstring(L, options->file);
+    bool ok = lua_pcall(L, 2, 2, 0) == LUA_OK && mk_sched_run(self.sched, L, 1);
+    if (ok && lua_gettop(L) > base)
+        code = (int)luaL_optinteger(L, base + 1, 0);
+    else if (!ok)
+        code = report_failure(&self, L);
+    int leaked = teardown(&self);
+    if (leaked) {
+        fprintf(stderr, "moonkeep: %d handles were still open at exit: this is a bug\n", leaked);
+        code = code ? code : 1;
+    }
+    if (mk_threads_abandoned() > 0)
+        _exit(code); /* a thread is inside libpq: static destructors must not run under it */
+    return code;
+}

@@ -1,0 +1,45 @@
+/* One-shot timers: see timer.h. The handle's memory lives until libuv's close callback. */
+#include "loop/timer.h"
+
+#include "base/mem.h"
+#include "loop/loop_impl.h"
+
+struct mk_timer {
+    uv_timer_t uv;
+    void (*fn)(void *arg);
+    void *arg;
+};
+
+static void on_timer(uv_timer_t *uv)
+{
+    struct mk_timer *timer = uv->data;
+    timer->fn(timer->arg);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    mk_free(handle->data);
+}
+
+struct mk_timer *mk_timer_start(struct mk_loop *loop, int64_t delay_ms, void (*fn)(void *arg),
+                                void *arg, struct mk_error *err)
+{
+    struct mk_timer *timer = mk_calloc(sizeof *timer);
+    if (!timer) {
+        mk_error_nomem(err, "timer");
+        return NULL;
+    }
+    timer->fn = fn;
+    timer->arg = arg;
+    uv_timer_init(&loop->uv, &timer->uv);
+    timer->uv.data = timer;
+    uv_update_time(&loop->uv); /* Lua may have run for a while since the last turn */
+    uv_timer_start(&timer->uv, on_timer, delay_ms > 0 ? (uint64_t)delay_ms : 0, 0);
+    return timer;
+}
+
+void mk_timer_close(struct mk_timer *timer)
+{
+    if (timer)
+        uv_close((uv_handle_t *)&timer->uv, on_closed);
+}

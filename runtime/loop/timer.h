@@ -1,0 +1,16 @@
+#ifndef MK_LOOP_TIMER_H
+#define MK_LOOP_TIMER_H
+
+#include <stdint.h>
+
+#include "loop/loop.h"
+
+struct mk_timer;
+
+/* Calls fn once after delay_ms; NULL when memory is out. The timer lives until mk_timer_close,
+ * which may be called before or after it has gone off, also from inside fn. */
+struct mk_timer *mk_timer_start(struct mk_loop *loop, int64_t delay_ms, void (*fn)(void *arg),
+                                void *arg, struct mk_error *err);
+void mk_timer_close(struct mk_timer *timer); /* NULL is allowed */
+
+#endif

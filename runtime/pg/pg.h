@@ -1,0 +1,77 @@
+#ifndef MK_PG_PG_H
+#define MK_PG_PG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "loop/loop.h"
+#include "loop/wait.h"
+
+/*
+ * Asynchronous libpq. A connection does one thing at a time (MK_EBUSY otherwise). Everything a
+ * conninfo can say means what it means to libpq: services, .pgpass, URIs, TLS options, several
+ * hosts. Errors of the server carry its SQLSTATE, DETAIL and HINT.
+ */
+struct mk_pg;
+
+/* ---- connecting -------------------------------------------------------------------------- */
+
+struct mk_pg_connect; /* an attempt */
+
+/* `keys` and `values` are libpq's, NULL-terminated; a "dbname" may be a whole conninfo or URI.
+ * The attempt ends within timeout_ms, whatever the servers do. NULL: it could not begin. */
+struct mk_pg_connect *mk_pg_connect_start(struct mk_loop *loop, const char *const *keys,
+                                          const char *const *values, int64_t timeout_ms,
+                                          struct mk_error *err);
+struct mk_wait *mk_pg_connect_wait(struct mk_pg_connect *attempt);
+/* After the wait has fired: ends the attempt. The connection, or NULL with the error. */
+struct mk_pg *mk_pg_connect_finish(struct mk_pg_connect *attempt, struct mk_error *err);
+
+/* With a query under way, that one fires with MK_EPGLOST first. NULL is allowed. */
+void mk_pg_close(struct mk_pg *pg);
+/* For example 150018; 0 when the connection is lost. */
+int mk_pg_server_version(const struct mk_pg *pg);
+int mk_pg_backend_pid(const struct mk_pg *pg);
+bool mk_pg_is_open(const struct mk_pg *pg);
+/* A parameter that the server reports, such as "server_encoding"; NULL: it does not. */
+const char *mk_pg_parameter(const struct mk_pg *pg, const char *name);
+/* Called with each NOTICE or WARNING, loop thread. */
+void mk_pg_on_notice(struct mk_pg *pg,
+                     void (*fn)(void *arg, const char *severity, const char *text), void *arg);
+
+/* ---- queries ----------------------------------------------------------------------------- */
+
+struct mk_pg_query;
+
+/* Without parameters several statements are allowed, the rows are the last one's. Parameters are
+ * text; NULL is SQL NULL. NULL result: it could not begin. */
+struct mk_pg_query *mk_pg_query_start(struct mk_pg *pg, const char *sql, int n_params,
+                                      const char *const *params, struct mk_error *err);
+/* Cancelling asks the server; the connection stays usable unless the server does not answer. */
+struct mk_wait *mk_pg_query_wait(struct mk_pg_query *query);
+/* After the wait has fired. */
+const struct mk_error *mk_pg_query_error(const struct mk_pg_query *query);
+void mk_pg_query_free(struct mk_pg_query *query);
+
+enum mk_pg_kind { MK_PG_TEXT, MK_PG_BOOL, MK_PG_INT, MK_PG_FLOAT };
+
+int mk_pg_rows(const struct mk_pg_query *query);
+int mk_pg_columns(const struct mk_pg_query *query);
+const char *mk_pg_column_name(const struct mk_pg_query *query, int column);
+/* bool; int2, int4, int8, oid; float4, float8. All else is text: numeric, too, to stay exact. */
+enum mk_pg_kind mk_pg_column_kind(const struct mk_pg_query *query, int column);
+/* NULL: SQL NULL. */
+const char *mk_pg_value(const struct mk_pg_query *query, int row, int column, size_t *len);
+/* Rows inserted, updated, deleted or selected; -1 where that has no meaning. */
+int64_t mk_pg_affected(const struct mk_pg_query *query);
+
+/* ---- conninfo ---------------------------------------------------------------------------- */
+
+/* Splits a conninfo string or URI by libpq's rules; calls fn for each key that is set. */
+int mk_pg_conninfo_parse(const char *conninfo,
+                         void (*fn)(void *arg, const char *key, const char *value), void *arg,
+                         struct mk_error *err);
+
+#endif

@@ -1,0 +1,97 @@
+#ifndef MK_SCHED_SCHED_IMPL_H
+#define MK_SCHED_SCHED_IMPL_H
+
+/* For sched/ only. */
+#include "loop/timer.h"
+#include "sched/sched.h"
+
+/* After this many raises a task that goes on awaiting is killed. */
+#define MK_MAX_STRIKES 3
+
+enum mk_task_state { MK_TASK_NEW, MK_TASK_RUNNING, MK_TASK_WAITING, MK_TASK_DONE };
+
+/* A coroutine of the user's that is running inside a task: lives on its resumer's Lua stack. */
+struct mk_nested {
+    lua_State *co;
+    bool resumer_yieldable;
+    struct mk_nested *outer;
+};
+
+struct mk_task {
+    struct mk_sched *sched;
+    struct mk_scope *scope; /* the one it belongs to; NULL: the main task */
+    lua_State *co;
+    int co_ref; /* registry: keeps co alive */
+    int n_args;
+    enum mk_task_state state;
+    bool queued;
+    struct mk_task *next_ready;
+
+    struct mk_wait *wait; /* what it awaits, while WAITING */
+    const struct mk_await_ops *ops;
+    struct mk_nested *innermost;
+
+    bool canceled;
+    int cancel_ref; /* registry: the error to raise */
+    int strikes;
+    int shields;
+    bool shield_expired;
+    bool killed; /* must not be resumed again */
+    int kill_ref;
+
+    bool ok; /* DONE: whether it returned */
+    int n_results; /* DONE: on top of co's stack; with !ok the error value */
+    int traceback_ref; /* of the inner coroutine that an error came out of, or LUA_NOREF */
+    int64_t burst_at;  /* when it was resumed last */
+};
+
+struct mk_scope {
+    struct mk_sched *sched;
+    struct mk_task *owner;
+    struct mk_task **tasks;
+    int n_tasks, cap_tasks, pending;
+    int error_ref; /* registry: the first error, or LUA_NOREF */
+    bool canceled;
+    struct mk_wait wait; /* fires when nothing is pending */
+    bool waiting;
+    struct mk_timer *deadline;
+    int deadline_ref;
+};
+
+struct mk_sched {
+    lua_State *L;
+    struct mk_loop *loop;
+    lua_CFunction handler;
+    int64_t watchdog_ms;
+    struct mk_task *current;
+    struct mk_task *main;
+    struct mk_task *ready_first, **ready_last;
+    struct mk_sched_stats stats;
+};
+
+/* What an awaiting coroutine yields: only the scheduler and the wrapped resume know it. */
+extern char mk__sentinel;
+
+/* Takes the function and n_args arguments from the top of L. NULL: memory is out. */
+struct mk_task *mk__task_new(struct mk_sched *sched, struct mk_scope *scope, lua_State *L,
+                             int n_args);
+void mk__task_free(struct mk_task *task); /* only NEW or DONE */
+/* Pops an error value. */
+void mk__task_cancel(struct mk_task *task, lua_State *L);
+/* Ends it at once; its closers run but cannot await. Pops an error value. */
+void mk__task_kill(struct mk_task *task, lua_State *L);
+bool mk__task_must_raise(const struct mk_task *task);
+/* Marks the running task to be killed with the error on top of L (popped). */
+void mk__task_condemn(struct mk_task *task, lua_State *L);
+
+/* A task of the scope is DONE. */
+void mk__scope_task_done(struct mk_scope *scope, struct mk_task *task);
+
+/* coroutine.resume and coroutine.wrap. */
+void mk__coro_open(lua_State *L);
+
+/* Pushes an error value { code, message }: a table like those of bind/, without their methods
+ * unless bind/ has registered them. */
+void mk__push_error(lua_State *L, const char *code, const char *message);
+
+#endif

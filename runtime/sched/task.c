@@ -1,0 +1,493 @@
+/*
+ * Tasks and their scheduler. See docs/internals/tasks.md.
+ *
+ * - One resume site (run_task), every outcome handled there.
+ * - A task's body runs under lua_pcallk with a traceback handler, so the coroutine itself never
+ *   dies of an error: closers run, and may await.
+ * - The task, not the Lua state, is what waits: an await inside a user's coroutine yields the
+ *   sentinel through all resumers up to here (coro.c), and comes back the same way.
+ * - Cancelling raises at the task's next or current await, and at every one after that; a task
+ *   that swallows it MK_MAX_STRIKES times is killed. So is one that computes for longer than
+ *   the watchdog allows; the count hook yields to get it here, for an error could be swallowed.
+ */
+#include <assert.h>
+#include <lauxlib.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "sched/sched_impl.h"
+
+/* Between two looks of the watchdog at the clock: some 10 ms of Lua. */
+#define HOOK_INSTRUCTIONS 1000000
+
+char mk__sentinel;
+
+struct mk_sched *mk_sched_of(lua_State *L)
+{
+    return *(struct mk_sched **)lua_getextraspace(L); /* new threads inherit it */
+}
+
+struct mk_loop *mk_sched_loop(struct mk_sched *sched)
+{
+    return sched->loop;
+}
+
+struct mk_sched_stats mk_sched_stats(const struct mk_sched *sched)
+{
+    return sched->stats;
+}
+
+void mk__push_error(lua_State *L, const char *code, const char *message)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, code);
+    lua_setfield(L, -2, "code");
+    lua_pushstring(L, message);
+    lua_setfield(L, -2, "message");
+    luaL_setmetatable(L, "moonkeep.error");
+}
+
+/* ---- the ready list ---------------------------------------------------------------------- */
+
+static void make_ready(struct mk_task *task)
+{
+    if (task->queued || task->state == MK_TASK_DONE)
+        return;
+    struct mk_sched *sched = task->sched;
+    task->queued = true;
+    task->next_ready = NULL;
+    *sched->ready_last = task;
+    sched->ready_last = &task->next_ready;
+}
+
+static struct mk_task *take_ready(struct mk_sched *sched)
+{
+    struct mk_task *task = sched->ready_first;
+    if (task) {
+        sched->ready_first = task->next_ready;
+        if (!sched->ready_first)
+            sched->ready_last = &sched->ready_first;
+        task->queued = false;
+    }
+    return task;
+}
+
+static void remove_ready(struct mk_task *task)
+{
+    if (!task->queued)
+        return;
+    struct mk_sched *sched = task->sched;
+    struct mk_task **link = &sched->ready_first;
+    while (*link != task)
+        link = &(*link)->next_ready;
+    *link = task->next_ready;
+    if (sched->ready_last == &task->next_ready)
+        sched->ready_last = link;
+    task->queued = false;
+}
+
+/* ---- the watchdog ------------------------------------------------------------------------ */
+
+void mk__task_condemn(struct mk_task *task, lua_State *L)
+{
+    task->killed = true;
+    task->kill_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
+static void on_hook(lua_State *L, lua_Debug *ar)
+{
+    (void)ar;
+    struct mk_sched *sched = mk_sched_of(L);
+    struct mk_task *task = sched->current;
+    if (!task || sched->watchdog_ms <= 0 ||
+        mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
+        return;
+    if (!task->killed) {
+        char text[160];
+        snprintf(text, sizeof text,
+                 "the recipe has computed for %.1f s without awaiting anything: is this loop "
+                 "endless?",
+                 (double)sched->watchdog_ms / 1000);
+        mk__push_error(L, "WATCHDOG", text);
+        luaL_where(L, 0);
+        lua_setfield(L, -2, "where");
+        luaL_traceback(L, L, NULL, 0);
+        lua_setfield(L, -2, "traceback");
+        mk__task_condemn(task, L);
+    }
+    if (lua_isyieldable(L)) {
+        lua_yield(L, 0);
+        return;
+    }
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->kill_ref);
+    lua_error(L);
+}
+
+/* ---- making and freeing ------------------------------------------------------------------ */
+
+static int body_returned(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)ctx;
+    /* Stack: handler, then the results or the error value. */
+    lua_pushboolean(L, status == LUA_OK || status == LUA_YIELD);
+    lua_replace(L, 1);
+    return lua_gettop(L);
+}
+
+/* The base of every task: (body, ...) -> true, results... or false, error. */
+static int task_main(lua_State *L)
+{
+    lua_pushcfunction(L, mk_sched_of(L)->handler);
+    lua_insert(L, 1);
+    int n_args = lua_gettop(L) - 2;
+    return body_returned(L, lua_pcallk(L, n_args, LUA_MULTRET, 1, 0, body_returned), 0);
+}
+
+struct mk_task *mk__task_new(struct mk_sched *sched, struct mk_scope *scope, lua_State *L,
+                             int n_args)
+{
+    struct mk_task *task = mk_calloc(sizeof *task);
+    if (!task)
+        return NULL;
+    task->sched = sched;
+    task->scope = scope;
+    task->cancel_ref = task->kill_ref = task->traceback_ref = LUA_NOREF;
+    task->co = lua_newthread(L);
+    task->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    lua_sethook(task->co, on_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
+    lua_pushcfunction(task->co, task_main);
+    lua_xmove(L, task->co, n_args + 1);
+    task->n_args = n_args + 1;
+    sched->stats.tasks++;
+    make_ready(task);
+    return task;
+}
+
+void mk__task_free(struct mk_task *task)
+{
+    assert(task->state == MK_TASK_NEW || task->state == MK_TASK_DONE);
+    lua_State *L = task->sched->L;
+    remove_ready(task);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->co_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->cancel_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->kill_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->traceback_ref);
+    mk_free(task);
+}
+
+/* ---- running ----------------------------------------------------------------------------- */
+
+static void finish(struct mk_task *task, bool ok, int n_results)
+{
+    task->state = MK_TASK_DONE;
+    task->ok = ok;
+    task->n_results = n_results;
+    if (task->scope)
+        mk__scope_task_done(task->scope, task);
+}
+
+/* Nobody waits for this operation any more: give it up when it fires. */
+static void on_orphan_fired(struct mk_wait *wait, void *arg)
+{
+    const struct mk_await_ops *ops = arg;
+    wait->state = MK_WAIT_CONSUMED;
+    ops->drop(wait);
+}
+
+static void orphan_wait(struct mk_task *task)
+{
+    struct mk_wait *wait = task->wait;
+    if (!wait)
+        return;
+    task->wait = NULL;
+    if (wait->state == MK_WAIT_FIRED) {
+        wait->state = MK_WAIT_CONSUMED;
+        task->ops->drop(wait);
+        return;
+    }
+    wait->on_fire = on_orphan_fired;
+    memcpy(&wait->arg, &task->ops, sizeof wait->arg);
+    if (wait->cancel)
+        wait->cancel(wait);
+}
+
+void mk__task_kill(struct mk_task *task, lua_State *L)
+{
+    struct mk_sched *sched = task->sched;
+    task->killed = true;
+    sched->stats.kills++;
+    remove_ready(task);
+    orphan_wait(task);
+    struct mk_task *before = sched->current;
+    sched->current = task;
+    /* From the inside out, so that closers run in the order in which blocks nest. */
+    for (struct mk_nested *nested = task->innermost; nested; nested = nested->outer)
+        lua_resetthread(nested->co);
+    task->innermost = NULL;
+    lua_resetthread(task->co);
+    sched->current = before;
+    lua_settop(task->co, 0);
+    lua_xmove(L, task->co, 1);
+    finish(task, false, 1);
+}
+
+static void kill_condemned(struct mk_task *task)
+{
+    lua_State *L = task->sched->L;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->kill_ref);
+    mk__task_kill(task, L);
+}
+
+static void run_task(struct mk_task *task)
+{
+    struct mk_sched *sched = task->sched;
+    lua_State *co = task->co;
+    if (task->state == MK_TASK_NEW && task->canceled) {
+        lua_settop(co, 0);
+        lua_rawgeti(co, LUA_REGISTRYINDEX, task->cancel_ref);
+        finish(task, false, 1);
+        return;
+    }
+    int n_args = task->state == MK_TASK_NEW ? task->n_args : 0;
+    task->state = MK_TASK_RUNNING;
+    task->burst_at = mk_monotonic_ms();
+    sched->current = task;
+    sched->stats.resumes++;
+    int n_results = 0;
+    int status = lua_resume(co, sched->L, n_args, &n_results);
+    sched->current = NULL;
+
+    if (task->killed) {
+        kill_condemned(task);
+    } else if (status == LUA_YIELD && n_results == 1 &&
+               lua_touserdata(co, -1) == &mk__sentinel) {
+        lua_pop(co, 1);
+        task->state = MK_TASK_WAITING;
+        if (task->wait->state == MK_WAIT_FIRED)
+            make_ready(task);
+    } else if (status == LUA_YIELD) {
+        mk__push_error(sched->L, "INVALID",
+                       "coroutine.yield was called outside of a coroutine of the recipe's own");
+        mk__task_kill(task, sched->L);
+    } else if (status == LUA_OK) {
+        finish(task, lua_toboolean(co, -n_results), n_results - 1);
+    } else { /* the handler itself failed, or memory is out: the error value is on top */
+        finish(task, false, 1);
+    }
+}
+
+struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction handler,
+                              int64_t watchdog_ms, struct mk_error *err)
+{
+    struct mk_sched *sched = mk_calloc(sizeof *sched);
+    if (!sched) {
+        mk_error_nomem(err, "scheduler");
+        return NULL;
+    }
+    sched->L = L;
+    sched->loop = loop;
+    sched->handler = handler;
+    sched->watchdog_ms = watchdog_ms;
+    sched->ready_last = &sched->ready_first;
+    *(struct mk_sched **)lua_getextraspace(L) = sched;
+    mk__coro_open(L);
+    return sched;
+}
+
+void mk_sched_free(struct mk_sched *sched)
+{
+    mk_free(sched);
+}
+
+bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args)
+{
+    struct mk_task *task = mk__task_new(sched, NULL, L, n_args);
+    if (!task) {
+        mk__push_error(L, "NO_MEMORY", "out of memory");
+        return false;
+    }
+    sched->main = task;
+    while (task->state != MK_TASK_DONE) {
+        /* Only those that are ready now: a task that is ready again at once must let the loop
+         * have a turn. */
+        struct mk_task *last = sched->ready_first ? (struct mk_task *)(void *)(
+                                                        (char *)sched->ready_last -
+                                                        offsetof(struct mk_task, next_ready))
+                                                  : NULL;
+        for (struct mk_task *ready = NULL; ready != last && (ready = take_ready(sched));)
+            run_task(ready);
+        if (task->state == MK_TASK_DONE)
+            break;
+        if (sched->ready_first) {
+            mk_loop_poll(sched->loop);
+        } else if (!mk_loop_run_once(sched->loop) && !sched->ready_first) {
+            mk__push_error(L, "DEADLOCK", "every task waits for another one");
+            mk__task_kill(task, L);
+        }
+    }
+    sched->main = NULL;
+    bool ok = task->ok;
+    lua_checkstack(L, task->n_results);
+    lua_xmove(task->co, L, task->n_results);
+    mk__task_free(task);
+    return ok;
+}
+
+/* ---- cancelling -------------------------------------------------------------------------- */
+
+bool mk__task_must_raise(const struct mk_task *task)
+{
+    return task->canceled && (task->shields == 0 || task->shield_expired);
+}
+
+void mk__task_cancel(struct mk_task *task, lua_State *L)
+{
+    if (task->canceled || task->state == MK_TASK_DONE) {
+        lua_pop(L, 1);
+        return;
+    }
+    task->canceled = true;
+    task->cancel_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (task->state == MK_TASK_WAITING && mk__task_must_raise(task) &&
+        task->wait->state == MK_WAIT_ARMED && task->wait->cancel)
+        task->wait->cancel(task->wait);
+}
+
+void mk_sched_cancel_main(struct mk_sched *sched, lua_State *L)
+{
+    if (sched->main)
+        mk__task_cancel(sched->main, L);
+    else
+        lua_pop(L, 1);
+}
+
+/* ---- awaiting ---------------------------------------------------------------------------- */
+
+static MK_RAISES int raise_cancel(lua_State *L, struct mk_task *task)
+{
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
+    if (++task->strikes <= MK_MAX_STRIKES)
+        return lua_error(L);
+    mk__task_condemn(task, L);
+    return lua_yield(L, 0); /* never to be resumed */
+}
+
+MK_RAISES void mk_await_check(lua_State *L)
+{
+    struct mk_task *task = mk_sched_of(L)->current;
+    bool yieldable = task && lua_isyieldable(L);
+    for (struct mk_nested *nested = task ? task->innermost : NULL; nested; nested = nested->outer)
+        yieldable = yieldable && nested->resumer_yieldable;
+    if (!yieldable)
+        luaL_error(L, "cannot await here: this runs inside a callback of a C function (such as "
+                      "string.gsub, table.sort, require or __tostring), or while a task is being "
+                      "killed");
+    if (mk__task_must_raise(task))
+        raise_cancel(L, task);
+}
+
+static int consume(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)
+{
+    wait->state = MK_WAIT_CONSUMED;
+    return ops->push(L, wait);
+}
+
+static int await_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    struct mk_task *task = (struct mk_task *)ctx;
+    struct mk_wait *wait = task->wait;
+    task->wait = NULL;
+    assert(wait->state == MK_WAIT_FIRED);
+    if (mk__task_must_raise(task)) {
+        wait->state = MK_WAIT_CONSUMED;
+        task->ops->drop(wait);
+        return raise_cancel(L, task);
+    }
+    return consume(L, wait, task->ops);
+}
+
+static void on_fired(struct mk_wait *wait, void *arg)
+{
+    (void)wait;
+    make_ready(arg);
+}
+
+MK_RAISES int mk_await(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)
+{
+    if (wait->state == MK_WAIT_FIRED)
+        return consume(L, wait, ops);
+    struct mk_task *task = mk_sched_of(L)->current;
+    task->wait = wait;
+    task->ops = ops;
+    wait->on_fire = on_fired;
+    wait->arg = task;
+    lua_pushlightuserdata(L, &mk__sentinel);
+    return lua_yieldk(L, 1, (lua_KContext)task, await_k);
+}
+
+/* ---- shields ----------------------------------------------------------------------------- */
+
+struct shield {
+    struct mk_task *task;
+    struct mk_timer *timer;
+};
+
+static void on_shield_over(void *arg)
+{
+    struct mk_task *task = arg;
+    task->shield_expired = true;
+    if (task->state == MK_TASK_WAITING && mk__task_must_raise(task) &&
+        task->wait->state == MK_WAIT_ARMED && task->wait->cancel)
+        task->wait->cancel(task->wait);
+}
+
+static int shield_end(lua_State *L)
+{
+    struct shield *shield = lua_touserdata(L, 1);
+    mk_timer_close(shield->timer);
+    shield->timer = NULL;
+    if (shield->task && --shield->task->shields == 0)
+        shield->task->shield_expired = false;
+    shield->task = NULL;
+    return 0;
+}
+
+static int shield_k(lua_State *L, int status, lua_KContext ctx)
+{
+    (void)status;
+    (void)ctx;
+    lua_closeslot(L, 1);
+    return lua_gettop(L) - 1;
+}
+
+int mk_shield(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TFUNCTION);
+    lua_Integer ms = luaL_checkinteger(L, 2);
+    struct mk_sched *sched = mk_sched_of(L);
+    if (!sched->current)
+        return luaL_error(L, "shield needs a task");
+    lua_settop(L, 1);
+    struct shield *shield = lua_newuserdatauv(L, sizeof *shield, 0);
+    *shield = (struct shield){0};
+    lua_createtable(L, 0, 2);
+    lua_pushcfunction(L, shield_end);
+    lua_setfield(L, -2, "__close");
+    lua_pushcfunction(L, shield_end);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2);
+    lua_insert(L, 1);
+    lua_toclose(L, 1);
+    struct mk_error err;
+    shield->timer = mk_timer_start(sched->loop, ms, on_shield_over, sched->current, &err);
+    if (!shield->timer)
+        return luaL_error(L, "out of memory");
+    shield->task = sched->current;
+    shield->task->shields++;
+    lua_callk(L, 0, LUA_MULTRET, 0, shield_k);
+    return shield_k(L, LUA_OK, 0);
+}
