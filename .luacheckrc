@@ -1,4 +1,5 @@
 std = "lua54"
 max_line_length = 100
+self = false
 files["tests"] = { std = "lua54+busted" }
 files["recipes"] = { std = "lua54" }

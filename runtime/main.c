@@ -66,8 +66,7 @@ static double parse_amount(const char *text, const struct unit *units)
 
 static double parse_duration_ms(const char *text)
 {
-    static const struct unit units[] = {
-        {"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
+    static const struct unit units[] = {{"ms", 1}, {"s", 1e3}, {"m", 6e4}, {"h", 3.6e6}, {NULL, 0}};
     return parse_amount(text, units);
 }
 

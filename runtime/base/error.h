@@ -12,7 +12,7 @@
  * message: lower case, no final dot, says what failed and on what.
  * hint:    what the user should do; empty when there is nothing useful to say.
  */
-#define MK_ERROR_CODES(X)                                                                         \
+#define MK_ERROR_CODES(X)                                                                          \
     X(MK_ECANCELED, -1, "CANCELED")                                                                \
     X(MK_ETIMEOUT, -2, "TIMEOUT")                                                                  \
     X(MK_ENOMEM, -3, "NO_MEMORY")                                                                  \

@@ -1,4 +1,5 @@
-/* Counting, fault-injectable malloc: see mem.h. The counters are atomics because workers allocate. */
+/* Counting, fault-injectable malloc: see mem.h. The counters are atomics because workers allocate.
+ */
 #include "base/mem.h"
 
 #include <stdatomic.h>

@@ -30,9 +30,9 @@ static void check_env(lua_State *L, int env)
 {
     lua_pushnil(L);
     while (lua_next(L, env)) {
-        bool ok = lua_type(L, -2) == LUA_TSTRING && !strchr(lua_tostring(L, -2), '=') &&
-                  (lua_type(L, -1) == LUA_TSTRING ||
-                   (lua_isboolean(L, -1) && !lua_toboolean(L, -1)));
+        bool ok =
+            lua_type(L, -2) == LUA_TSTRING && !strchr(lua_tostring(L, -2), '=') &&
+            (lua_type(L, -1) == LUA_TSTRING || (lua_isboolean(L, -1) && !lua_toboolean(L, -1)));
         if (!ok)
             luaL_error(L, "env must map names to strings, or to false");
         lua_pop(L, 1);

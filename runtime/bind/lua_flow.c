@@ -102,8 +102,8 @@ static struct mk_codec check_codec(lua_State *L, int stage)
 }
 
 /* Returns the new node, or `parent` for the codec "none". */
-static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node *parent,
-                                 int stage, bool encode)
+static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node *parent, int stage,
+                                 bool encode)
 {
     struct mk_codec codec = check_codec(L, stage);
     struct mk_flow *flow = b->flow->flow;

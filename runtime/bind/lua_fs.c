@@ -392,9 +392,9 @@ int luaopen_core_fs(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     static const luaL_Reg functions[] = {
-        {"write", l_write},       {"read", l_read},   {"mkdir", l_mkdir}, {"remove", l_remove},
-        {"list", l_list},         {"stat", l_stat},   {"chown", l_chown}, {"mkdtemp", l_mkdtemp},
-        {"realpath", l_realpath}, {"lock", l_lock},   {NULL, NULL},
+        {"write", l_write},       {"read", l_read}, {"mkdir", l_mkdir}, {"remove", l_remove},
+        {"list", l_list},         {"stat", l_stat}, {"chown", l_chown}, {"mkdtemp", l_mkdtemp},
+        {"realpath", l_realpath}, {"lock", l_lock}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

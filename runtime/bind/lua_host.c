@@ -80,9 +80,9 @@ static int l_version(lua_State *L)
 int luaopen_core_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"emit", l_emit},           {"log", l_log},         {"monotonic", l_monotonic},
-        {"wall", l_wall},           {"random", l_random},   {"arguments", l_arguments},
-        {"version", l_version},     {NULL, NULL},
+        {"emit", l_emit},       {"log", l_log},       {"monotonic", l_monotonic},
+        {"wall", l_wall},       {"random", l_random}, {"arguments", l_arguments},
+        {"version", l_version}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

@@ -108,8 +108,8 @@ static int l_encode(lua_State *L)
     json_t *json = to_json(L, 1, 0, &why);
     if (!json)
         return luaL_error(L, "cannot write JSON: %s", why);
-    size_t flags = JSON_ENCODE_ANY | JSON_SORT_KEYS |
-                   (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
+    size_t flags =
+        JSON_ENCODE_ANY | JSON_SORT_KEYS | (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
     char *text = json_dumps(json, flags);
     json_decref(json);
     if (!text)
@@ -178,8 +178,8 @@ static int l_decode(lua_State *L)
     json_t *json = json_loadb(text, len, JSON_DECODE_ANY | JSON_REJECT_DUPLICATES, &why);
     if (!json) {
         struct mk_error err;
-        mk_error_set(&err, MK_ECORRUPT, "json", "not valid JSON: %s (line %d, column %d)",
-                     why.text, why.line, why.column);
+        mk_error_set(&err, MK_ECORRUPT, "json", "not valid JSON: %s (line %d, column %d)", why.text,
+                     why.line, why.column);
         return mk_raise(L, &err);
     }
     lua_pushcfunction(L, protected_push);

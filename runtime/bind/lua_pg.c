@@ -105,8 +105,7 @@ static int l_connect(lua_State *L)
         return luaL_error(L, "out of memory");
     mk_wait_init(&self->wait, on_connect_cancel);
     struct mk_error err;
-    self->attempt =
-        mk_pg_connect_start(mk_runtime_of(L)->loop, keys, values, timeout_ms, &err);
+    self->attempt = mk_pg_connect_start(mk_runtime_of(L)->loop, keys, values, timeout_ms, &err);
     if (!self->attempt) {
         mk_free(self);
         return mk_raise(L, &err);

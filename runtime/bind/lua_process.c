@@ -97,8 +97,7 @@ static int l_kill(lua_State *L)
 
 static int push_exit(lua_State *L, struct mk_wait *wait)
 {
-    struct child *child =
-        (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+    struct child *child = (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
     lua_pushinteger(L, mk_process_exit_code(child->process));
     lua_pushstring(L, mk_process_stderr(child->process));
     return 2;
@@ -114,8 +113,7 @@ static const struct mk_await_ops wait_ops = {push_exit, drop_exit};
 /* The task is cancelled while it waits: the wait ends, the child goes on. */
 static void on_wait_cancel(struct mk_wait *wait)
 {
-    struct child *child =
-        (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+    struct child *child = (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
     if (!child->waiting)
         return;
     child->waiting = false;

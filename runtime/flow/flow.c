@@ -51,12 +51,12 @@ struct mk_node {
     struct mk_sink *sink;
     struct mk_ordered_ring *ring;
     struct mk_stream *stream;
-    struct mk_job job;       /* stream: its step on a worker */
+    struct mk_job job;      /* stream: its step on a worker */
     struct mk_block *block; /* what is being filled, put or read */
-    size_t block_used;       /* stream: how much of `block` has been read */
-    struct mk_block *out;    /* stream: what is being written */
-    bool job_done;           /* stream: set by the worker, read after it */
-    int job_status;          /* the same */
+    size_t block_used;      /* stream: how much of `block` has been read */
+    struct mk_block *out;   /* stream: what is being written */
+    bool job_done;          /* stream: set by the worker, read after it */
+    int job_status;         /* the same */
 };
 
 struct mk_flow_engine {
@@ -293,8 +293,12 @@ static void fail(struct mk_flow *flow, const struct mk_node *node, int status,
     if (!err || err->status == MK_OK)
         mk_error_set(&flow->err, status, node ? node->name : "flow", "%s",
                      status == MK_ECANCELED ? "canceled" : "failed");
+    /* A stage may answer from inside its abort: the pump must not close stages under this loop. */
+    bool was_pumping = flow->pumping;
+    flow->pumping = true;
     for (int i = 0; i < flow->n_nodes; i++)
         abort_stage(flow->nodes[i]);
+    flow->pumping = was_pumping;
 }
 
 static bool has_living_sink(const struct mk_flow *flow)

@@ -12,8 +12,9 @@
  * A flow moves blocks from one source through transforms to one or more sinks. It is a tree: a
  * node with several children is a tee, which shares each block by reference. Build it from the
  * source down, then start it; it ends by firing its wait, exactly once, after every stage has
- * closed. Sinks' results (digests) can be read until the flow is freed. Any failure fails the flow, unless `independent` is set: then a branch that fails is
- * cut off with a verdict of its own, and the flow goes on while a sink is left.
+ * closed. Sinks' results (digests) can be read until the flow is freed. Any failure fails the flow,
+ * unless `independent` is set: then a branch that fails is cut off with a verdict of its own, and
+ * the flow goes on while a sink is left.
  */
 struct mk_flow;
 struct mk_node;

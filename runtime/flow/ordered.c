@@ -135,8 +135,7 @@ static int issue(struct mk_ordered_ring *ring, struct mk_block *in, struct mk_er
     return MK_OK;
 }
 
-int mk_ordered_ring_put(struct mk_ordered_ring *ring, struct mk_block *block,
-                        struct mk_error *err)
+int mk_ordered_ring_put(struct mk_ordered_ring *ring, struct mk_block *block, struct mk_error *err)
 {
     assert(mk_ordered_ring_has_room(ring));
     return issue(ring, block, err);

@@ -19,8 +19,7 @@ void mk_ordered_ring_free(struct mk_ordered_ring *ring);
 int mk_ordered_ring_running(const struct mk_ordered_ring *ring);
 bool mk_ordered_ring_has_room(const struct mk_ordered_ring *ring);
 /* Takes over the block's reference. */
-int mk_ordered_ring_put(struct mk_ordered_ring *ring, struct mk_block *block,
-                        struct mk_error *err);
+int mk_ordered_ring_put(struct mk_ordered_ring *ring, struct mk_block *block, struct mk_error *err);
 /* No more input. Returns true the first time. Needs room. */
 bool mk_ordered_ring_end(struct mk_ordered_ring *ring);
 /* The next output block in order, if it is ready, else *out = NULL; *end with the last one. */

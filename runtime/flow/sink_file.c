@@ -125,8 +125,8 @@ static void file_close(struct mk_sink *sink)
     mk_free(self);
 }
 
-static const struct mk_sink_type type = {"file", file_put, file_finish, file_abort, file_close,
-                                         NULL};
+static const struct mk_sink_type type = {"file",     file_put,   file_finish,
+                                         file_abort, file_close, NULL};
 
 struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err)
 {

@@ -24,8 +24,8 @@ static void null_close(struct mk_sink *sink)
     mk_free(sink);
 }
 
-static const struct mk_sink_type type = {"null", null_put, null_finish, null_abort, null_close,
-                                         NULL};
+static const struct mk_sink_type type = {"null",     null_put,   null_finish,
+                                         null_abort, null_close, NULL};
 
 struct mk_sink *mk_sink_null(struct mk_error *err)
 {

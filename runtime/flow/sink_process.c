@@ -71,9 +71,9 @@ static void answer(struct sink_process *self)
     if (self->process && self->status == MK_OK)
         self->status = mk_process_verdict(self->process, &self->err);
     if (self->status == MK_OK && self->broken && !self->early)
-        self->status = mk_error_set(&self->err, MK_EPIPE, "process",
-                                    "%s ended before it had read everything",
-                                    self->command->argv[0]);
+        self->status =
+            mk_error_set(&self->err, MK_EPIPE, "process", "%s ended before it had read everything",
+                         self->command->argv[0]);
     done(self);
 }
 
@@ -96,8 +96,10 @@ static void on_exit(void *arg)
 {
     struct sink_process *self = arg;
     self->exited = true;
-    answer(self);
-    release_when_over(self);
+    if (self->closing)
+        release_when_over(self);
+    else
+        answer(self); /* may end the flow, and with it this sink */
 }
 
 static void on_stdout(void *arg, const char *bytes, size_t len)
@@ -173,8 +175,7 @@ static void process_put(struct mk_sink *sink, struct mk_block *block)
     if (self->status == MK_OK && !self->broken) {
         uv_buf_t buf = uv_buf_init((char *)block->data, (unsigned)block->len);
         self->write.data = self;
-        int result =
-            uv_write(&self->write, (uv_stream_t *)&self->pipe, &buf, 1, on_written);
+        int result = uv_write(&self->write, (uv_stream_t *)&self->pipe, &buf, 1, on_written);
         if (result == 0)
             return;
         self->write.data = NULL;

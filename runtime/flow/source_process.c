@@ -98,8 +98,8 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         stop_reading(self);
         self->eof = true;
         if (n != UV_EOF && self->status == MK_OK)
-            self->status = mk_error_errno(&self->err, (int)-n, "process",
-                                          "could not read from %s", self->command->argv[0]);
+            self->status = mk_error_errno(&self->err, (int)-n, "process", "could not read from %s",
+                                          self->command->argv[0]);
         answer(self);
         return;
     }
@@ -173,9 +173,8 @@ static void process_abort(struct mk_source *source)
         return;
     self->aborted = true;
     if (self->status == MK_OK)
-        self->status =
-            mk_error_set(&self->err, MK_ECANCELED, "process", "%s was stopped",
-                         self->command->argv[0]);
+        self->status = mk_error_set(&self->err, MK_ECANCELED, "process", "%s was stopped",
+                                    self->command->argv[0]);
     stop_reading(self);
     uv_timer_stop(&self->pause);
     mk_process_kill(self->process, SIGKILL);

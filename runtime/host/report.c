@@ -90,10 +90,11 @@ static void show_error(struct mk_report *report, const json_t *error, const char
     show_field(error, "where", "where");
     show_field(error, "left", "left");
     show_field(error, "hint", "hint");
-    size_t i;
-    json_t *also;
-    json_array_foreach(json_object_get(error, "also"), i, also)
-        fprintf(stderr, "  also    %s: %s\n", field(also, "code"), field(also, "message"));
+    const json_t *others = json_object_get(error, "also");
+    for (size_t i = 0; i < json_array_size(others); i++) {
+        const json_t *other = json_array_get(others, i);
+        fprintf(stderr, "  also    %s: %s\n", field(other, "code"), field(other, "message"));
+    }
     if (report->verbose)
         show_field(error, "traceback", "trace");
 }
@@ -155,8 +156,8 @@ void mk_report_failure(struct mk_report *report, const char *code, const char *m
     report->has_result = true;
     json_t *error = json_pack("{s:s, s:s, s:s}", "code", code, "message", message, "hint", hint);
     if (report->json) {
-        json_t *event = json_pack("{s:s, s:s, s:O}", "event", "result", "status", "failed",
-                                  "error", error);
+        json_t *event =
+            json_pack("{s:s, s:s, s:O}", "event", "result", "status", "failed", "error", error);
         char *text = json_dumps(event, JSON_COMPACT);
         fprintf(stderr, "%s\n", text ? text : message);
         free(text);

@@ -8,8 +8,8 @@
 /* Shows a run's events: text for people, or the JSON lines as they came. */
 struct mk_report {
     bool json, quiet, verbose;
-    bool tty;       /* stderr is a terminal: colour, progress in place */
-    bool progress;  /* a progress line is on the screen */
+    bool tty;        /* stderr is a terminal: colour, progress in place */
+    bool progress;   /* a progress line is on the screen */
     bool has_result; /* a result event has come */
 };
 

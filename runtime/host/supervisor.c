@@ -41,7 +41,7 @@ struct supervisor {
     struct mk_reader *reader;
     struct mk_timer *deadline, *grace;
     struct mk_signal *signals[3];
-    int signum;     /* the first one that was received */
+    int signum; /* the first one that was received */
     bool past_deadline;
     bool worker_over, events_over;
     char *line; /* an event line that has not ended yet */
@@ -219,8 +219,7 @@ static int outcome(struct supervisor *self)
         return 1;
     }
     if (code != 0 && !self->report.has_result)
-        mk_report_failure(&self->report, "WORKER_DIED",
-                          "the worker process ended without a result",
+        mk_report_failure(&self->report, "WORKER_DIED", "the worker process ended without a result",
                           "its last words are above");
     return code;
 }

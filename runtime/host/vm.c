@@ -65,10 +65,14 @@ static int search_library(lua_State *L)
 }
 
 static const luaL_Reg native_modules[] = {
-    {"moonkeep.core.error", luaopen_core_error}, {"moonkeep.core.task", luaopen_core_task},
-    {"moonkeep.core.fs", luaopen_core_fs},       {"moonkeep.core.process", luaopen_core_process},
-    {"moonkeep.core.flow", luaopen_core_flow},   {"moonkeep.core.pg", luaopen_core_pg},
-    {"moonkeep.core.json", luaopen_core_json},   {"moonkeep.core.host", luaopen_core_host},
+    {"moonkeep.core.error", luaopen_core_error},
+    {"moonkeep.core.task", luaopen_core_task},
+    {"moonkeep.core.fs", luaopen_core_fs},
+    {"moonkeep.core.process", luaopen_core_process},
+    {"moonkeep.core.flow", luaopen_core_flow},
+    {"moonkeep.core.pg", luaopen_core_pg},
+    {"moonkeep.core.json", luaopen_core_json},
+    {"moonkeep.core.host", luaopen_core_host},
     {NULL, NULL},
 };
 
@@ -118,8 +122,7 @@ struct mk_vm *mk_vm_new(size_t memory_limit, bool system_modules, struct mk_erro
     lua_pushcfunction(vm->L, setup);
     lua_pushboolean(vm->L, system_modules);
     if (lua_pcall(vm->L, 1, 0, 0) != LUA_OK) {
-        mk_error_set(err, MK_ENOMEM, "lua", "could not set Lua up: %s",
-                     lua_tostring(vm->L, -1));
+        mk_error_set(err, MK_ENOMEM, "lua", "could not set Lua up: %s", lua_tostring(vm->L, -1));
         mk_vm_free(vm);
         return NULL;
     }

@@ -66,8 +66,8 @@ static void on_log(enum mk_log_level level, const char *text, void *arg)
             fprintf(stderr, "%s: %s\n", mk_log_level_name(level), text);
         return;
     }
-    json_t *event = json_pack("{s:s, s:s, s:s%}", "event", "log", "level",
-                              mk_log_level_name(level), "text", text, strlen(text));
+    json_t *event = json_pack("{s:s, s:s, s:s%}", "event", "log", "level", mk_log_level_name(level),
+                              "text", text, strlen(text));
     char *json = event ? json_dumps(event, JSON_COMPACT) : NULL;
     if (json)
         emit(self, json, strlen(json), level >= MK_LOG_WARN);

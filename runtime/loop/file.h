@@ -19,7 +19,8 @@ char *mk_file_partial_name(const char *path, struct mk_error *err);
 /* fsyncs `from`'s folder entry into being `to`. With `exclusive`, MK_EEXIST if `to` exists. */
 int mk_file_publish(const char *from, const char *to, bool exclusive, struct mk_error *err);
 
-/* Writes a small file durably. With `exclusive`, MK_EEXIST if it exists, which is then untouched. */
+/* Writes a small file durably. With `exclusive`, MK_EEXIST if it exists, which is then untouched.
+ */
 int mk_file_write(const char *path, const void *bytes, size_t len, mode_t mode, bool exclusive,
                   struct mk_error *err);
 

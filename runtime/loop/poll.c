@@ -44,8 +44,8 @@ static void on_ready(uv_poll_t *uv, int status, int events)
         poll->fn(poll->arg, MK_POLL_READ | MK_POLL_WRITE);
         return;
     }
-    int ready = (events & UV_READABLE ? MK_POLL_READ : 0) |
-                (events & UV_WRITABLE ? MK_POLL_WRITE : 0);
+    int ready =
+        (events & UV_READABLE ? MK_POLL_READ : 0) | (events & UV_WRITABLE ? MK_POLL_WRITE : 0);
     poll->fn(poll->arg, ready);
 }
 

@@ -317,8 +317,8 @@ static int start(struct mk_process *self, const struct mk_process_spec *spec, st
     self->pidfd = (int)syscall(SYS_pidfd_open, self->pid, 0);
     if (self->pidfd < 0)
         status = mk_error_errno(err, errno, "spawn", "could not watch \"%s\"", path);
-    if (status == MK_OK && !(self->watch = mk_poll_new(self->loop, self->pidfd, on_pidfd, self,
-                                                       err)))
+    if (status == MK_OK &&
+        !(self->watch = mk_poll_new(self->loop, self->pidfd, on_pidfd, self, err)))
         status = MK_ENOMEM;
     if (status == MK_OK && !spec->inherit_stderr) {
         self->err_reader = mk_reader_new(self->loop, p->err[0], on_stderr, self, err);

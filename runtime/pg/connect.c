@@ -40,8 +40,8 @@ struct mk_pg_connect {
 static int run_connect(void *arg)
 {
     struct body *body = arg;
-    body->conn = PQconnectdbParams((const char *const *)body->keys,
-                                   (const char *const *)body->values, 1);
+    body->conn =
+        PQconnectdbParams((const char *const *)body->keys, (const char *const *)body->values, 1);
     return body->conn ? MK_OK : MK_ENOMEM;
 }
 
@@ -90,8 +90,8 @@ static struct body *make_body(const char *const *keys, const char *const *values
         mk_error_nomem(err, "connect");
         return NULL;
     }
-    bool ok = add(body, "fallback_application_name", "moonkeep") &&
-              add(body, "client_encoding", "UTF8");
+    bool ok =
+        add(body, "fallback_application_name", "moonkeep") && add(body, "client_encoding", "UTF8");
     int hosts = 1;
     bool has_timeout = getenv("PGCONNECT_TIMEOUT") || getenv("PGSERVICE");
     for (int i = 0; keys[i]; i++) {

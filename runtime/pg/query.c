@@ -24,8 +24,15 @@
 #define CANCEL_GRACE_MS 5000
 
 /* Built-in type oids never change: pg_type.dat. */
-enum { OID_BOOL = 16, OID_INT8 = 20, OID_INT2 = 21, OID_INT4 = 23, OID_OID = 26,
-       OID_FLOAT4 = 700, OID_FLOAT8 = 701 };
+enum {
+    OID_BOOL = 16,
+    OID_INT8 = 20,
+    OID_INT2 = 21,
+    OID_INT4 = 23,
+    OID_OID = 26,
+    OID_FLOAT4 = 700,
+    OID_FLOAT8 = 701
+};
 
 struct mk_pg_query {
     struct mk_wait wait;
@@ -176,8 +183,7 @@ static void keep_error(struct mk_pg_query *query, PGresult *result)
 static bool keep_result(struct mk_pg_query *query, PGresult *result)
 {
     ExecStatusType status = PQresultStatus(result);
-    bool is_copy = status == PGRES_COPY_IN || status == PGRES_COPY_OUT ||
-                   status == PGRES_COPY_BOTH;
+    bool is_copy = status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
     if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
         if (!query->failed)
             keep_error(query, result);

@@ -39,8 +39,8 @@ struct mk_task {
     bool killed; /* must not be resumed again */
     int kill_ref;
 
-    bool ok; /* DONE: whether it returned */
-    int n_results; /* DONE: on top of co's stack; with !ok the error value */
+    bool ok;           /* DONE: whether it returned */
+    int n_results;     /* DONE: on top of co's stack; with !ok the error value */
     int traceback_ref; /* of the inner coroutine that an error came out of, or LUA_NOREF */
     int64_t burst_at;  /* when it was resumed last */
 };

@@ -290,10 +290,8 @@ int mk_scope_new(lua_State *L)
     struct mk_sched *sched = mk_sched_of(L);
     mk_await_check(L);
     struct mk_scope *scope = lua_newuserdatauv(L, sizeof *scope, 0);
-    *scope = (struct mk_scope){.sched = sched,
-                               .owner = sched->current,
-                               .error_ref = LUA_NOREF,
-                               .deadline_ref = LUA_NOREF};
+    *scope = (struct mk_scope){
+        .sched = sched, .owner = sched->current, .error_ref = LUA_NOREF, .deadline_ref = LUA_NOREF};
     luaL_setmetatable(L, TYPE_NAME);
     return 1;
 }

@@ -102,8 +102,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     (void)ar;
     struct mk_sched *sched = mk_sched_of(L);
     struct mk_task *task = sched->current;
-    if (!task || sched->watchdog_ms <= 0 ||
-        mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
+    if (!task || sched->watchdog_ms <= 0 || mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
         return;
     if (!task->killed) {
         char text[160];
@@ -262,8 +261,7 @@ static void run_task(struct mk_task *task)
 
     if (task->killed) {
         kill_condemned(task);
-    } else if (status == LUA_YIELD && n_results == 1 &&
-               lua_touserdata(co, -1) == &mk__sentinel) {
+    } else if (status == LUA_YIELD && n_results == 1 && lua_touserdata(co, -1) == &mk__sentinel) {
         lua_pop(co, 1);
         task->state = MK_TASK_WAITING;
         if (task->wait->state == MK_WAIT_FIRED)
@@ -313,10 +311,10 @@ bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args)
     while (task->state != MK_TASK_DONE) {
         /* Only those that are ready now: a task that is ready again at once must let the loop
          * have a turn. */
-        struct mk_task *last = sched->ready_first ? (struct mk_task *)(void *)(
-                                                        (char *)sched->ready_last -
-                                                        offsetof(struct mk_task, next_ready))
-                                                  : NULL;
+        struct mk_task *last =
+            sched->ready_first ? (struct mk_task *)(void *)((char *)sched->ready_last -
+                                                            offsetof(struct mk_task, next_ready))
+                               : NULL;
         for (struct mk_task *ready = NULL; ready != last && (ready = take_ready(sched));)
             run_task(ready);
         if (task->state == MK_TASK_DONE)

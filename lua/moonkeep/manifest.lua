@@ -1,0 +1,59 @@
+--- Manifests: what a backup is, as JSON, and the proof that it exists. A backup exists if, and only
+--- if, its manifest does; it is written last and never changed.
+---
+---   { "format": 1, "kind": "logical", "id": ..., "job": ..., "series": ..., "created_at": ...,
+---     "moonkeep": version, "run": { "seconds": n }, "system_identifier": "7...", "needs": {...},
+---     "source": { "database", "server_version", "encoding", "collate", "ctype" },
+---     "dump": { "format": "custom", "program": "pg_dump 15.20", "toc_entries": n },
+---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ] }
+local errors = require "moonkeep.errors"
+local json = require "moonkeep.core.json"
+
+local M = { FORMAT = 1 }
+
+function M.encode(manifest)
+  return json.encode(manifest, true) .. "\n"
+end
+
+-- Manifests come from stores, which anybody may have written: nothing in them is trusted as a
+-- path, and a shape that is wrong is damage.
+local function corrupt(what)
+  errors.raise("CORRUPT", "the manifest is damaged: " .. what)
+end
+
+function M.decode(text)
+  local manifest = json.decode(text)
+  if type(manifest) ~= "table" or math.type(manifest.format) ~= "integer" then
+    corrupt "it has no format number"
+  end
+  if manifest.format > M.FORMAT then
+    errors.raise("UNSUPPORTED", ("the backup has format %d, this moonkeep reads up to %d"):format(
+      manifest.format, M.FORMAT), { hint = "install a newer moonkeep" })
+  end
+  for _, key in ipairs { "source", "dump", "objects" } do
+    if type(manifest[key]) ~= "table" then
+      corrupt(("it has no %q"):format(key))
+    end
+  end
+  for _, object in ipairs(manifest.objects) do
+    if type(object.name) ~= "string" or not object.name:match "^%w[%w._-]*$" then
+      corrupt "an object has no proper name"
+    end
+    if math.type(object.size) ~= "integer" or type(object.sha256) ~= "string" then
+      corrupt(("object %s has no size or checksum"):format(object.name))
+    end
+  end
+  return manifest
+end
+
+--- The object with the dump in it.
+function M.data_object(manifest)
+  for _, object in ipairs(manifest.objects) do
+    if object.role == "data" then
+      return object
+    end
+  end
+  corrupt "it has no data object"
+end
+
+return M

@@ -1,0 +1,177 @@
+--- PostgreSQL servers: what `mk.pg { ... }` makes, and connections to it.
+---
+--- A source only describes a database, by libpq's own keys (host, port, dbname, user, service,
+--- sslmode, ...), a conninfo string or a URI. Nothing is connected until something is asked of it,
+--- and everything that libpq knows (~/.pgpass, service files, PG* variables) counts.
+local core = require "moonkeep.core.pg"
+local errors = require "moonkeep.errors"
+local spec = require "moonkeep.spec"
+local task = require "moonkeep.core.task"
+local units = require "moonkeep.units"
+
+local M = {}
+
+local CONNECT_TIMEOUT = "30s"
+
+-- libpq 15's keys; PQconndefaults lists the same.
+local KEYS = {}
+for key in ([[service user password passfile channel_binding connect_timeout dbname host hostaddr
+  port client_encoding options application_name fallback_application_name keepalives
+  keepalives_idle keepalives_interval keepalives_count tcp_user_timeout sslmode sslcompression
+  sslcert sslkey sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer
+  ssl_min_protocol_version ssl_max_protocol_version gssencmode krbsrvname gsslib
+  target_session_attrs]]):gmatch "%S+" do
+  KEYS[key] = { type = "any", check = function(value)
+    return type(value) ~= "string" and math.type(value) ~= "integer" and
+      "must be a string" or nil
+  end }
+end
+
+-- ---- connections --------------------------------------------------------------------------------
+
+local Connection = {}
+Connection.__index = Connection
+
+--- Runs SQL and returns its rows: a list of tables by column name (SQL NULL: absent key), with
+--- `affected`. Parameters $1, $2, ... follow. Raises PG_ERROR with sqlstate, detail and hint.
+function Connection:query(sql, ...)
+  local ok, rows = pcall(self.native.query, self.native, sql, ...)
+  if not ok then
+    if errors.is_error(rows) and not rows.query then
+      rows.query = sql
+    end
+    error(errors.explain(rows), 0)
+  end
+  return rows
+end
+
+--- The first row, or nil.
+function Connection:row(sql, ...)
+  return self:query(sql, ...)[1]
+end
+
+--- The value of the only column of the first row; nil when there is no row, or it is NULL.
+function Connection:value(sql, ...)
+  local row = self:row(sql, ...)
+  if row then
+    local _, value = next(row)
+    return value
+  end
+end
+
+local ISOLATION = { ["read committed"] = true, ["repeatable read"] = true, serializable = true }
+
+--- Calls fn(connection) between BEGIN and COMMIT and returns its results; any error rolls back.
+--- Options: isolation = "repeatable read", read_only = true.
+function Connection:transaction(options, fn)
+  if fn == nil then
+    options, fn = {}, options
+  end
+  local isolation = options.isolation or "read committed"
+  if not ISOLATION[isolation] then
+    errors.raise("INVALID", ("there is no isolation level %q"):format(isolation))
+  end
+  self:query(("BEGIN ISOLATION LEVEL %s %s"):format(isolation,
+    options.read_only and "READ ONLY" or "READ WRITE"))
+  local results = table.pack(pcall(fn, self))
+  if not results[1] then
+    task.shield(function()
+      pcall(self.query, self, "ROLLBACK")
+    end, 5000)
+    error(results[2], 0)
+  end
+  self:query "COMMIT"
+  return table.unpack(results, 2, results.n)
+end
+
+--- For example 15.
+function Connection:major()
+  return self.native:version() // 10000
+end
+
+function Connection:close()
+  self.native:close()
+end
+Connection.__close = Connection.close
+
+--- Quotes a name for SQL.
+function M.identifier(name)
+  return '"' .. name:gsub('"', '""') .. '"'
+end
+
+--- Quotes a text for SQL.
+function M.literal(text)
+  return "'" .. text:gsub("'", "''") .. "'"
+end
+
+-- ---- sources ------------------------------------------------------------------------------------
+
+local Source = {}
+Source.__index = Source
+
+--- Connects and returns a connection, closed when its block is left. `timeout`: default 30s.
+function Source:connect(options)
+  local timeout = units.check_duration(options and options.timeout or CONNECT_TIMEOUT,
+    "the connection timeout")
+  local ok, native = pcall(core.connect, self.keys, timeout)
+  if not ok then
+    error(errors.explain(native), 0)
+  end
+  return setmetatable({ native = native, source = self }, Connection)
+end
+
+--- The same server with other keys: source:with { dbname = "other" }.
+function Source:with(keys)
+  local merged = {}
+  for key, value in pairs(self.keys) do
+    merged[key] = value
+  end
+  for key, value in pairs(keys) do
+    merged[key] = tostring(value)
+  end
+  return M.source(merged)
+end
+
+-- libpq's quoting of conninfo values.
+local function conninfo_quote(value)
+  return "'" .. value:gsub("[\\']", "\\%0") .. "'"
+end
+
+--- For client programs: a conninfo for their argument list, which never holds the password, and
+--- the environment that does.
+function Source:for_program()
+  local parts = {}
+  for key, value in pairs(self.keys) do
+    if key ~= "password" and key ~= "sslpassword" then
+      parts[#parts + 1] = key .. "=" .. conninfo_quote(value)
+    end
+  end
+  table.sort(parts)
+  return table.concat(parts, " "), { PGPASSWORD = self.keys.password }
+end
+
+--- "app on db1:5432": for messages.
+function Source:__tostring()
+  local keys = self.keys
+  return ("%s on %s%s"):format(keys.dbname or keys.service or os.getenv "PGDATABASE" or "database",
+    keys.host or os.getenv "PGHOST" or "the local socket", keys.port and ":" .. keys.port or "")
+end
+
+--- Makes a source of a table of libpq's keys, a conninfo string or a URI.
+function M.source(what)
+  if type(what) == "string" then
+    what = core.parse(what)
+  end
+  spec.check("mk.pg", KEYS, what)
+  local keys = {}
+  for key, value in pairs(what) do
+    keys[key] = tostring(value)
+  end
+  return setmetatable({ keys = keys }, Source)
+end
+
+function M.is_source(value)
+  return getmetatable(value) == Source
+end
+
+return M

@@ -1,0 +1,161 @@
+--- Stores in a folder: file:///var/backups/app.
+---
+---   <root>/<job>/<series>/<id>.json      the manifest: its presence is the backup's existence
+---   <root>/<job>/<series>/<id>/          its objects
+---   <root>/<job>/<series>/.<id>.lock     held by the run that is making it
+---
+--- Files are 0600 in folders of 0700. Objects appear under their names only when complete and
+--- synced. What a killed run has left is invisible (it has no manifest), and is removed by the next
+--- run of the same series, once the lock shows that its maker is dead.
+local errors = require "moonkeep.errors"
+local core_task = require "moonkeep.core.task"
+local fs = require "moonkeep.fs"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+
+local M = {}
+
+local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
+local FOLDER_MODE = 448 -- 0700
+local FILE_MODE = 384   -- 0600
+
+local Store = {}
+Store.__index = Store
+
+function Store:__tostring()
+  return self.name
+end
+
+local function check_name(what, name)
+  if type(name) ~= "string" or not name:match "^[%w_%%][%w._%%-]*$" then
+    errors.raise("INVALID", ("%s is not a proper %s"):format(tostring(name), what))
+  end
+  return name
+end
+
+function Store:folder(job, series)
+  return ("%s/%s/%s"):format(self.root, check_name("job name", job),
+    check_name("series", series))
+end
+
+local function check_id(id)
+  if type(id) ~= "string" or not id:match("^" .. ID .. "$") then
+    errors.raise("INVALID", ("%s is not the id of a backup"):format(tostring(id)))
+  end
+  return id
+end
+
+-- ---- reading ------------------------------------------------------------------------------------
+
+--- The ids of the backups of a series, oldest first.
+function Store:list(job, series)
+  local folder, ids = self:folder(job, series), {}
+  for _, name in ipairs(fs.exists(folder) and fs.list(folder) or {}) do
+    ids[#ids + 1] = name:match("^(" .. ID .. ")%.json$")
+  end
+  table.sort(ids)
+  return ids
+end
+
+--- The manifest of a backup. Raises NOT_FOUND when there is no such backup.
+function Store:manifest(job, series, id)
+  return manifests.decode(fs.read(("%s/%s.json"):format(self:folder(job, series), check_id(id))))
+end
+
+--- The flow source of an object.
+function Store:source(job, series, id, object)
+  return { kind = "file", path = ("%s/%s/%s"):format(self:folder(job, series), check_id(id),
+    check_name("object name", object)) }
+end
+
+-- ---- writing ------------------------------------------------------------------------------------
+
+local Session = {}
+Session.__index = Session
+
+--- The flow sink of a new object.
+function Session:sink(object)
+  return { kind = "file", path = self.folder .. "/" .. check_name("object name", object) }
+end
+
+--- Writes a small object.
+function Session:put(object, text)
+  fs.write(self.folder .. "/" .. check_name("object name", object), text, FILE_MODE, true)
+end
+
+--- Writes the manifest: from now on the backup exists.
+function Session:publish(text)
+  fs.write(self.folder .. ".json", text, FILE_MODE, true)
+  self.published = true
+end
+
+--- Without a published manifest, removes everything that was written.
+function Session:close()
+  if self.closed then
+    return
+  end
+  self.closed = true
+  core_task.shield(function()
+    if not self.published then
+      local ok, err = pcall(fs.remove, self.folder)
+      if not ok then
+        log.warn("%s: could not remove the unfinished %s: %s", self.store.name, self.folder,
+          err.message)
+      end
+    end
+    self.lock:close()
+    pcall(fs.remove, self.lock_path)
+  end, 15000)
+end
+Session.__close = Session.close
+
+-- Removes the folders of runs that died before they had published.
+local function sweep(folder)
+  for _, name in ipairs(fs.list(folder)) do
+    local id = name:match("^(" .. ID .. ")$")
+    if id and not fs.exists(("%s/%s.json"):format(folder, id)) then
+      local lock_path = ("%s/.%s.lock"):format(folder, id)
+      local lock = fs.lock(lock_path)
+      -- Once more under the lock: its maker may have published a moment ago.
+      if lock and not fs.exists(("%s/%s.json"):format(folder, id)) then
+        log.info("removing %s/%s, which a killed run had left", folder, id)
+        fs.remove(("%s/%s"):format(folder, id))
+      end
+      if lock then
+        lock:close()
+        fs.remove(lock_path)
+      end
+    end
+  end
+end
+
+--- Begins a backup: a session, whose sinks and puts are invisible until publish.
+function Store:begin(job, series, id)
+  local folder = self:folder(job, series)
+  check_id(id)
+  fs.mkdir(folder, FOLDER_MODE)
+  sweep(folder)
+  local session = setmetatable({ store = self, folder = folder .. "/" .. id,
+    lock_path = ("%s/.%s.lock"):format(folder, id) }, Session)
+  session.lock = fs.lock(session.lock_path)
+  if not session.lock then
+    errors.raise("BUSY", ("%s: another run is making backup %s"):format(self.name, id))
+  end
+  local ok, err = pcall(fs.mkdir, session.folder, FOLDER_MODE)
+  if not ok then
+    session:close()
+    error(err, 0)
+  end
+  return session
+end
+
+--- `path` is what follows file:// in the URL.
+function M.new(name, path)
+  if path:sub(1, 1) ~= "/" then
+    errors.raise("INVALID", ("mk.store: \"file://%s\" is not an absolute path"):format(path),
+      { hint = "write three slashes: file:///var/backups/app" })
+  end
+  return setmetatable({ name = name, root = (path:gsub("(.)/+$", "%1")) }, Store)
+end
+
+return M

@@ -1,0 +1,52 @@
+--- Durations and sizes: strings in recipes, numbers inside.
+local errors = require "moonkeep.errors"
+
+local M = {}
+
+local duration_units = { ms = 1, s = 1000, m = 60000, h = 3600000, d = 86400000 }
+local size_units = { B = 1, KiB = 1 << 10, MiB = 1 << 20, GiB = 1 << 30, TiB = 1 << 40,
+  kB = 10 ^ 3 // 1 | 0, MB = 10 ^ 6 // 1 | 0, GB = 10 ^ 9 // 1 | 0, TB = 10 ^ 12 // 1 | 0 }
+
+local function parse(text, units)
+  local number, unit = tostring(text):match "^(%d+%.?%d*)%s*(%a+)$"
+  return number and units[unit] and math.floor(tonumber(number) * units[unit] + 0.5)
+end
+
+--- "90m", "1.5h", "500ms" -> milliseconds. Returns nil, why for anything else.
+function M.duration(text)
+  local ms = type(text) == "string" and parse(text, duration_units)
+  if not ms then
+    return nil, "must be a duration such as \"500ms\", \"30s\", \"90m\", \"3h\" or \"2d\""
+  end
+  return ms
+end
+
+--- "64MiB", "10GB" -> bytes. Returns nil, why for anything else.
+function M.size(text)
+  local bytes = type(text) == "string" and parse(text, size_units)
+  if not bytes then
+    return nil, "must be a size such as \"64MiB\" or \"10GB\""
+  end
+  return bytes
+end
+
+--- Like duration, but raises: for arguments of functions.
+function M.check_duration(text, what)
+  local ms, why = M.duration(text)
+  if not ms then
+    errors.raise("INVALID", ("%s %s, not %s"):format(what, why, tostring(text)))
+  end
+  return ms
+end
+
+--- 1536 -> "1.5 KiB"
+function M.format_size(bytes)
+  local names = { "B", "KiB", "MiB", "GiB", "TiB" }
+  local i = 1
+  while bytes >= 1024 and i < #names do
+    bytes, i = bytes / 1024, i + 1
+  end
+  return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, names[i])
+end
+
+return M

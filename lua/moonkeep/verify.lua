@@ -1,0 +1,93 @@
+--- Proving a backup, store by store.
+---
+---   read      every stored byte has been read again, and its SHA-256 is the manifest's
+---   decoded   the same, and the stream was decompressed to its recorded length, and pg_restore
+---             reads the same table of contents from it
+local backups = require "moonkeep.backup"
+local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local tools = require "moonkeep.pg.tools"
+
+local M = { LEVELS = { "stored", "read", "decoded" } }
+
+local function damaged(store, backup, object, why)
+  local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
+  errors.raise("CORRUPT", message, {
+    hint = "this backup must not be relied on: verify an older one, and look for the cause " ..
+      "(disk errors, a store that lost data)" })
+end
+
+-- Compares what was read with what the manifest says.
+local function check_digest(store, backup, object, node)
+  if node.bytes_in ~= object.size then
+    damaged(store, backup, object, ("it has %d bytes, not %d"):format(node.bytes_in, object.size))
+  end
+  if node.result ~= object.sha256 then
+    damaged(store, backup, object, "its SHA-256 is not the recorded one")
+  end
+end
+M.check_digest = check_digest
+
+function M.read(backup, store)
+  for _, object in ipairs(backup.manifest.objects) do
+    local report = flow.run({
+      store:source(backup.job, backup.series, backup.id, object.name),
+      { kind = "sha256", label = "stored" },
+    }, { title = "reading " .. object.name })
+    check_digest(store, backup, object, report.stored)
+  end
+end
+
+function M.decoded(backup, store)
+  local manifest = backup.manifest
+  local object = manifests.data_object(manifest)
+  local report
+  local ok, err = pcall(function()
+    report = flow.run({
+      store:source(backup.job, backup.series, backup.id, object.name),
+      { kind = "tee",
+        { { kind = "sha256", label = "stored" } },
+        { { kind = "decode", codec = object.codec },
+          { kind = "tee",
+            { { kind = "null", label = "decoded" } },
+            { { kind = "process", label = "toc", early = true, keep_stdout = true,
+              argv = { tools.find("pg_restore", manifest.needs.pg_restore), "--list" } } } } } },
+    }, { title = "decoding " .. object.name })
+  end)
+  if not ok and (err.code == "CORRUPT" or err.code == "PROCESS_FAILED") then
+    damaged(store, backup, object, err.message)
+  elseif not ok then
+    error(err, 0)
+  end
+  check_digest(store, backup, object, report.stored)
+  if report.decoded.bytes_in ~= object.decoded_size then
+    damaged(store, backup, object, ("it decodes to %d bytes, not %d"):format(
+      report.decoded.bytes_in, object.decoded_size))
+  end
+  local entries = backups.count_toc(report.toc.result)
+  if entries ~= manifest.dump.toc_entries then
+    damaged(store, backup, object, ("its table of contents has %d entries, not %d"):format(
+      entries, manifest.dump.toc_entries))
+  end
+end
+
+--- Proves a backup in each of its stores. `level`: "read" or "decoded".
+function M.verify(backup, level)
+  if level == "stored" then
+    return backup
+  end
+  if level ~= "read" and level ~= "decoded" then
+    errors.raise("INVALID", ("verify: %q is not a level; there are %s"):format(tostring(level),
+      table.concat(M.LEVELS, ", ")))
+  end
+  for _, store in ipairs(backup.stores) do
+    M[level](backup, store)
+    log.info("verified %s in %s: %s", backup.id, store.name, level)
+  end
+  backup.proof = level
+  return backup
+end
+
+return M

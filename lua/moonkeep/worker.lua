@@ -1,0 +1,98 @@
+--- The worker's side of a run: load the recipe, run its jobs, tell the supervisor how it went.
+local clock = require "moonkeep.clock"
+local errors = require "moonkeep.errors"
+local log = require "moonkeep.log"
+
+local M = {}
+
+local OK, FAILED, USAGE = 0, 1, 2
+
+local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
+  "traceback" }
+
+-- An error value as an event can carry it.
+local function plain(err)
+  local shown = {}
+  for _, key in ipairs(SHOWN) do
+    shown[key] = err[key] ~= nil and tostring(err[key]) or nil
+  end
+  for i, other in ipairs(err.also or {}) do
+    shown.also = shown.also or {}
+    shown.also[i] = { code = tostring(other.code), message = tostring(other.message) }
+  end
+  return shown
+end
+
+local function value_of(err)
+  if errors.is_error(err) then
+    return errors.explain(err)
+  end
+  if err == "not enough memory" then
+    return errors.new("LUA_MEMORY", "the recipe needs more memory than Lua is given",
+      { hint = "don't collect large data in Lua tables, or raise --lua-memory" })
+  end
+  return errors.new("LUA_ERROR", tostring(err))
+end
+
+local function report_failure(err, job, seconds)
+  log.event({ event = "result", job = job or "", status = "failed", seconds = seconds,
+    error = plain(value_of(err)) }, true)
+end
+
+local function describe_left(published)
+  if #published == 0 then
+    return "nothing was published"
+  end
+  local ids = {}
+  for i, backup in ipairs(published) do
+    ids[i] = backup.id
+  end
+  return "published before the failure: " .. table.concat(ids, ", ")
+end
+
+local function summary(published)
+  local parts = {}
+  for i, backup in ipairs(published) do
+    parts[i] = ("%s (%s)"):format(backup.id, backup.proof)
+  end
+  return table.concat(parts, ", ")
+end
+
+local function run_job(job)
+  local began, published = clock.monotonic(), {}
+  log.event({ event = "start", job = job.name, deadline_ms = job.deadline_ms }, true)
+  local ok, err = xpcall(job.execute, errors.handler, job, published)
+  local seconds = (clock.monotonic() - began) / 1000
+  if not ok then
+    err = value_of(err)
+    err.left = describe_left(published)
+    report_failure(err, job.name, seconds)
+    return FAILED
+  end
+  log.event({ event = "result", job = job.name, status = "ok", seconds = seconds,
+    text = summary(published) }, true)
+  return OK
+end
+
+--- Runs in the main task. Returns the exit code.
+function M.main(path)
+  local recipe = require "moonkeep.recipe"
+  local ok, jobs = xpcall(recipe.load, errors.handler, path)
+  if not ok then
+    report_failure(jobs)
+    return USAGE
+  end
+  local code = OK
+  for _, job in ipairs(jobs) do
+    code = math.max(code, run_job(job))
+  end
+  return code
+end
+
+--- Called outside of any task when main itself was killed (the watchdog) or could not start.
+function M.failed(err)
+  report_failure(err)
+  return FAILED
+end
+
+return M
