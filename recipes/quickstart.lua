@@ -28,7 +28,7 @@ return mk.job {
     ctx:show ""
     ctx:show("  Backed up   %d tables, %d rows: %.1f MB, compressed to %.1f MB", tables, rows,
       data.decoded_size / 1e6, data.size / 1e6)
-    ctx:show "  Verified    every stored byte read again, SHA-256 equal; decompressed; contents listed"
+    ctx:show "  Verified    every stored byte read again, SHA-256 equal; decompressed and listed"
     ctx:show("  Restored    into a second database, in %.1f s", seconds)
     ctx:show "  Compared    every table: same row counts, same content"
     ctx:show ""

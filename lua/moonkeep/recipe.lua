@@ -11,8 +11,8 @@ local spec = require "moonkeep.spec"
 local M = {}
 
 local STANDARD = { "assert", "error", "getmetatable", "ipairs", "next", "pairs", "pcall",
-  "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber", "tostring", "type", "xpcall",
-  "coroutine", "math", "string", "table", "utf8", "_VERSION" }
+  "rawequal", "rawget", "rawlen", "rawset", "select", "setmetatable", "tonumber", "tostring",
+  "type", "xpcall", "coroutine", "math", "string", "table", "utf8", "_VERSION" }
 local OS = { "clock", "date", "difftime", "getenv", "time" }
 
 -- Text chunks only, and in the recipe's own environment unless another one is given.

@@ -24,6 +24,9 @@ const char *mk_error_name(int status)
 }
 
 static void set_text(struct mk_error *err, int status, const char *op, const char *fmt, va_list ap)
+    __attribute__((format(printf, 4, 0)));
+
+static void set_text(struct mk_error *err, int status, const char *op, const char *fmt, va_list ap)
 {
     err->status = status;
     snprintf(err->op, sizeof err->op, "%s", op);

@@ -117,7 +117,7 @@ MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index)
 
     struct mk_command *command = mk_calloc(sizeof *command);
     if (!command)
-        luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     command->argv = copy_argv(L, argv);
     command->env = has_env ? copy_env(L, env) : NULL;
     command->cwd = copy_text(cwd);
@@ -126,7 +126,7 @@ MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index)
     lua_settop(L, argv - 1);
     if (!command->argv || !command->argv[0] || (has_env && !command->env)) {
         mk_command_free(command);
-        luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     return command;
 }

@@ -3,6 +3,7 @@
  * __tostring, so `error(e)`, `pcall` and `tostring` work as everywhere. The handler turns plain
  * `error("text")` of recipes into the same type, so that reports have one shape.
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "bind/bind.h"
@@ -34,6 +35,14 @@ MK_RAISES int mk_raise(lua_State *L, const struct mk_error *err)
 {
     mk_push_error(L, err);
     return lua_error(L);
+}
+
+_Noreturn MK_RAISES void mk_raise_nomem(lua_State *L)
+{
+    struct mk_error err;
+    mk_error_nomem(&err, "moonkeep");
+    mk_raise(L, &err);
+    abort(); /* lua_error does not return, but its prototype does not say so */
 }
 
 static bool is_error(lua_State *L, int index)

@@ -222,7 +222,7 @@ static int l_new(lua_State *L)
         flow->flow = mk_flow_new(runtime->engine, &err);
     if (!flow || !flow->flow) {
         mk_free(flow);
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     *box = flow;
     if (independent)
@@ -296,7 +296,7 @@ static int l_run(lua_State *L)
         return luaL_error(L, "this flow has been run already");
     struct running *running = mk_calloc(sizeof *running);
     if (!running)
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     mk_wait_init(&running->wait, on_run_cancel);
     running->flow = flow;
     flow->started = flow->running = true;

@@ -86,7 +86,7 @@ static struct op *op_new(lua_State *L, int (*run)(struct mk_call *call),
         op->path = mk_strdup(path);
     if (!op || !op->path) {
         mk_free(op);
-        luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     op->fd = -1;
     op->call.run = run;
@@ -98,7 +98,7 @@ static int op_await(lua_State *L, struct op *op)
 {
     if (mk_call_start(mk_runtime_of(L)->loop, &op->call) != MK_OK) {
         op_free(op);
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     return mk_await(L, &op->call.wait, &fs_ops);
 }
@@ -126,7 +126,7 @@ static int l_write(lua_State *L)
     op->path2 = mk_alloc(len);
     if (!op->path2) {
         op_free(op);
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     memcpy(op->path2, text, len);
     op->len = len;
@@ -328,7 +328,7 @@ static int l_chown(lua_State *L)
     op->path2 = mk_strdup(user);
     if (!op->path2) {
         op_free(op);
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     return op_await(L, op);
 }

@@ -102,7 +102,7 @@ static int l_connect(lua_State *L)
     keys[n] = values[n] = NULL;
     struct connecting *self = mk_calloc(sizeof *self);
     if (!self)
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     mk_wait_init(&self->wait, on_connect_cancel);
     struct mk_error err;
     self->attempt = mk_pg_connect_start(mk_runtime_of(L)->loop, keys, values, timeout_ms, &err);
@@ -222,7 +222,7 @@ static int l_query(lua_State *L)
     mk_await_check(L);
     struct querying *self = mk_calloc(sizeof *self);
     if (!self)
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     mk_wait_init(&self->wait, on_query_cancel);
     struct mk_error err;
     self->query = mk_pg_query_start(pg, sql, n, params, &err);

@@ -58,7 +58,7 @@ static int l_spawn(lua_State *L)
     struct child *child = mk_calloc(sizeof *child);
     if (!child) {
         mk_command_free(command);
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     }
     struct mk_process_spec spec;
     mk_command_spec(command, &spec);

@@ -44,7 +44,7 @@ static int l_sleep(lua_State *L)
     mk_await_check(L);
     struct sleep *sleep = mk_calloc(sizeof *sleep);
     if (!sleep)
-        return luaL_error(L, "out of memory");
+        mk_raise_nomem(L);
     mk_wait_init(&sleep->wait, on_sleep_cancel);
     struct mk_error err;
     sleep->timer = mk_timer_start(mk_runtime_of(L)->loop, ms, on_sleep_over, sleep, &err);

@@ -163,7 +163,7 @@ static int kill_orphans(void)
         return 0;
     int found = 0;
     for (struct dirent *entry; (entry = readdir(proc));) {
-        int pid = atoi(entry->d_name);
+        int pid = (int)strtol(entry->d_name, NULL, 10); /* 0 for what is no process */
         if (pid <= 1)
             continue;
         char path[64], text[512];
@@ -175,9 +175,8 @@ static int kill_orphans(void)
         fclose(file);
         text[n] = '\0';
         const char *end = strrchr(text, ')'); /* the name may hold anything */
-        int ppid = 0;
-        char state;
-        if (end && sscanf(end + 1, " %c %d", &state, &ppid) == 2 && ppid == getpid()) {
+        /* What follows is " S PPID ...": the state is one letter. */
+        if (end && strlen(end) > 4 && strtol(end + 4, NULL, 10) == getpid()) {
             kill(pid, SIGKILL);
             found++;
         }

@@ -127,12 +127,12 @@ int mk_file_read(const char *path, size_t max_bytes, char **bytes, size_t *len,
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0)
         return mk_error_errno(err, errno, "read", "could not open %s", path);
-    char *buffer = NULL;
-    size_t used = 0, cap = 0;
-    int status = MK_OK;
-    for (;;) {
-        if (used + 1 >= cap) {
-            cap = cap ? cap * 2 : 4096;
+    size_t used = 0, cap = 4096;
+    char *buffer = mk_alloc(cap);
+    int status = buffer ? MK_OK : mk_error_nomem(err, "read");
+    while (status == MK_OK) {
+        if (used + 1 == cap) {
+            cap *= 2;
             char *larger = mk_realloc(buffer, cap);
             if (!larger) {
                 status = mk_error_nomem(err, "read");

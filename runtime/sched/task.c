@@ -81,8 +81,10 @@ static void remove_ready(struct mk_task *task)
         return;
     struct mk_sched *sched = task->sched;
     struct mk_task **link = &sched->ready_first;
-    while (*link != task)
+    while (*link && *link != task)
         link = &(*link)->next_ready;
+    if (!*link)
+        return;
     *link = task->next_ready;
     if (sched->ready_last == &task->next_ready)
         sched->ready_last = link;
@@ -379,10 +381,12 @@ MK_RAISES void mk_await_check(lua_State *L)
     bool yieldable = task && lua_isyieldable(L);
     for (struct mk_nested *nested = task ? task->innermost : NULL; nested; nested = nested->outer)
         yieldable = yieldable && nested->resumer_yieldable;
-    if (!yieldable)
+    if (!yieldable) {
         luaL_error(L, "cannot await here: this runs inside a callback of a C function (such as "
                       "string.gsub, table.sort, require or __tostring), or while a task is being "
                       "killed");
+        return;
+    }
     if (mk__task_must_raise(task))
         raise_cancel(L, task);
 }

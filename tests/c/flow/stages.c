@@ -1,0 +1,271 @@
+/* Sources and sinks that touch the world: files and processes. */
+#include "flow/rig.h"
+
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "loop/file.h"
+
+static char folder[64], path[128];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/moonkeep-test-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/file", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    return mk_file_remove_tree(folder, &err);
+}
+
+static struct mk_command *command(const char *script)
+{
+    struct mk_command *self = mk_calloc(sizeof *self);
+    self->argv = mk_calloc(4 * sizeof *self->argv);
+    self->argv[0] = mk_strdup("sh");
+    self->argv[1] = mk_strdup("-c");
+    self->argv[2] = mk_strdup(script);
+    return self;
+}
+
+static int count_files(void)
+{
+    char list[160];
+    snprintf(list, sizeof list, "ls -A %s | wc -l", folder);
+    FILE *pipe = popen(list, "r");
+    int n = -1;
+    assert_int_equal(fscanf(pipe, "%d", &n), 1);
+    pclose(pipe);
+    return n;
+}
+
+static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 4);
+    uint64_t total = 3ULL * MK_BLOCK_BYTES + 5;
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &counting_new(total, 12345)->base),
+                 mk_sink_file(rig.loop, path, &rig.err));
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    rig_down(&rig);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, total);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    assert_int_equal(count_files(), 1);
+
+    rig_up(&rig, 4);
+    uint64_t received = 0;
+    bool bad = false;
+    struct checking_sink *sink = checking_new(rig.loop);
+    sink->received_out = &received;
+    sink->bad_out = &bad;
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, &rig.err)),
+                 &sink->base);
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    assert_int_equal(received, total);
+    assert_false(bad);
+    rig_down(&rig);
+}
+
+static void an_existing_file_is_never_replaced(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 4);
+    assert_ok(mk_file_write(path, "precious", 8, 0600, false, &rig.err), rig.err);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &counting_new(10, 10)->base),
+                 mk_sink_file(rig.loop, path, &rig.err));
+    assert_int_equal(rig_run(&rig), MK_EEXIST);
+    rig_down(&rig);
+    struct stat st;
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_size, 8);
+    assert_int_equal(count_files(), 1); /* and no partial one is left */
+    unlink(path);
+}
+
+static void a_failed_flow_leaves_no_file_behind(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct counting_source *source = counting_new(10000000, 100000);
+    source->fail_at = 5000000;
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &source->base),
+                 mk_sink_file(rig.loop, path, &rig.err));
+    assert_int_equal(rig_run(&rig), MK_EIO);
+    rig_down(&rig);
+    assert_int_equal(count_files(), 0);
+}
+
+static void a_missing_file_is_told_by_name(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 2);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, &rig.err)),
+                 mk_sink_null(&rig.err));
+    assert_int_equal(rig_run(&rig), MK_ENOENT);
+    assert_non_null(strstr(mk_flow_error(rig.flow)->message, path));
+    rig_down(&rig);
+}
+
+static int run_process_source(const char *script, uint64_t *received, struct mk_error *err)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct checking_sink *sink = checking_new(rig.loop);
+    sink->received_out = received;
+    struct mk_source *source = mk_source_process(rig.loop, command(script), &rig.err);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, source), &sink->base);
+    int status = rig_run(&rig);
+    *err = *mk_flow_error(rig.flow);
+    rig_down(&rig);
+    return status;
+}
+
+static void a_process_source_gives_all_that_the_child_writes(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    uint64_t received = 0;
+    assert_ok(run_process_source("head -c 5000001 /dev/zero", &received, &err), err);
+    assert_int_equal(received, 5000001);
+    received = 0;
+    assert_ok(run_process_source("exit 0", &received, &err), err);
+    assert_int_equal(received, 0);
+}
+
+static void a_child_that_fails_after_its_last_byte_is_still_a_failure(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    uint64_t received;
+    assert_int_equal(run_process_source("echo data; echo oops >&2; exit 1", &received, &err),
+                     MK_ECHILD);
+    assert_string_equal(err.detail, "oops");
+    assert_int_equal(run_process_source("echo data; kill -9 $$", &received, &err), MK_ECHILD);
+    /* The stream ends long before the child does. */
+    assert_int_equal(run_process_source("echo data; exec >&-; sleep 0.1; exit 4", &received, &err),
+                     MK_ECHILD);
+    /* The child ends long before the stream does. */
+    assert_int_equal(run_process_source("(sleep 0.1; echo late) & exit 5", &received, &err),
+                     MK_ECHILD);
+}
+
+static int run_process_sink(const char *script, uint64_t total, bool early, char **result,
+                            struct mk_error *err)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct mk_sink *sink = mk_sink_process(rig.loop, command(script), early, true, &rig.err);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &counting_new(total, 100000)->base), sink);
+    int status = rig_run(&rig);
+    *err = *mk_flow_error(rig.flow);
+    struct mk_node_report report;
+    mk_flow_node_report(rig.flow, 1, &report);
+    *result = report.result ? strdup(report.result) : NULL;
+    rig_down(&rig);
+    return status;
+}
+
+static void a_process_sink_feeds_the_child_and_keeps_what_it_prints(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    char *result;
+    assert_ok(run_process_sink("wc -c", 3000000, false, &result, &err), err);
+    assert_int_equal(atoi(result), 3000000);
+    free(result);
+    assert_ok(run_process_sink("wc -c", 0, false, &result, &err), err);
+    assert_int_equal(atoi(result), 0);
+    free(result);
+}
+
+static void a_child_that_stops_reading_is_a_failure_unless_it_may(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    char *result;
+    assert_int_equal(run_process_sink("head -c 10 >/dev/null", 9000000, false, &result, &err),
+                     MK_EPIPE);
+    assert_null(result);
+    assert_ok(run_process_sink("head -c 10 | wc -c", 9000000, true, &result, &err), err);
+    assert_int_equal(atoi(result), 10);
+    free(result);
+    /* Not even then may it fail. */
+    assert_int_equal(run_process_sink("echo bad >&2; exit 9", 9000000, true, &result, &err),
+                     MK_ECHILD);
+    assert_string_equal(err.detail, "bad");
+}
+
+static void the_verdict_of_a_child_that_broke_the_pipe_is_its_own_not_epipe(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    char *result;
+    assert_int_equal(run_process_sink("head -c 10 >/dev/null; echo disk is full >&2; exit 1",
+                                      9000000, false, &result, &err),
+                     MK_ECHILD);
+    assert_string_equal(err.detail, "disk is full");
+}
+
+static void cancelling_kills_the_children(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct mk_node *source =
+        mk_flow_source(rig.flow, mk_source_process(rig.loop, command("exec sleep 60"), &rig.err));
+    mk_flow_sink(rig.flow, source,
+                 mk_sink_process(rig.loop, command("exec sleep 60"), false, true, &rig.err));
+    mk_flow_start(rig.flow);
+    mk_loop_poll(rig.loop);
+    struct mk_wait *wait = mk_flow_wait(rig.flow);
+    wait->cancel(wait);
+    assert_int_equal(rig_wait(&rig, rig.flow), MK_ECANCELED);
+    rig_down(&rig);
+}
+
+static void a_program_that_cannot_start_fails_the_flow(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct mk_command *missing = command("");
+    mk_free(missing->argv[0]);
+    missing->argv[0] = mk_strdup("/no/such/program");
+    struct mk_node *source =
+        mk_flow_source(rig.flow, mk_source_process(rig.loop, missing, &rig.err));
+    mk_flow_sink(rig.flow, source, mk_sink_null(&rig.err));
+    assert_int_equal(rig_run(&rig), MK_ENOENT);
+    rig_down(&rig);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_file_sink_publishes_a_private_file_that_a_file_source_reads),
+        cmocka_unit_test(an_existing_file_is_never_replaced),
+        cmocka_unit_test(a_failed_flow_leaves_no_file_behind),
+        cmocka_unit_test(a_missing_file_is_told_by_name),
+        cmocka_unit_test(a_process_source_gives_all_that_the_child_writes),
+        cmocka_unit_test(a_child_that_fails_after_its_last_byte_is_still_a_failure),
+        cmocka_unit_test(a_process_sink_feeds_the_child_and_keeps_what_it_prints),
+        cmocka_unit_test(a_child_that_stops_reading_is_a_failure_unless_it_may),
+        cmocka_unit_test(the_verdict_of_a_child_that_broke_the_pipe_is_its_own_not_epipe),
+        cmocka_unit_test(cancelling_kills_the_children),
+        cmocka_unit_test(a_program_that_cannot_start_fails_the_flow),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
