@@ -2,6 +2,7 @@
 --- trusted as crontabs are; this guards against accidents (a misspelt name, a global that leaks
 --- from one job into the next), not against attackers. Except for one case: a recipe that others
 --- can write is not run as root.
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
@@ -107,7 +108,9 @@ function M.load(path)
       hint = why:find("attempt to load a binary chunk", 1, true) and
         "recipes are Lua source text, never compiled" or nil })
   end
+  core_task.track_lines(true)
   local result = chunk()
+  core_task.track_lines(false)
   local list = jobs.is_job(result) and { result } or result
   local is_list = type(list) == "table" and #list > 0
   for _, job in ipairs(is_list and list or {}) do

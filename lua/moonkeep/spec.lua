@@ -8,20 +8,22 @@ local units = require "moonkeep.units"
 
 local M = {}
 
--- Levenshtein distance; names are short.
+-- Edit distance in which two letters that changed places count as one mistake. Names are short.
 local function distance(a, b)
-  local row = {}
+  local before, row = {}, {}
   for j = 0, #b do
     row[j] = j
   end
   for i = 1, #a do
-    local diagonal = row[0]
-    row[0] = i
+    local next_row = { [0] = i }
     for j = 1, #b do
       local cost = a:byte(i) == b:byte(j) and 0 or 1
-      local value = math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
-      diagonal, row[j] = row[j], value
+      next_row[j] = math.min(row[j] + 1, next_row[j - 1] + 1, row[j - 1] + cost)
+      if i > 1 and j > 1 and a:byte(i) == b:byte(j - 1) and a:byte(i - 1) == b:byte(j) then
+        next_row[j] = math.min(next_row[j], before[j - 2] + 1)
+      end
     end
+    before, row = row, next_row
   end
   return row[#b]
 end

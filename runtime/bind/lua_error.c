@@ -67,7 +67,10 @@ static bool push_where(lua_State *L)
             return true;
         }
     }
-    return false;
+    const char *tracked = mk_sched_tracked_line(L);
+    if (tracked)
+        lua_pushstring(L, tracked);
+    return tracked != NULL;
 }
 
 /* The text of a raised string, without the "file:line: " that the frame above tells as well. */
@@ -117,7 +120,12 @@ int mk_error_handler(lua_State *L)
     }
     if (push_where(L))
         add_if_missing(L, 1, "where");
-    luaL_traceback(L, L, NULL, 1);
+    if (mk_sched_push_inner_traceback(L)) {
+        luaL_traceback(L, L, "\nresumed by:", 1);
+        lua_concat(L, 2);
+    } else {
+        luaL_traceback(L, L, NULL, 1);
+    }
     add_if_missing(L, 1, "traceback");
     return 1;
 }

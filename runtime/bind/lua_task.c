@@ -69,14 +69,19 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+/* track_lines(on): see mk_sched_track_lines */
+static int l_track_lines(lua_State *L)
+{
+    mk_sched_track_lines(L, lua_toboolean(L, 1));
+    return 0;
+}
+
 int luaopen_core_task(lua_State *L)
 {
     mk_scope_open(L);
-    static const luaL_Reg functions[] = {{"sleep", l_sleep},
-                                         {"scope", mk_scope_new},
-                                         {"shield", mk_shield},
-                                         {"stats", l_stats},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"sleep", l_sleep}, {"scope", mk_scope_new},        {"shield", mk_shield},
+        {"stats", l_stats}, {"track_lines", l_track_lines}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -72,6 +72,7 @@ struct mk_flow {
     struct mk_error err;
     int status;
     bool independent;
+    bool started;
     bool pumping, again;
     bool stopping; /* failed or cancelled */
     bool fired;
@@ -601,6 +602,35 @@ static bool is_over(const struct mk_flow *flow)
     return true;
 }
 
+/* Ending a compressor may wait for its threads, so it is a worker's business, too. */
+static void stream_free_run(struct mk_job *job)
+{
+    struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
+    mk_stream_free(node->stream);
+}
+
+static void stream_free_done(struct mk_job *job)
+{
+    struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
+    node->closed = true;
+    pump(node->flow);
+}
+
+static void close_stream(struct mk_node *node)
+{
+    mk_block_unref(node->block);
+    mk_block_unref(node->out);
+    node->block = node->out = NULL;
+    if (!node->flow->started) {
+        mk_stream_free(node->stream);
+        node->closed = true;
+        return;
+    }
+    node->job.run = stream_free_run;
+    node->job.done = stream_free_done;
+    mk_workers_submit(node->flow->engine->loop, &node->job);
+}
+
 static void close_node(struct mk_node *node)
 {
     if (node->closing)
@@ -615,11 +645,7 @@ static void close_node(struct mk_node *node)
         node->sink->type->close(node->sink);
         break;
     case NODE_STREAM:
-        mk_block_unref(node->block);
-        mk_block_unref(node->out);
-        node->block = node->out = NULL;
-        mk_stream_free(node->stream);
-        node->closed = true;
+        close_stream(node);
         break;
     case NODE_ORDERED:
         mk_ordered_ring_free(node->ring);
@@ -668,6 +694,7 @@ static void pump(struct mk_flow *flow)
 
 void mk_flow_start(struct mk_flow *flow)
 {
+    flow->started = true;
     pump(flow);
 }
 

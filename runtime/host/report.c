@@ -101,7 +101,6 @@ static void show_error(struct mk_report *report, const json_t *error, const char
 
 static void show_result(struct mk_report *report, const json_t *event)
 {
-    report->has_result = true;
     const json_t *error = json_object_get(event, "error");
     if (error) {
         show_error(report, error, field(event, "job"));
@@ -115,17 +114,12 @@ static void show_result(struct mk_report *report, const json_t *event)
             json_number_value(json_object_get(event, "seconds")));
 }
 
-static void show_event(struct mk_report *report, const json_t *event)
+static void show_event(struct mk_report *report, const char *name, const json_t *event)
 {
-    const char *name = field(event, "event");
     if (strcmp(name, "log") == 0) {
         show_log(report, event);
     } else if (strcmp(name, "progress") == 0) {
         show_progress(report, event);
-    } else if (strcmp(name, "output") == 0) {
-        clear_progress(report);
-        printf("%s\n", field(event, "text"));
-        fflush(stdout);
     } else if (strcmp(name, "result") == 0) {
         show_result(report, event);
     }
@@ -140,13 +134,18 @@ json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
         fprintf(stderr, "%.*s\n", (int)len, line);
         return NULL;
     }
-    if (!report->json) {
-        show_event(report, event);
-        return event;
-    }
-    if (strcmp(field(event, "event"), "result") == 0)
+    const char *name = field(event, "event");
+    if (strcmp(name, "result") == 0)
         report->has_result = true;
-    fprintf(stderr, "%.*s\n", (int)len, line);
+    if (strcmp(name, "output") == 0) {
+        clear_progress(report);
+        printf("%s\n", field(event, "text"));
+        fflush(stdout);
+    } else if (report->json) {
+        fprintf(stderr, "%.*s\n", (int)len, line);
+    } else {
+        show_event(report, name, event);
+    }
     return event;
 }
 

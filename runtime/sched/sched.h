@@ -45,6 +45,15 @@ bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args);
 /* Pops an error value and cancels the main task with it. Safe at any time on the loop thread. */
 void mk_sched_cancel_main(struct mk_sched *sched, lua_State *L);
 
+/* From now on, remembers which line of the user's own files this coroutine runs; for as long as it
+ * is on. A tail call such as `return mk.job { ... }` leaves no frame to tell where a mistake is. */
+void mk_sched_track_lines(lua_State *L, bool on);
+/* "recipe.lua:12", or NULL when lines are not being tracked. */
+const char *mk_sched_tracked_line(lua_State *L);
+/* Pushes the traceback of the user's coroutine that the running task's error came out of, and
+ * forgets it. Returns false, and pushes nothing, when there is none. */
+bool mk_sched_push_inner_traceback(lua_State *L);
+
 /* ---- awaiting, for bindings -------------------------------------------------------------- */
 
 struct mk_await_ops {

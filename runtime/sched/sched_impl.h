@@ -2,6 +2,8 @@
 #define MK_SCHED_SCHED_IMPL_H
 
 /* For sched/ only. */
+#include <string.h>
+
 #include "loop/timer.h"
 #include "sched/sched.h"
 
@@ -67,7 +69,12 @@ struct mk_sched {
     struct mk_task *main;
     struct mk_task *ready_first, **ready_last;
     struct mk_sched_stats stats;
+    bool tracking;
+    char tracked[LUA_IDSIZE + 16];
 };
+
+/* Whether a chunk is the library's own. */
+#define MK_IS_LIBRARY(source) (strncmp((source), "@moonkeep/", 10) == 0)
 
 /* What an awaiting coroutine yields: only the scheduler and the wrapped resume know it. */
 extern char mk__sentinel;

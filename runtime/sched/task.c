@@ -99,10 +99,20 @@ void mk__task_condemn(struct mk_task *task, lua_State *L)
     task->kill_ref = luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+static void track_line(struct mk_sched *sched, lua_State *L, lua_Debug *ar)
+{
+    lua_getinfo(L, "Sl", ar);
+    if (!MK_IS_LIBRARY(ar->source))
+        snprintf(sched->tracked, sizeof sched->tracked, "%s:%d", ar->short_src, ar->currentline);
+}
+
 static void on_hook(lua_State *L, lua_Debug *ar)
 {
-    (void)ar;
     struct mk_sched *sched = mk_sched_of(L);
+    if (ar->event == LUA_HOOKLINE) {
+        track_line(sched, L, ar);
+        return;
+    }
     struct mk_task *task = sched->current;
     if (!task || sched->watchdog_ms <= 0 || mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
         return;
@@ -125,6 +135,31 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     }
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->kill_ref);
     lua_error(L);
+}
+
+void mk_sched_track_lines(lua_State *L, bool on)
+{
+    struct mk_sched *sched = mk_sched_of(L);
+    sched->tracking = on;
+    sched->tracked[0] = '\0';
+    lua_sethook(L, on_hook, LUA_MASKCOUNT | (on ? LUA_MASKLINE : 0), HOOK_INSTRUCTIONS);
+}
+
+const char *mk_sched_tracked_line(lua_State *L)
+{
+    struct mk_sched *sched = mk_sched_of(L);
+    return sched->tracking && sched->tracked[0] ? sched->tracked : NULL;
+}
+
+bool mk_sched_push_inner_traceback(lua_State *L)
+{
+    struct mk_task *task = mk_sched_of(L)->current;
+    if (!task || task->traceback_ref == LUA_NOREF)
+        return false;
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->traceback_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->traceback_ref);
+    task->traceback_ref = LUA_NOREF;
+    return true;
 }
 
 /* ---- making and freeing ------------------------------------------------------------------ */

@@ -38,7 +38,7 @@ Cluster.__index = Cluster
 
 --- The source of one of its databases.
 function Cluster:database(name)
-  return pg.source { host = self.folder, user = "postgres", dbname = name }
+  return pg.source { host = self.folder, port = self.port, user = "postgres", dbname = name }
 end
 
 --- Creates a database and returns its source.
@@ -119,7 +119,7 @@ function M.new(options)
   local initdb = tools.find("initdb", major)
   local folder = tempdir.new()
   local self = setmetatable({ major = major, user = server_user(), tempdir = folder,
-    folder = folder.path }, Cluster)
+    folder = folder.path, port = options.settings and options.settings.port }, Cluster)
   local ok, err = pcall(function()
     if self.user then
       fs.chown(self.folder, self.user)

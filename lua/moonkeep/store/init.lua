@@ -14,7 +14,7 @@ function M.new(name, url)
   if type(name) ~= "string" or not name:match "^%w[%w._-]*$" then
     errors.raise("INVALID", "mk.store: the name must be made of letters, digits, '.', '_' and '-'")
   end
-  local kind, rest = tostring(url):match "^(%a+)://(.*)$"
+  local kind, rest = tostring(url):match "^(%a%w*)://(.*)$"
   if not kind then
     errors.raise("INVALID", ("mk.store: %q is not a URL"):format(tostring(url)),
       { hint = "write it as mk.store(\"disk\", \"file:///var/backups/app\")" })

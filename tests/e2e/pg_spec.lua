@@ -1,0 +1,302 @@
+local host = require "moonkeep.core.host"
+local mk = require "moonkeep"
+local pg = require "moonkeep.pg"
+
+local function caught(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert.is_false(ok)
+  return err
+end
+
+describe("PostgreSQL", function()
+  local cluster, db
+
+  setup(function()
+    cluster = mk.pg.scratch()
+    db = cluster:create_database "specs"
+  end)
+  teardown(function()
+    cluster:close()
+  end)
+
+  describe("a query", function()
+    it("gives rows with Lua types where they are exact, and text elsewhere", function()
+      local c <close> = db:connect()
+      local rows = c:query [[
+        SELECT true AS b, 9007199254740993::bigint AS i8, 7::smallint AS i2, 1.5::float8 AS f,
+               1234567890.0123456789::numeric AS n, 'text'::text AS t, NULL::int AS nothing,
+               '\xdead'::bytea AS bytes, '{"a":1}'::jsonb AS j]]
+      assert.same({ b = true, i8 = 9007199254740993, i2 = 7, f = 1.5, n = "1234567890.0123456789",
+        t = "text", bytes = "\\xdead", j = '{"a": 1}' }, rows[1])
+      assert.equal("integer", math.type(rows[1].i8))
+      assert.equal(1, #rows)
+      assert.equal(1, rows.affected)
+    end)
+
+    it("takes parameters, which are never part of the SQL", function()
+      local c <close> = db:connect()
+      local nasty = "'; DROP TABLE x; -- \\ $1"
+      assert.equal(nasty, c:value("SELECT $1::text", nasty))
+      assert.equal(42, c:value("SELECT $1::int + $2", 40, 2))
+      assert.equal(false, c:value("SELECT $1::bool", false))
+      assert.is_nil(c:value("SELECT $1::text", nil))
+      assert.is_true(c:value("SELECT $1::text IS NULL AND $2::int = 1", nil, 1))
+    end)
+
+    it("may be several statements without parameters", function()
+      local c <close> = db:connect()
+      assert.equal(3, c:value [[CREATE TEMP TABLE t (i int); INSERT INTO t VALUES (1), (2), (3);
+        SELECT count(*) FROM t]])
+      assert.equal(2, c:query("DELETE FROM t WHERE i < 3").affected)
+    end)
+
+    it("raises with SQLSTATE, detail, hint and the SQL", function()
+      local c <close> = db:connect()
+      c:query "CREATE TEMP TABLE u (i int PRIMARY KEY)"
+      c:query "INSERT INTO u VALUES (1)"
+      local err = caught(c.query, c, "INSERT INTO u VALUES (1)")
+      assert.equal("PG_ERROR", err.code)
+      assert.equal("23505", err.sqlstate)
+      assert.equal("Key (i)=(1) already exists.", err.detail)
+      assert.equal("INSERT INTO u VALUES (1)", err.query)
+      err = caught(c.query, c, "SELECT lenght('x')")
+      assert.equal("42883", err.sqlstate)
+      assert.matches("No function matches", err.hint)
+      assert.equal(1, c:value "SELECT 1") -- the connection is as good as new
+    end)
+
+    it("carries a value of many megabytes", function()
+      local c <close> = db:connect()
+      assert.equal(20000000, #c:value "SELECT repeat('x', 20000000)")
+    end)
+
+    it("survives a storm of notices", function()
+      local c <close> = db:connect()
+      c:query [[DO $$ BEGIN FOR i IN 1..5000 LOOP RAISE NOTICE '%', repeat('n', 500); END LOOP;
+        END $$]]
+      assert.equal(1, c:value "SELECT 1")
+    end)
+
+    it("refuses COPY, which is for flows", function()
+      local c <close> = db:connect()
+      assert.matches("COPY cannot be run", caught(c.query, c, "COPY (SELECT 1) TO STDOUT").message)
+    end)
+
+    it("is one at a time", function()
+      local c <close> = db:connect()
+      local err = caught(mk.all, {
+        function() c:query "SELECT pg_sleep(5)" end,
+        function() mk.sleep "20ms" c:query "SELECT 1" end,
+      })
+      assert.equal("BUSY", err.code)
+    end)
+  end)
+
+  describe("cancelling", function()
+    it("stops the server's work and keeps the connection", function()
+      local c <close> = db:connect()
+      local began = host.monotonic()
+      assert.equal("TIMEOUT", caught(mk.timeout, "50ms", c.query, c, "SELECT pg_sleep(60)").code)
+      assert.is_true(host.monotonic() - began < 20000)
+      assert.equal(1, c:value "SELECT 1")
+      local other <close> = db:connect()
+      assert.equal(0, other:value [[SELECT count(*) FROM pg_stat_activity
+        WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active']])
+    end)
+  end)
+
+  describe("a transaction", function()
+    it("commits, and rolls back on any error", function()
+      local c <close> = db:connect()
+      c:query "CREATE TABLE tx (i int)"
+      assert.equal("done", c:transaction(function()
+        c:query "INSERT INTO tx VALUES (1)"
+        return "done"
+      end))
+      local err = caught(c.transaction, c, function()
+        c:query "INSERT INTO tx VALUES (2)"
+        error "changed my mind"
+      end)
+      assert.matches("changed my mind", tostring(err))
+      assert.equal(1, c:value "SELECT count(*) FROM tx")
+      assert.equal("25006", caught(c.transaction, c, { read_only = true }, function()
+        c:query "INSERT INTO tx VALUES (3)"
+      end).sqlstate)
+      assert.equal("repeatable read", c:transaction({ isolation = "repeatable read" }, function()
+        return c:value "SHOW transaction_isolation"
+      end))
+      assert.equal("INVALID", caught(c.transaction, c, { isolation = "chaos" }, print).code)
+    end)
+
+    it("is rolled back when its task is stopped", function()
+      local c <close> = db:connect()
+      c:query "CREATE TABLE tx2 (i int)"
+      caught(mk.timeout, "50ms", c.transaction, c, function()
+        c:query "INSERT INTO tx2 VALUES (1)"
+        mk.sleep "10s"
+      end)
+      assert.equal(0, c:value "SELECT count(*) FROM tx2")
+    end)
+  end)
+
+  describe("a lost connection", function()
+    it("is told as such, in the middle of a query and after", function()
+      local c <close> = db:connect()
+      local killer <close> = db:connect()
+      local pid = c:value "SELECT pg_backend_pid()"
+      assert.equal(pid, c.native:backend_pid())
+      local err = caught(mk.all, {
+        function() c:query "SELECT pg_sleep(60)" end,
+        function()
+          mk.sleep "50ms"
+          killer:query("SELECT pg_terminate_backend($1)", pid)
+          mk.sleep "5s"
+        end,
+      })
+      assert.is_true(err.code == "PG_CONNECTION_LOST" or err.sqlstate == "57P01", tostring(err))
+      assert.is_false(c.native:is_open() and pcall(c.query, c, "SELECT 1"))
+      assert.equal("PG_CONNECTION_LOST", caught(c.query, c, "SELECT 1").code)
+    end)
+  end)
+
+  describe("connecting", function()
+    it("tells an unknown database and an unknown host by name", function()
+      local err = caught(function() db:with({ dbname = "nope" }):connect() end)
+      assert.equal("PG_CONNECT", err.code)
+      assert.matches('database "nope" does not exist', err.message)
+      assert.matches("psql %-l", err.hint)
+      err = caught(function() mk.pg { host = "no-such-host.invalid" }:connect() end)
+      assert.matches("could not translate host name", err.message)
+      assert.matches("DNS", err.hint)
+    end)
+
+    it("goes on to the next host when the first is dead", function()
+      local hosts = "/no/such/folder," .. cluster.folder
+      local c <close> = mk.pg { host = hosts, user = "postgres", dbname = "specs" }:connect()
+      assert.equal("specs", c:value "SELECT current_database()")
+    end)
+
+    it("takes URIs and conninfo strings", function()
+      local encoded = cluster.folder:gsub("/", "%%2F")
+      local c <close> = mk.pg("postgresql://postgres@" .. encoded .. "/specs"):connect()
+      assert.equal("specs", c:value "SELECT current_database()")
+      local d <close> = mk.pg("host=" .. cluster.folder .. " user=postgres dbname=specs"):connect()
+      assert.equal(cluster.major, d:major())
+      assert.equal("INVALID", caught(mk.pg, "host='x").code)
+    end)
+
+    it("uses service files and .pgpass as libpq does", function()
+      local dir <close> = mk.fs.tempdir()
+      local admin <close> = db:connect()
+      admin:query "CREATE ROLE locked LOGIN PASSWORD 'sesame'"
+      local hba = cluster.folder .. "/data/pg_hba.conf"
+      local before = mk.fs.read(hba)
+      mk.process.run { argv = { "sh", "-c",
+        ("printf 'local all locked scram-sha-256\\n%%s' \"$BEFORE\" >%s"):format(hba) },
+        env = { BEFORE = before } }
+      admin:query "SELECT pg_reload_conf()"
+      local locked = db:with { user = "locked" }
+      for _ = 1, 100 do -- until the reload has been seen
+        local ok, connection = pcall(locked.connect, locked)
+        if not ok then break end
+        connection:close()
+        mk.sleep "20ms"
+      end
+      local err = caught(locked.connect, locked)
+      assert.matches("no password supplied", err.message)
+      assert.matches("pgpass", err.hint)
+      local wrong = locked:with { password = "open" }
+      err = caught(wrong.connect, wrong)
+      assert.matches("password authentication failed", err.message)
+      assert.matches("check user and password", err.hint)
+
+      mk.fs.write(dir.path .. "/pgpass", "*:*:*:locked:sesame\n")
+      local c <close> = locked:with({ passfile = dir.path .. "/pgpass" }):connect()
+      assert.equal("locked", c:value "SELECT current_user")
+      local d <close> = locked:with({ password = "sesame" }):connect()
+      assert.equal("locked", d:value "SELECT current_user")
+    end)
+
+    it("refuses keys that libpq does not have", function()
+      local err = caught(mk.pg, { hots = "x" })
+      assert.matches('unknown key "hots", did you mean "host"', err.message)
+    end)
+
+    it("never puts the password into a program's arguments", function()
+      local conninfo, env = pg.source({ host = "h'\\x", password = "sesame" }):for_program()
+      assert.equal("host='h\\'\\\\x'", conninfo)
+      assert.equal("sesame", env.PGPASSWORD)
+      assert.is_nil(tostring(pg.source { host = "h", password = "sesame" }):find "sesame")
+    end)
+
+    it("refuses a server without TLS when it is told to use it", function()
+      local err = caught(function() db:with({ sslmode = "require", host = "127.0.0.1",
+        port = "1" }):connect() end)
+      assert.equal("PG_CONNECT", err.code)
+    end)
+  end)
+
+  describe("TLS", function()
+    local dir, secure, tls
+
+    setup(function()
+      dir = mk.fs.tempdir()
+      local key, cert = dir.path .. "/key.pem", dir.path .. "/cert.pem"
+      mk.process.run { argv = { "openssl", "req", "-new", "-x509", "-nodes", "-days", "2",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-newkey", "rsa:2048",
+        "-keyout", key, "-out", cert } }
+      if mk.process.uid() == 0 then
+        mk.fs.chown(key, "postgres")
+        mk.process.run { argv = { "chmod", "755", dir.path } }
+      end
+      secure = mk.pg.scratch { settings = { ssl = "on", ssl_key_file = key, ssl_cert_file = cert,
+        listen_addresses = "127.0.0.1", port = math.random(20000, 29999) } }
+      tls = secure:database("postgres"):with { host = "localhost", hostaddr = "127.0.0.1",
+        sslmode = "verify-full", sslrootcert = cert }
+    end)
+    teardown(function()
+      secure:close()
+      dir:close()
+    end)
+
+    it("carries values of every size around its record boundaries", function()
+      local c <close> = tls:connect()
+      assert.is_true(c:value "SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()")
+      for _, size in ipairs { 8192, 16384, 32768, 65536 } do
+        for delta = -20, 20 do
+          assert.equal(size + delta, #c:value("SELECT repeat('x', $1)", size + delta))
+        end
+      end
+      assert.equal(20000000, #c:value "SELECT repeat('x', 20000000)")
+    end)
+
+    it("verifies the server's certificate and name", function()
+      local name = tls:with { host = "127.0.0.1" }
+      assert.matches("does not match host name", caught(name.connect, name).message)
+      local other = tls:with { sslrootcert = "/etc/ssl/certs/ca-certificates.crt" }
+      assert.equal("PG_CONNECT", caught(other.connect, other).code)
+    end)
+  end)
+
+  describe("a scratch cluster", function()
+    it("can be reached by its socket only, and is gone afterwards", function()
+      local folder
+      do
+        local other <close> = mk.pg.scratch { settings = { work_mem = "7MB" } }
+        folder = other.folder
+        local c <close> = other:database("postgres"):connect()
+        assert.equal("7MB", c:value "SHOW work_mem")
+        assert.equal("", c:value "SHOW listen_addresses")
+        assert.equal(448, mk.fs.stat(folder).mode)
+      end
+      assert.is_false(mk.fs.exists(folder))
+    end)
+
+    it("says why it did not start, and leaves nothing", function()
+      local err = caught(mk.pg.scratch, { settings = { shared_buffers = "none" } })
+      assert.equal("SCRATCH_FAILED", err.code)
+      assert.matches("shared_buffers", err.detail)
+      assert.equal("PG_PROGRAM_MISSING", caught(mk.pg.scratch, { major = 9 }).code)
+    end)
+  end)
+end)

@@ -1,0 +1,252 @@
+local host = require "moonkeep.core.host"
+local mk = require "moonkeep"
+local support = require "support"
+
+describe("moonkeep", function()
+  local dir
+
+  setup(function()
+    dir = mk.fs.tempdir()
+  end)
+  teardown(function()
+    dir:close()
+  end)
+
+  local function run(text, options)
+    return support.run_recipe(dir.path, text, options)
+  end
+
+  describe("on the command line", function()
+    it("tells its version and helps", function()
+      local version = support.start(dir.path, { "version" }):finish()
+      assert.matches("^moonkeep %d+%.%d+%.%d+\n$", version.stdout)
+      local help = support.start(dir.path, { "help" }):finish()
+      assert.matches("moonkeep run", help.stdout)
+      assert.matches("Exit codes", help.stdout)
+      assert.equal(0, help.code)
+    end)
+
+    it("says what is wrong with a command, and exits with 2", function()
+      local cases = {
+        { { "rnu" }, 'there is no command "rnu"' },
+        { { "run" }, "run needs a recipe" },
+        { { "run", "--fast", "x.lua" }, 'run has no option "%-%-fast"' },
+        { { "run", "--watchdog" }, "needs a value" },
+        { { "run", "--watchdog", "soon", "x.lua" }, "is not a duration" },
+        { { "run", "--lua-memory", "1k", "x.lua" }, "is not a size" },
+        { { "run", "--log-format", "xml", "x.lua" }, "human or json" },
+      }
+      for _, case in ipairs(cases) do
+        local result = support.start(dir.path, case[1]):finish()
+        assert.equal(2, result.code)
+        assert.matches(case[2], result.stderr)
+        assert.matches("Try: moonkeep help", result.stderr)
+      end
+    end)
+  end)
+
+  describe("with a recipe", function()
+    it("runs it, and prints what it says on stdout and nothing else", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        return mk.job { name = "hello", run = function(ctx)
+          ctx:show("%d%%", 100)
+          print("a", nil, 1)
+          mk.log.info "not on stdout"
+        end }]]
+      assert.equal(0, result.code, result.stderr)
+      assert.equal("100%\na\tnil\t1\n", result.stdout)
+      assert.equal("hello", result.result.job)
+      assert.matches("not on stdout", result.stderr)
+    end)
+
+    it("runs each of its jobs, and fails if one does", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        return {
+          mk.job { name = "one", run = function() error "broken" end },
+          mk.job { name = "two", run = function(ctx) ctx:show "still ran" end },
+        }]]
+      assert.equal(1, result.code)
+      assert.equal("still ran\n", result.stdout)
+    end)
+
+    it("tells failures to people in a block: what, where, what is left, what to do", function()
+      local result = run([[
+        local mk = require "moonkeep"
+        return mk.job { name = "nightly", run = function()
+          mk.fs.read "/no/such/file"
+        end }]], { flags = { "--log-format", "human" } })
+      assert.equal(1, result.code)
+      assert.matches("FAILED  nightly  NOT_FOUND\n", result.stderr)
+      assert.matches("  could not open /no/such/file: No such file or directory\n", result.stderr)
+      assert.matches("  where   " .. result.path:gsub("%p", "%%%0") .. ":3\n", result.stderr)
+      assert.matches("  left    nothing was published\n", result.stderr)
+    end)
+
+    it("passes arguments on", function()
+      local result = run([[
+        local mk = require "moonkeep"
+        return mk.job { name = "a", run = function() end }]], { args = { "--x", "y z" } })
+      assert.equal(0, result.code)
+    end)
+  end)
+
+  describe("refuses, with exit code 2, file and line,", function()
+    local function refused(text, code, message, line, options)
+      local result = run(text, options)
+      assert.equal(2, result.code, result.stderr)
+      local err = result.result.error
+      assert.equal(code, err.code)
+      assert.matches(message, err.message)
+      if line then
+        assert.equal(result.path .. ":" .. line, err.where)
+      end
+      return err
+    end
+
+    it("a recipe that is not there", function()
+      local result = support.start(dir.path, { "run", dir.path .. "/none.lua" }):finish()
+      assert.equal(2, result.code)
+      assert.equal("NOT_FOUND", result.result.error.code)
+    end)
+
+    it("a syntax error", function()
+      refused("local x = \nreturn }", "SYNTAX", "unexpected symbol near", 2)
+    end)
+
+    it("an error while it is loaded", function()
+      refused("\nerror 'no'", "LUA_ERROR", "^no$", 2)
+    end)
+
+    it("a recipe without a job", function()
+      refused("return {}", "INVALID", "returns no job")
+      refused("", "INVALID", "returns no job")
+      refused("return { 'job' }", "INVALID", "returns no job")
+    end)
+
+    it("compiled Lua", function()
+      local err = refused(string.dump(function() end), "SYNTAX", "binary chunk")
+      assert.matches("source text", err.hint)
+    end)
+
+    it("keys that a job does not have, all at once", function()
+      local err = refused('local mk = require "moonkeep"\nreturn mk.job { nmae = "x", run = 5 }',
+        "INVALID", "name is missing", 2)
+      assert.matches("run must be a function", err.message)
+      assert.matches('did you mean "name"', err.message)
+    end)
+
+    it("a codec, a level, a store or a server that is none", function()
+      local function job(keys)
+        return 'local mk = require "moonkeep"\nreturn mk.job { name = "x", run = print, '
+          .. keys .. " }"
+      end
+      refused(job 'compress = "zstd:99"', "INVALID", "compress must be a codec", 2)
+      refused(job 'verify = "maybe"', "INVALID", "must be one of stored, read, decoded", 2)
+      refused(job 'upload = { "disk" }', "INVALID", "list of stores", 2)
+      refused(job 'source = "app"', "INVALID", "as mk.pg makes it", 2)
+      refused(job 'dump = { fromat = "custom" }', "INVALID", 'did you mean "format"', 2)
+      refused(job 'dump = { format = "tar" }', "INVALID", 'must be "custom"', 2)
+      refused('local mk = require "moonkeep"\nmk.store("x", "s3://b")', "INVALID",
+        'no kind of store "s3"', 2)
+      refused('local mk = require "moonkeep"\nmk.store("x", "file://b")', "INVALID",
+        "not an absolute path", 2)
+      refused('local mk = require "moonkeep"\nreturn mk.job { name = "x" }', "INVALID",
+        "source is missing", 2)
+      refused('local mk = require "moonkeep"\nreturn mk.job { name = "../x", run = print }',
+        "INVALID", "name must be made of letters", 2)
+    end)
+
+    it("undeclared globals, read or written", function()
+      refused("\n\nreturn jbo", "LUA_ERROR", 'there is no global "jbo"', 3)
+      refused("return tabel", "LUA_ERROR", 'did you mean "table"', 1)
+      refused("count = 1", "LUA_ERROR", "count is not declared: write `local count", 1)
+    end)
+
+    it("what could reach around it", function()
+      for _, name in ipairs { "io", "debug", "package", "dofile", "loadfile", "collectgarbage" } do
+        refused("return " .. name, "LUA_ERROR", ('there is no global "%s"'):format(name), 1)
+      end
+      refused("return os.execute 'true'", "LUA_ERROR", "attempt to call a nil value", 1)
+      refused("require 'io'", "INVALID", "cannot require", 1)
+      refused("return load(string.dump(function() end)) or error 'refused'", "LUA_ERROR",
+        "refused", 1)
+    end)
+
+    if mk.process.uid() == 0 then
+      it("a recipe that others can write, when root runs it", function()
+        local good = 'return require("moonkeep").job { name = "x", run = function() end }'
+        refused(good, "UNSAFE_RECIPE", "is writable by others", nil, { mode = 438 }) -- 0666
+        local open = dir.path .. "/open"
+        mk.fs.mkdir(open, 511) -- 0777
+        local err = refused(good, "UNSAFE_RECIPE", "open is writable by others", nil,
+          { path = open .. "/r.lua" })
+        assert.matches("chmod go%-w", err.hint)
+        mk.fs.chown(open, "nobody")
+        refused(good, "UNSAFE_RECIPE", "does not belong to root", nil,
+          { path = open .. "/r.lua" })
+      end)
+    end
+  end)
+
+  describe("ends", function()
+    it("an endless loop, also one that catches every error", function()
+      for _, body in ipairs { "while true do end",
+        "while true do pcall(function() while true do end end) end",
+        "coroutine.wrap(function() while true do end end)()" } do
+        local result = run(([[
+          local mk = require "moonkeep"
+          return mk.job { name = "loop", run = function()
+            %s
+          end }]]):format(body), { flags = { "--watchdog", "200ms" } })
+        assert.equal(1, result.code)
+        assert.equal("WATCHDOG", result.result.error.code)
+        assert.matches("recipe%d+%.lua:3", result.result.error.where)
+      end
+    end)
+
+    it("a loop while the recipe is loaded", function()
+      local result = run("while true do end", { flags = { "--watchdog", "200ms" } })
+      assert.equal("WATCHDOG", result.result.error.code)
+      assert.not_equal(0, result.code)
+    end)
+
+    it("a recipe that takes too much memory", function()
+      local result = run([[
+        local mk = require "moonkeep"
+        return mk.job { name = "hungry", run = function()
+          local t = {}
+          for i = 1, 1e9 do t[i] = { i } end
+        end }]], { flags = { "--lua-memory", "16MiB" } })
+      assert.equal(1, result.code)
+      assert.equal("LUA_MEMORY", result.result.error.code)
+      assert.matches("lua%-memory", result.result.error.hint)
+    end)
+
+    it("a run at its deadline, after its closers", function()
+      local began = host.monotonic()
+      local result = run [[
+        local mk = require "moonkeep"
+        return mk.job { name = "late", deadline = "200ms", run = function(ctx)
+          local _ <close> = setmetatable({}, { __close = function() ctx:show "closed" end })
+          mk.sleep "1h"
+        end }]]
+      assert.equal(1, result.code)
+      assert.equal("closed\n", result.stdout)
+      assert.equal("DEADLINE", result.result.error.code)
+      assert.is_true(host.monotonic() - began < 30000)
+    end)
+  end)
+
+  it("reports an error's inner coroutine in the traceback", function()
+    local result = run [[
+      local mk = require "moonkeep"
+      local function inner_function() error "deep" end
+      return mk.job { name = "x", run = function()
+        coroutine.wrap(function() inner_function() end)()
+      end }]]
+    assert.matches("deep", result.result.error.message)
+    assert.matches("inner_function", result.result.error.traceback)
+  end)
+end)

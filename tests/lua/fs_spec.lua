@@ -1,0 +1,46 @@
+local mk = require "moonkeep"
+
+describe("mk.fs", function()
+  it("writes, reads, lists and removes", function()
+    local dir <close> = mk.fs.tempdir()
+    mk.fs.mkdir(dir.path .. "/a/b")
+    mk.fs.write(dir.path .. "/a/b/file", "text\0bytes")
+    assert.equal("text\0bytes", mk.fs.read(dir.path .. "/a/b/file"))
+    assert.equal(384, mk.fs.stat(dir.path .. "/a/b/file").mode)
+    assert.same({ "b" }, mk.fs.list(dir.path .. "/a"))
+    mk.fs.remove(dir.path .. "/a")
+    assert.is_nil(mk.fs.stat(dir.path .. "/a"))
+  end)
+
+  it("raises a named error with the path in it", function()
+    local ok, err = pcall(mk.fs.read, "/no/such/file")
+    assert.is_false(ok)
+    assert.equal("NOT_FOUND", err.code)
+    assert.matches("/no/such/file", err.message)
+  end)
+
+  it("lets one holder have a lock", function()
+    local dir <close> = mk.fs.tempdir()
+    local path = dir.path .. "/l"
+    do
+      local lock <close> = mk.fs.lock(path)
+      assert.is_not_nil(lock)
+      assert.is_nil(mk.fs.lock(path))
+    end
+    local lock <close> = mk.fs.lock(path)
+    assert.is_not_nil(lock)
+  end)
+
+  it("removes the temporary folders of dead runs and of nobody else", function()
+    local alive <close> = mk.fs.tempdir()
+    local dead = mk.fs.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/moonkeep-tmp-XXXXXX")
+    mk.fs.write(dead .. "/lock", "")
+    local making = mk.fs.mkdtemp((os.getenv "TMPDIR" or "/tmp") .. "/moonkeep-tmp-XXXXXX")
+    local another <close> = mk.fs.tempdir()
+    assert.is_true(mk.fs.exists(alive.path))
+    assert.is_true(mk.fs.exists(another.path))
+    assert.is_false(mk.fs.exists(dead))
+    assert.is_true(mk.fs.exists(making)) -- too young to be judged
+    mk.fs.remove(making)
+  end)
+end)
