@@ -75,6 +75,7 @@ struct mk_flow {
     bool started;
     bool pumping, again;
     bool stopping; /* failed or cancelled */
+    bool closing;  /* over: stages are being closed, none may be run */
     bool fired;
     bool is_parked;
     struct mk_flow *next_parked;
@@ -649,6 +650,7 @@ static void close_node(struct mk_node *node)
         break;
     case NODE_ORDERED:
         mk_ordered_ring_free(node->ring);
+        node->ring = NULL;
         node->closed = true;
         break;
     }
@@ -656,6 +658,7 @@ static void close_node(struct mk_node *node)
 
 static void end_flow(struct mk_flow *flow)
 {
+    flow->closing = true;
     for (int i = 0; i < flow->n_nodes; i++)
         close_node(flow->nodes[i]);
     for (int i = 0; i < flow->n_nodes; i++)
@@ -668,6 +671,17 @@ static void end_flow(struct mk_flow *flow)
     }
 }
 
+static void run_nodes(struct mk_flow *flow)
+{
+    for (int i = flow->n_nodes - 1; i >= 0; i--) {
+        struct mk_node *node = flow->nodes[i];
+        if (node->kind == NODE_ORDERED && (flow->stopping || node->dead))
+            node->busy = node->ring && mk_ordered_ring_running(node->ring) > 0;
+        if (!flow->stopping && !node->dead && run_node(node))
+            flow->again = true;
+    }
+}
+
 static void pump(struct mk_flow *flow)
 {
     flow->again = true;
@@ -675,17 +689,11 @@ static void pump(struct mk_flow *flow)
         return;
     struct mk_flow_engine *engine = flow->engine;
     flow->pumping = true;
-    while (flow->again) {
+    while (flow->again && !flow->closing) {
         flow->again = false;
-        for (int i = flow->n_nodes - 1; i >= 0; i--) {
-            struct mk_node *node = flow->nodes[i];
-            if (node->kind == NODE_ORDERED && (flow->stopping || node->dead))
-                node->busy = node->ring && mk_ordered_ring_running(node->ring) > 0;
-            if (!flow->stopping && !node->dead && run_node(node))
-                flow->again = true;
-        }
+        run_nodes(flow);
     }
-    if (is_over(flow))
+    if (flow->closing || is_over(flow))
         end_flow(flow);
     flow->pumping = false;
     /* The flow may be freed by its owner only from the loop, so `flow` is still valid here. */
