@@ -8,7 +8,8 @@ require "busted"(busted)
 package.path = "tests/?.lua;" .. package.path
 
 local filter = os.getenv "FILTER"
-require "busted.modules.output_handler_loader"()(busted, os.getenv "BUSTED_OUTPUT" or "plainTerminal", {
+local output = os.getenv "BUSTED_OUTPUT" or "plainTerminal"
+require "busted.modules.output_handler_loader"()(busted, output, {
   defaultOutput = "plainTerminal", enableSound = false, verbose = true, suppressPending = false,
   language = "en", deferPrint = false, arguments = {},
 })

@@ -129,7 +129,11 @@ int mk_file_read(const char *path, size_t max_bytes, char **bytes, size_t *len,
         return mk_error_errno(err, errno, "read", "could not open %s", path);
     size_t used = 0, cap = 4096;
     char *buffer = mk_alloc(cap);
-    int status = buffer ? MK_OK : mk_error_nomem(err, "read");
+    if (!buffer) {
+        close(fd);
+        return mk_error_nomem(err, "read");
+    }
+    int status = MK_OK;
     while (status == MK_OK) {
         if (used + 1 == cap) {
             cap *= 2;

@@ -162,7 +162,8 @@ describe("a backup", function()
   it("that fails to restore leaves no database behind", function()
     local c <close> = app:connect()
     local before = c:value "SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database"
-    c:query "CREATE ROLE passing; CREATE TABLE of_passing (i int); ALTER TABLE of_passing OWNER TO passing"
+    c:query [[CREATE ROLE passing; CREATE TABLE of_passing (i int);
+      ALTER TABLE of_passing OWNER TO passing]]
     local run = support.run_recipe(dir.path, recipe(dir.path .. "/role", [[
       return mk.job { name = "nightly", source = app, upload = { disk }, run = function(ctx)
         local backup = ctx:backup()

@@ -35,7 +35,7 @@ describe("tasks", function()
     assert.same({}, mk.each({}, { parallel = 3 }, error))
   end)
 
-  it("cancel their siblings when one fails, and the first error is the one that is raised", function()
+  it("cancel their siblings when one fails, and the first error is raised", function()
     local finished, cancelled = false, false
     local err = caught(mk.all, {
       function()
