@@ -28,7 +28,7 @@ void mk_runtime_set(lua_State *L, struct mk_runtime *runtime);
 /* Error values: a table { code, op, message, hint, detail, sqlstate, where, traceback, also }. */
 void mk_push_error(lua_State *L, const struct mk_error *err);
 MK_RAISES int mk_raise(lua_State *L, const struct mk_error *err);
-_Noreturn MK_RAISES void mk_raise_nomem(lua_State *L);
+MK_RAISES void mk_raise_nomem(lua_State *L) __attribute__((noreturn));
 /* The message handler of tasks: makes an error value of whatever was raised, adds traceback and
  * `where`, the nearest line that is not the library's own. */
 int mk_error_handler(lua_State *L);

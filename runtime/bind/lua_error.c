@@ -37,7 +37,7 @@ MK_RAISES int mk_raise(lua_State *L, const struct mk_error *err)
     return lua_error(L);
 }
 
-_Noreturn MK_RAISES void mk_raise_nomem(lua_State *L)
+MK_RAISES void mk_raise_nomem(lua_State *L)
 {
     struct mk_error err;
     mk_error_nomem(&err, "moonkeep");
