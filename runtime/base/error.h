@@ -29,7 +29,8 @@
     X(MK_EPG, -14, "PG_ERROR")                                                                     \
     X(MK_EPGLOST, -15, "PG_CONNECTION_LOST")                                                       \
     X(MK_EBUSY, -16, "BUSY")                                                                       \
-    X(MK_ESYS, -17, "SYSTEM")
+    X(MK_ESYS, -17, "SYSTEM")                                                                      \
+    X(MK_EDEADLINE, -18, "DEADLINE")
 
 enum mk_status {
     MK_OK = 0,

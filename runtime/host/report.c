@@ -135,8 +135,10 @@ json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
         return NULL;
     }
     const char *name = field(event, "event");
-    if (strcmp(name, "result") == 0)
-        report->has_result = true;
+    if (strcmp(name, "start") == 0)
+        snprintf(report->job, sizeof report->job, "%s", field(event, "job"));
+    if (strcmp(name, "start") == 0 || strcmp(name, "result") == 0)
+        report->has_result = name[0] == 'r';
     if (strcmp(name, "output") == 0) {
         clear_progress(report);
         printf("%s\n", field(event, "text"));
@@ -153,16 +155,20 @@ void mk_report_failure(struct mk_report *report, const char *code, const char *m
                        const char *hint)
 {
     report->has_result = true;
-    json_t *error = json_pack("{s:s, s:s, s:s}", "code", code, "message", message, "hint", hint);
+    json_t *event =
+        json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "event", "result", "job", report->job,
+                  "status", "failed", "error", "code", code, "message", message, "hint", hint,
+                  "left", "nothing half-done is visible; the next run removes what was begun");
+    if (!event) {
+        fprintf(stderr, "%s: %s\n", code, message);
+        return;
+    }
     if (report->json) {
-        json_t *event =
-            json_pack("{s:s, s:s, s:O}", "event", "result", "status", "failed", "error", error);
         char *text = json_dumps(event, JSON_COMPACT);
         fprintf(stderr, "%s\n", text ? text : message);
         free(text);
-        json_decref(event);
     } else {
-        show_error(report, error, "");
+        show_result(report, event);
     }
-    json_decref(error);
+    json_decref(event);
 }

@@ -10,7 +10,8 @@ struct mk_report {
     bool json, quiet, verbose;
     bool tty;        /* stderr is a terminal: colour, progress in place */
     bool progress;   /* a progress line is on the screen */
-    bool has_result; /* a result event has come */
+    bool has_result; /* a result event has come, and no job has started since */
+    char job[128];   /* the job that runs, for failures that have no event */
 };
 
 void mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose);

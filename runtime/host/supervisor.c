@@ -4,8 +4,8 @@
  * signals, enforces the deadline that the worker announces, reaps whatever the worker leaves
  * (it is a child subreaper), and turns the outcome into an exit code.
  *
- * A stop has two steps: SIGTERM, which lets closers run (a scratch server is removed, a database
- * that was being restored is dropped), then SIGKILL after GRACE_MS.
+ * A stop has two steps: SIGTERM (SIGALRM at the deadline), which lets closers run (a scratch server
+ * is removed, a database that was being restored is dropped), then SIGKILL after GRACE_MS.
  */
 #include "host/supervisor.h"
 
@@ -53,13 +53,13 @@ static void on_grace_over(void *arg)
     mk_process_kill(((struct supervisor *)arg)->worker, SIGKILL);
 }
 
-static void stop_worker(struct supervisor *self)
+static void stop_worker(struct supervisor *self, int signum)
 {
     if (self->grace) {
         mk_process_kill(self->worker, SIGKILL);
         return;
     }
-    mk_process_kill(self->worker, SIGTERM);
+    mk_process_kill(self->worker, signum);
     self->grace = mk_timer_start(self->loop, GRACE_MS, on_grace_over, self, NULL);
 }
 
@@ -68,14 +68,14 @@ static void on_signal(void *arg, int signum)
     struct supervisor *self = arg;
     if (!self->signum)
         self->signum = signum;
-    stop_worker(self);
+    stop_worker(self, SIGTERM);
 }
 
 static void on_deadline(void *arg)
 {
     struct supervisor *self = arg;
     self->past_deadline = true;
-    stop_worker(self);
+    stop_worker(self, SIGALRM);
 }
 
 static void on_event(struct supervisor *self, const char *line, size_t len)
@@ -200,9 +200,12 @@ static void reap_orphans(void)
 static int outcome(struct supervisor *self)
 {
     int code = mk_process_exit_code(self->worker);
+    bool told = self->report.has_result;
     if (self->past_deadline) {
-        mk_report_failure(&self->report, "DEADLINE", "the run was stopped at its deadline",
-                          "raise `deadline`, or find out what was slow: run it with -v");
+        if (!told)
+            mk_report_failure(&self->report, "DEADLINE",
+                              "the run did not stop at its deadline and was killed",
+                              "raise `deadline`, or find out what was slow: run it with -v");
         return 1;
     }
     if (self->signum)
@@ -217,7 +220,7 @@ static int outcome(struct supervisor *self)
                               : "this is a bug of moonkeep: please report it");
         return 1;
     }
-    if (code != 0 && !self->report.has_result)
+    if (code != 0 && !told)
         mk_report_failure(&self->report, "WORKER_DIED", "the worker process ended without a result",
                           "its last words are above");
     return code;

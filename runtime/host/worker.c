@@ -7,8 +7,9 @@
  *   3. the loop runs until it is empty: close callbacks, killed children's exits
  *   4. pool, workers, loop; a handle that is still open is a bug and fails the process
  *
- * The first SIGTERM or SIGINT, and the end of the supervisor, cancel the main task, so closers
- * run; a second signal leaves at once (children die with us, see loop/process.c).
+ * The first SIGTERM, SIGINT or SIGALRM (the deadline), and the end of the supervisor, cancel the
+ * main task, so closers run; a second signal leaves at once (children die with us, see
+ * loop/process.c).
  */
 #include "host/worker.h"
 
@@ -31,6 +32,7 @@
 
 /* The pool's limit: what sources may take. Stages downstream add what their edges allow. */
 #define POOL_BLOCKS 12
+#define N_SIGNALS   3
 
 struct worker {
     const struct mk_worker_options *options;
@@ -38,7 +40,7 @@ struct worker {
     struct mk_vm *vm;
     struct mk_sched *sched;
     struct mk_writer *writer;
-    struct mk_signal *signals[2];
+    struct mk_signal *signals[N_SIGNALS];
     int signum; /* the one that was received */
 };
 
@@ -75,12 +77,10 @@ static void on_log(enum mk_log_level level, const char *text, void *arg)
     json_decref(event);
 }
 
-static void cancel_main(struct worker *self, const char *why)
+static void cancel_main(struct worker *self, const struct mk_error *err)
 {
     lua_State *L = mk_vm_state(self->vm);
-    struct mk_error err;
-    mk_error_set(&err, MK_ECANCELED, "run", "%s", why);
-    mk_push_error(L, &err);
+    mk_push_error(L, err);
     mk_sched_cancel_main(self->sched, L);
 }
 
@@ -90,14 +90,22 @@ static void on_signal(void *arg, int signum)
     if (self->signum)
         _exit(128 + signum);
     self->signum = signum;
-    char why[64];
-    snprintf(why, sizeof why, "stopped by signal %d (%s)", signum, strsignal(signum));
-    cancel_main(self, why);
+    struct mk_error err;
+    if (signum == SIGALRM) { /* from the supervisor */
+        mk_error_set(&err, MK_EDEADLINE, "run", "the run was stopped at its deadline");
+        mk_error_hint(&err, "raise `deadline`, or find out what was slow: run it with -v");
+    } else {
+        mk_error_set(&err, MK_ECANCELED, "run", "stopped by signal %d (%s)", signum,
+                     strsignal(signum));
+    }
+    cancel_main(self, &err);
 }
 
 static void on_supervisor_gone(void *arg)
 {
-    cancel_main(arg, "the supervisor is gone");
+    struct mk_error err;
+    mk_error_set(&err, MK_ECANCELED, "run", "the supervisor is gone");
+    cancel_main(arg, &err);
 }
 
 static int build(struct worker *self, struct mk_error *err)
@@ -134,9 +142,13 @@ static int build(struct worker *self, struct mk_error *err)
     }
     mk_log_set(on_log, self);
     signal(SIGPIPE, SIG_IGN);
-    self->signals[0] = mk_signal_start(runtime->loop, SIGTERM, on_signal, self, err);
-    self->signals[1] = mk_signal_start(runtime->loop, SIGINT, on_signal, self, err);
-    return self->signals[0] && self->signals[1] ? MK_OK : err->status;
+    static const int watched[N_SIGNALS] = {SIGTERM, SIGINT, SIGALRM};
+    for (int i = 0; i < N_SIGNALS; i++) {
+        self->signals[i] = mk_signal_start(runtime->loop, watched[i], on_signal, self, err);
+        if (!self->signals[i])
+            return err->status;
+    }
+    return MK_OK;
 }
 
 static int teardown(struct worker *self)
@@ -147,8 +159,8 @@ static int teardown(struct worker *self)
     mk_sched_free(self->sched);
     if (!runtime->loop)
         return 0;
-    mk_signal_close(self->signals[0]);
-    mk_signal_close(self->signals[1]);
+    for (int i = 0; i < N_SIGNALS; i++)
+        mk_signal_close(self->signals[i]);
     while (mk_loop_run_once(runtime->loop))
         continue;
     /* Last, so that all that was said on the way out still arrives. */

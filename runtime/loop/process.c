@@ -21,6 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "loop/pipe.h"
 #include "loop/poll.h"
@@ -421,10 +422,21 @@ const char *mk_process_stderr(const struct mk_process *self)
     return self->text;
 }
 
+static int trimmed_length(const char *text)
+{
+    size_t len = strlen(text);
+    while (len > 0 && text[len - 1] == '\n')
+        len--;
+    return (int)len;
+}
+
 int mk_process_verdict(const struct mk_process *self, struct mk_error *err)
 {
-    if (self->code == 0 && self->signum == 0)
+    if (self->code == 0 && self->signum == 0) {
+        if (self->text[0])
+            mk_log(MK_LOG_WARN, "%s: %.*s", self->name, trimmed_length(self->text), self->text);
         return MK_OK;
+    }
     if (self->signum)
         mk_error_set(err, MK_ECHILD, "process", "%s was ended by signal %d (%s)", self->name,
                      self->signum, strsignal(self->signum));
@@ -432,9 +444,7 @@ int mk_process_verdict(const struct mk_process *self, struct mk_error *err)
         mk_error_set(err, MK_ECHILD, "process", "%s failed with exit code %d", self->name,
                      self->code);
     if (err) {
-        size_t len = strlen(self->text);
-        while (len > 0 && self->text[len - 1] == '\n')
-            len--;
+        size_t len = (size_t)trimmed_length(self->text);
         size_t max = sizeof err->detail - 1;
         size_t from = len > max ? len - max : 0;
         snprintf(err->detail, sizeof err->detail, "%.*s", (int)(len - from), self->text + from);

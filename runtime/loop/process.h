@@ -43,7 +43,8 @@ int mk_process_take_stdout(struct mk_process *process);
 /* The exit code, or 128 + n when signal n ended it. */
 int mk_process_exit_code(const struct mk_process *process);
 const char *mk_process_stderr(const struct mk_process *process);
-/* MK_OK if it exited with 0, else an MK_ECHILD that says how it ended, stderr's end as detail. */
+/* MK_OK if it exited with 0 (what it had on stderr becomes a warning), else an MK_ECHILD that says
+ * how it ended, stderr's end as detail. */
 int mk_process_verdict(const struct mk_process *process, struct mk_error *err);
 /* Replaces the callback of a child that is still running. */
 void mk_process_on_exit(struct mk_process *process, void (*on_exit)(void *arg), void *arg);

@@ -1,0 +1,96 @@
+#ifndef MK_FLOW_FLOW_IMPL_H
+#define MK_FLOW_FLOW_IMPL_H
+
+/* For flow.c, pump.c and nodes.c only: what a flow is made of. */
+#include <stddef.h>
+
+#include "buf/queue.h"
+#include "flow/flow.h"
+#include "flow/ordered.h"
+#include "loop/workers.h"
+
+#define MAX_NODES  32 /* per flow */
+#define EDGE_LIMIT 2  /* blocks */
+
+enum node_kind { NODE_SOURCE, NODE_STREAM, NODE_ORDERED, NODE_SINK };
+
+struct mk_node {
+    struct mk_flow *flow;
+    const char *name;
+    enum node_kind kind;
+    struct mk_node *parent;
+    int n_children;
+    struct mk_queue in;
+    bool in_ended;  /* nothing more will be put into `in` */
+    bool ended;     /* everything has come out; for a sink: finished */
+    bool busy;      /* something is under way */
+    bool finishing; /* sink: finish has been called */
+    bool dead;      /* a branch that was cut off */
+    bool failed;    /* this sink is why */
+    bool closing, closed;
+    uint64_t bytes_in, bytes_out;
+    char *result; /* sink: what its finish has given */
+    struct mk_error err;
+
+    struct mk_source *source;
+    struct mk_sink *sink;
+    struct mk_ordered_ring *ring;
+    struct mk_stream *stream;
+    struct mk_job job;      /* stream: its step on a worker */
+    struct mk_block *block; /* what is being filled, put or read */
+    size_t block_used;      /* stream: how much of `block` has been read */
+    struct mk_block *out;   /* stream: what is being written */
+    bool job_done;          /* stream: set by the worker, read after it */
+    int job_status;         /* the same */
+};
+
+struct mk_flow_engine {
+    struct mk_loop *loop;
+    struct mk_pool *pool;
+    struct mk_flow *parked; /* flows whose source waits for the pool */
+    bool waking;
+};
+
+struct mk_flow {
+    struct mk_flow_engine *engine;
+    struct mk_wait wait;
+    struct mk_error err;
+    int status;
+    bool independent;
+    bool started;
+    bool pumping, again;
+    bool stopping; /* failed or cancelled */
+    bool closing;  /* over: stages are being closed, none may be run */
+    bool fired;
+    bool is_parked;
+    struct mk_flow *next_parked;
+    int n_nodes;
+    struct mk_node *nodes[MAX_NODES]; /* parents before children */
+};
+
+/* pump.c: the flow as a whole */
+
+/* Starts whatever can run; closes the flow when it is over. Never nests. */
+void mk__flow_pump(struct mk_flow *flow);
+/* The first failure decides the flow's error and aborts its stages; later ones are ignored. */
+void mk__flow_fail(struct mk_flow *flow, const struct mk_node *node, int status,
+                   const struct mk_error *err);
+void mk__flow_sink_failed(struct mk_node *node, int status, const struct mk_error *err);
+void mk__flow_on_cancel(struct mk_wait *wait);
+/* Until the pool has room again. */
+void mk__flow_park(struct mk_flow *flow);
+void mk__flow_unpark(struct mk_flow *flow);
+bool mk__flow_children_have_room(const struct mk_node *node);
+/* Hands a block to every living child; takes over the caller's reference. */
+void mk__flow_emit(struct mk_node *node, struct mk_block *block);
+void mk__flow_end_node(struct mk_node *node);
+void mk__flow_close_node(struct mk_node *node);
+
+/* nodes.c: how each kind of node runs */
+
+/* Starts what the node can do now. Returns whether anything moved. */
+bool mk__node_run(struct mk_node *node);
+void mk__node_init_stream(struct mk_node *node);
+void mk__node_on_ring_progress(void *node);
+
+#endif

@@ -1,0 +1,275 @@
+/*
+ * The pump. Each node has an input queue (its edge) and does at most one thing at a time; `pump`
+ * walks the nodes from the sinks up to the source and starts whatever can run, until nothing
+ * more can. A node runs only while every edge behind it has room, so the blocks in flight are
+ * bounded by the edges, and a slow sink stops the source without any further mechanism.
+ *
+ * Invariants:
+ * - A sink's finish is called only after the source has reported a good end, so nothing becomes
+ *   lasting when the source failed, however much of it had passed.
+ * - After the first failure nothing new is started; what is under way is waited for; then every
+ *   stage is closed; only then the wait fires. So no callback can come after the flow is freed.
+ * - Callbacks may come from inside the call that started the work: they set a mark and return to
+ *   the pump loop, which never nests.
+ *
+ * Limits: MAX_NODES stages per flow; one source.
+ */
+#include "flow/flow_impl.h"
+
+/* ---- waiting for the pool ---------------------------------------------------------------- */
+
+void mk__flow_park(struct mk_flow *flow)
+{
+    if (flow->is_parked)
+        return;
+    flow->is_parked = true;
+    flow->next_parked = flow->engine->parked;
+    flow->engine->parked = flow;
+}
+
+void mk__flow_unpark(struct mk_flow *flow)
+{
+    if (!flow->is_parked)
+        return;
+    flow->is_parked = false;
+    struct mk_flow **link = &flow->engine->parked;
+    while (*link != flow)
+        link = &(*link)->next_parked;
+    *link = flow->next_parked;
+}
+
+/* Blocks come back to the pool only while some flow is pumped, so the end of a pump is the one
+ * moment at which a parked flow may be able to go on. */
+static void wake_parked(struct mk_flow_engine *engine)
+{
+    if (engine->waking)
+        return;
+    engine->waking = true;
+    while (engine->parked && mk_pool_has_room(engine->pool)) {
+        struct mk_flow *flow = engine->parked;
+        mk__flow_unpark(flow);
+        mk__flow_pump(flow);
+    }
+    engine->waking = false;
+}
+
+/* ---- edges ------------------------------------------------------------------------------- */
+
+bool mk__flow_children_have_room(const struct mk_node *node)
+{
+    const struct mk_flow *flow = node->flow;
+    for (int i = 0; i < flow->n_nodes; i++) {
+        const struct mk_node *child = flow->nodes[i];
+        if (child->parent == node && !child->dead && !mk_queue_has_room(&child->in))
+            return false;
+    }
+    return true;
+}
+
+/* Takes over the caller's reference. */
+void mk__flow_emit(struct mk_node *node, struct mk_block *block)
+{
+    struct mk_flow *flow = node->flow;
+    node->bytes_out += block->len;
+    for (int i = 0; i < flow->n_nodes; i++) {
+        struct mk_node *child = flow->nodes[i];
+        if (child->parent != node || child->dead)
+            continue;
+        child->bytes_in += block->len;
+        mk_queue_put(&child->in, mk_block_ref(block));
+    }
+    mk_block_unref(block);
+}
+
+void mk__flow_end_node(struct mk_node *node)
+{
+    node->ended = true;
+    for (int i = 0; i < node->flow->n_nodes; i++)
+        if (node->flow->nodes[i]->parent == node)
+            node->flow->nodes[i]->in_ended = true;
+}
+
+/* ---- failing ----------------------------------------------------------------------------- */
+
+static void abort_stage(struct mk_node *node)
+{
+    if (node->kind == NODE_SOURCE)
+        node->source->type->abort(node->source);
+    else if (node->kind == NODE_SINK && !node->ended)
+        node->sink->type->abort(node->sink);
+}
+
+void mk__flow_fail(struct mk_flow *flow, const struct mk_node *node, int status,
+                   const struct mk_error *err)
+{
+    if (flow->stopping)
+        return;
+    flow->stopping = true;
+    flow->status = status;
+    if (err)
+        flow->err = *err;
+    if (!err || err->status == MK_OK)
+        mk_error_set(&flow->err, status, node ? node->name : "flow", "%s",
+                     status == MK_ECANCELED ? "canceled" : "failed");
+    /* A stage may answer from inside its abort: the pump must not close stages under this loop. */
+    bool was_pumping = flow->pumping;
+    flow->pumping = true;
+    for (int i = 0; i < flow->n_nodes; i++)
+        abort_stage(flow->nodes[i]);
+    flow->pumping = was_pumping;
+}
+
+static bool has_living_sink(const struct mk_flow *flow)
+{
+    for (int i = 0; i < flow->n_nodes; i++)
+        if (flow->nodes[i]->kind == NODE_SINK && !flow->nodes[i]->dead)
+            return true;
+    return false;
+}
+
+/* Cuts a failed sink off, and the transforms that fed only it. */
+static void cut_branch(struct mk_node *node)
+{
+    node->sink->type->abort(node->sink);
+    while (node->kind != NODE_SOURCE) {
+        node->dead = true;
+        node->ended = true;
+        mk_queue_clear(&node->in);
+        if (--node->parent->n_children > 0)
+            break;
+        node = node->parent;
+    }
+}
+
+void mk__flow_sink_failed(struct mk_node *node, int status, const struct mk_error *err)
+{
+    node->failed = true;
+    if (err)
+        node->err = *err;
+    struct mk_flow *flow = node->flow;
+    if (flow->independent && !flow->stopping) {
+        cut_branch(node);
+        if (has_living_sink(flow))
+            return;
+    }
+    mk__flow_fail(flow, node, status, err);
+}
+
+void mk__flow_on_cancel(struct mk_wait *wait)
+{
+    struct mk_flow *flow =
+        (struct mk_flow *)(void *)((char *)wait - offsetof(struct mk_flow, wait));
+    if (flow->fired)
+        return;
+    mk__flow_fail(flow, NULL, MK_ECANCELED, NULL);
+    mk__flow_pump(flow);
+}
+
+/* ---- the pump ---------------------------------------------------------------------------- */
+
+static bool is_over(const struct mk_flow *flow)
+{
+    for (int i = 0; i < flow->n_nodes; i++) {
+        const struct mk_node *node = flow->nodes[i];
+        if (node->busy || (!flow->stopping && !node->ended))
+            return false;
+    }
+    return true;
+}
+
+/* Ending a compressor may wait for its threads, so it is a worker's business, too. */
+static void stream_free_run(struct mk_job *job)
+{
+    struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
+    mk_stream_free(node->stream);
+}
+
+static void stream_free_done(struct mk_job *job)
+{
+    struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
+    node->closed = true;
+    mk__flow_pump(node->flow);
+}
+
+static void close_stream(struct mk_node *node)
+{
+    mk_block_unref(node->block);
+    mk_block_unref(node->out);
+    node->block = node->out = NULL;
+    if (!node->flow->started) {
+        mk_stream_free(node->stream);
+        node->closed = true;
+        return;
+    }
+    node->job.run = stream_free_run;
+    node->job.done = stream_free_done;
+    mk_workers_submit(node->flow->engine->loop, &node->job);
+}
+
+void mk__flow_close_node(struct mk_node *node)
+{
+    if (node->closing)
+        return;
+    node->closing = true;
+    mk_queue_clear(&node->in);
+    switch (node->kind) {
+    case NODE_SOURCE:
+        node->source->type->close(node->source);
+        break;
+    case NODE_SINK:
+        node->sink->type->close(node->sink);
+        break;
+    case NODE_STREAM:
+        close_stream(node);
+        break;
+    case NODE_ORDERED:
+        mk_ordered_ring_free(node->ring);
+        node->ring = NULL;
+        node->closed = true;
+        break;
+    }
+}
+
+static void end_flow(struct mk_flow *flow)
+{
+    flow->closing = true;
+    for (int i = 0; i < flow->n_nodes; i++)
+        mk__flow_close_node(flow->nodes[i]);
+    for (int i = 0; i < flow->n_nodes; i++)
+        if (!flow->nodes[i]->closed)
+            return;
+    if (!flow->fired) {
+        flow->fired = true;
+        mk__flow_unpark(flow);
+        mk_wait_fire(&flow->wait, flow->status);
+    }
+}
+
+static void run_nodes(struct mk_flow *flow)
+{
+    for (int i = flow->n_nodes - 1; i >= 0; i--) {
+        struct mk_node *node = flow->nodes[i];
+        if (node->kind == NODE_ORDERED && (flow->stopping || node->dead))
+            node->busy = node->ring && mk_ordered_ring_running(node->ring) > 0;
+        if (!flow->stopping && !node->dead && mk__node_run(node))
+            flow->again = true;
+    }
+}
+
+void mk__flow_pump(struct mk_flow *flow)
+{
+    flow->again = true;
+    if (flow->pumping || flow->fired)
+        return;
+    struct mk_flow_engine *engine = flow->engine;
+    flow->pumping = true;
+    while (flow->again && !flow->closing) {
+        flow->again = false;
+        run_nodes(flow);
+    }
+    if (flow->closing || is_over(flow))
+        end_flow(flow);
+    flow->pumping = false;
+    /* The flow may be freed by its owner only from the loop, so `flow` is still valid here. */
+    wake_parked(engine);
+}
