@@ -7,6 +7,7 @@
 
 #include "base/mem.h"
 #include "codec/stream.h"
+#include "codec/zlib_impl.h"
 
 enum position { BEFORE_FIRST, IN_MEMBER, BETWEEN, IN_PADDING };
 
@@ -15,18 +16,6 @@ struct decoder {
     z_stream z;
     enum position position;
 };
-
-static void *z_alloc(void *opaque, unsigned items, unsigned size)
-{
-    (void)opaque;
-    return mk_calloc((size_t)items * size);
-}
-
-static void z_free(void *opaque, void *ptr)
-{
-    (void)opaque;
-    mk_free(ptr);
-}
 
 static int corrupt(struct mk_error *err, const char *why)
 {
@@ -121,8 +110,8 @@ struct mk_stream *mk_gzip_decoder_new(struct mk_error *err)
         return NULL;
     }
     self->base.type = &decoder_type;
-    self->z.zalloc = z_alloc;
-    self->z.zfree = z_free;
+    self->z.zalloc = mk__zlib_alloc;
+    self->z.zfree = mk__zlib_free;
     if (inflateInit2(&self->z, 15 + 16) != Z_OK) { /* 16: gzip framing, checksum included */
         mk_free(self);
         mk_error_nomem(err, "gzip");

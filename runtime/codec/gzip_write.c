@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "codec/zlib_impl.h"
 
 struct mk_gzip_segmenter {
     int level;
@@ -18,18 +19,6 @@ struct mk_gzip_segmenter {
     uint8_t *isal_buffer;
     z_stream z; /* levels 2 to 9 */
 };
-
-static void *z_alloc(void *opaque, unsigned items, unsigned size)
-{
-    (void)opaque;
-    return mk_calloc((size_t)items * size);
-}
-
-static void z_free(void *opaque, void *ptr)
-{
-    (void)opaque;
-    mk_free(ptr);
-}
 
 struct mk_gzip_segmenter *mk_gzip_segmenter_new(int level, struct mk_error *err)
 {
@@ -42,8 +31,8 @@ struct mk_gzip_segmenter *mk_gzip_segmenter_new(int level, struct mk_error *err)
         if (!self->isal_buffer)
             goto nomem;
     } else {
-        self->z.zalloc = z_alloc;
-        self->z.zfree = z_free;
+        self->z.zalloc = mk__zlib_alloc;
+        self->z.zfree = mk__zlib_free;
         if (deflateInit2(&self->z, level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
             goto nomem;
     }

@@ -1,6 +1,7 @@
 local host = require "moonkeep.core.host"
 local mk = require "moonkeep"
 local pg = require "moonkeep.pg"
+local support = require "support"
 
 local function caught(fn, ...)
   local ok, err = pcall(fn, ...)
@@ -185,7 +186,21 @@ describe("PostgreSQL", function()
       assert.equal("INVALID", caught(mk.pg, "host='x").code)
     end)
 
-    it("uses service files and .pgpass as libpq does", function()
+    it("uses service files as libpq does", function()
+      local dir <close> = mk.fs.tempdir()
+      mk.fs.write(dir.path .. "/services", ("[app]\nhost=%s\nuser=postgres\ndbname=specs\n")
+        :format(cluster.folder))
+      local run = support.run_recipe(dir.path, [[
+        local mk = require "moonkeep"
+        local app = mk.pg { service = "app" }
+        return mk.job { name = "x", run = function(ctx)
+          local c <close> = app:connect()
+          ctx:show(c:value "SELECT current_database()")
+        end }]], { env = { PGSERVICEFILE = dir.path .. "/services" } })
+      assert.equal("specs\n", run.stdout, run.stderr)
+    end)
+
+    it("uses .pgpass as libpq does", function()
       local dir <close> = mk.fs.tempdir()
       local admin <close> = db:connect()
       admin:query "CREATE ROLE locked LOGIN PASSWORD 'sesame'"

@@ -161,11 +161,18 @@ describe("whatever ends a run", function()
   end)
 
   if mk.process.uid() == 0 then
-    it("a full disk: is told by name with the fix, and what was written is removed", function()
-      local store = dir.path .. "/small"
+    -- Calls fn(store) with a tmpfs of these options mounted as the store.
+    local function on_tmpfs(name, options, fn)
+      local store = dir.path .. "/" .. name
       mk.fs.mkdir(store)
-      mk.process.run { argv = { "mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", store } }
-      local ok, err = pcall(function()
+      mk.process.run { argv = { "mount", "-t", "tmpfs", "-o", options, "tmpfs", store } }
+      local ok, err = pcall(fn, store)
+      mk.process.run { argv = { "umount", store } }
+      assert.is_true(ok, tostring(err))
+    end
+
+    it("a full disk: is told by name with the fix, and what was written is removed", function()
+      on_tmpfs("small", "size=4m", function(store)
         local run = support.run_recipe(dir.path, recipe(store))
         assert.equal(1, run.code)
         assert.equal("DISK_FULL", run.result.error.code)
@@ -174,15 +181,10 @@ describe("whatever ends a run", function()
         nothing_is_published(store)
         nothing_runs()
       end)
-      mk.process.run { argv = { "umount", store } }
-      assert.is_true(ok, tostring(err))
     end)
 
     it("a store that is not writable: is told before anything is dumped", function()
-      local store = dir.path .. "/readonly"
-      mk.fs.mkdir(store)
-      mk.process.run { argv = { "mount", "-t", "tmpfs", "-o", "ro", "tmpfs", store } }
-      local ok, err = pcall(function()
+      on_tmpfs("readonly", "ro", function(store)
         local run = support.run_recipe(dir.path, recipe(store))
         assert.equal(1, run.code)
         assert.equal("PERMISSION_DENIED", run.result.error.code)
@@ -190,8 +192,6 @@ describe("whatever ends a run", function()
         assert.matches("mounted read%-only", run.result.error.hint)
         nothing_is_published(store)
       end)
-      mk.process.run { argv = { "umount", store } }
-      assert.is_true(ok, tostring(err))
     end)
   end
 

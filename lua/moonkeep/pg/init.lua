@@ -12,6 +12,9 @@ local units = require "moonkeep.units"
 local M = {}
 
 local CONNECT_TIMEOUT = "30s"
+-- From this version on a server can be told to look, during a long query, whether its client is
+-- still there: so a run that was killed leaves no query running.
+local CHECKS_CLIENT = 140000
 
 -- libpq 15's keys; PQconndefaults lists the same.
 local KEYS = {}
@@ -117,7 +120,11 @@ function Source:connect(options)
   if not ok then
     error(errors.explain(native), 0)
   end
-  return setmetatable({ native = native, source = self }, Connection)
+  local connection = setmetatable({ native = native, source = self }, Connection)
+  if native:version() >= CHECKS_CLIENT then
+    connection:query "SET client_connection_check_interval = '10s'"
+  end
+  return connection
 end
 
 --- The same server with other keys: source:with { dbname = "other" }.
