@@ -258,7 +258,8 @@ describe("PostgreSQL", function()
       dir = mk.fs.tempdir()
       local key, cert = dir.path .. "/key.pem", dir.path .. "/cert.pem"
       mk.process.run { argv = { "openssl", "req", "-new", "-x509", "-nodes", "-days", "2",
-        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-newkey", "rsa:2048",
+        "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost", "-newkey", "ec",
+        "-pkeyopt", "ec_paramgen_curve:prime256v1",
         "-keyout", key, "-out", cert } }
       if mk.process.uid() == 0 then
         mk.fs.chown(key, "postgres")
