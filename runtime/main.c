@@ -2,6 +2,8 @@
  * moonkeep: the command line. Options that come before everything else are read here; what they
  * start is in host/.
  */
+#include <fcntl.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,7 +21,7 @@ enum { EXIT_USAGE = 2 };
 static const char usage[] =
     "moonkeep backs PostgreSQL up by Lua recipes, and proves that the backups restore.\n"
     "\n"
-    "  moonkeep run [options] RECIPE [ARG...]   run a recipe\n"
+    "  moonkeep run [options] RECIPE [ARG...]   run a recipe; it finds ARGs in `...`\n"
     "  moonkeep version                         print the version\n"
     "  moonkeep help                            print this\n"
     "\n"
@@ -30,7 +32,7 @@ static const char usage[] =
     "  --watchdog DURATION        how long a recipe may compute without waiting (default 10s)\n"
     "  --lua-memory SIZE          how much memory Lua may use (default 128MiB)\n"
     "\n"
-    "Exit codes: 0 ok, 1 failed, 2 wrong usage or recipe, 3 degraded, 128+n stopped by signal n.\n"
+    "Exit codes: 0 ok, 1 failed, 2 wrong usage or recipe, 128+n stopped by signal n.\n"
     "Start here: docs/guide/first-backup.md\n";
 
 static int wrong_usage(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
@@ -124,7 +126,13 @@ static int run(int argc, char **argv)
     struct mk_supervisor_options options = {.json = !isatty(STDERR_FILENO)};
     int i = 2;
     for (; i < argc && argv[i][0] == '-'; i++) {
-        const char *option = argv[i];
+        char option[32];
+        const char *equals = strchr(argv[i], '=');
+        snprintf(option, sizeof option, "%.*s", equals ? (int)(equals - argv[i]) : 31, argv[i]);
+        if (strcmp(option, "-h") == 0 || strcmp(option, "--help") == 0) {
+            fputs(usage, stdout);
+            return 0;
+        }
         if (strcmp(option, "-q") == 0 || strcmp(option, "--quiet") == 0) {
             options.quiet = true;
             continue;
@@ -137,9 +145,9 @@ static int run(int argc, char **argv)
                      strcmp(option, "--lua-memory") == 0;
         if (!known)
             return wrong_usage("run has no option \"%s\"", option);
-        if (i + 1 == argc)
+        if (!equals && i + 1 == argc)
             return wrong_usage("%s needs a value", option);
-        const char *value = argv[++i];
+        const char *value = equals ? equals + 1 : argv[++i];
         if (strcmp(option, "--log-format") == 0) {
             options.json = strcmp(value, "json") == 0;
             if (!options.json && strcmp(value, "human") != 0)
@@ -162,8 +170,22 @@ static int run(int argc, char **argv)
     return mk_supervisor_main(&options);
 }
 
+/* Whoever starts us may have closed standard descriptors or set SIGCHLD to be ignored; both would
+ * be inherited, and neither can be lived with. */
+static void normalize(void)
+{
+    int fd;
+    do {
+        fd = open("/dev/null", O_RDWR);
+    } while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+    signal(SIGCHLD, SIG_DFL);
+}
+
 int main(int argc, char **argv)
 {
+    normalize();
     const char *command = argc > 1 ? argv[1] : "help";
     if (strcmp(command, "run") == 0)
         return run(argc, argv);
@@ -175,7 +197,8 @@ int main(int argc, char **argv)
         puts("moonkeep " MK_VERSION);
         return 0;
     }
-    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0) {
+    if (strcmp(command, "help") == 0 || strcmp(command, "--help") == 0 ||
+        strcmp(command, "-h") == 0) {
         fputs(usage, stdout);
         return 0;
     }

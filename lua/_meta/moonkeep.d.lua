@@ -72,7 +72,7 @@ function Context:upload(stream, targets) end
 function Context:verify(backup, level) end
 
 ---@param backup moonkeep.Backup
----@param options { into: moonkeep.Source, database: string }
+---@param options { into: moonkeep.Source, database: string, no_owner?: boolean, no_privileges?: boolean }
 ---@return moonkeep.Source
 function Context:restore(backup, options) end
 
@@ -178,6 +178,12 @@ function Store:list(job, series) end
 ---@param id string
 ---@return table
 function Store:manifest(job, series, id) end
+
+---@param job string
+---@param series string
+---@return moonkeep.Backup?
+---@return string? why
+function Store:latest(job, series) end
 
 ---@param name string
 ---@param url string "file:///var/backups/app"

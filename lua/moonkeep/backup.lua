@@ -35,12 +35,19 @@ local function describe(source)
   local row = connection:row [[
     SELECT current_database() AS database, current_setting('server_version') AS server_version,
            pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate,
-           d.datctype AS ctype
+           d.datctype AS ctype,
+           -- by name, for these columns came with 15 and were renamed in 17
+           coalesce(to_jsonb(d)->>'datlocprovider', 'c') = 'i' AS icu,
+           coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale') AS icu_locale
     FROM pg_catalog.pg_database d WHERE d.datname = current_database()]]
   -- Not granted to everybody, and absent on some managed services.
   local ok, system = pcall(connection.value, connection,
     "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
   return row, connection:major(), ok and system or nil
+end
+
+function M.is_stream(value)
+  return getmetatable(value) == Stream
 end
 
 --- An unstarted dump of a source, as one stream in pg_dump's custom format.
@@ -62,8 +69,10 @@ How to restore this backup without moonkeep
 ===========================================
 
 It is a dump of the database %s, made by %s in custom format%s.
-Run these commands in the folder of this file. NEWDB is the name of the database to create; give
-host, port and user as you usually do (PGHOST, PGPORT, PGUSER).
+Run these commands with bash, in the folder of this file. NEWDB is the name of the database to
+create; give host, port and user as you usually do (PGHOST, PGPORT, PGUSER).
+
+    set -euo pipefail
 
 First make sure that the file is whole:
 
@@ -71,11 +80,26 @@ First make sure that the file is whole:
 
 Then restore it:
 
-    createdb --template=template0 --encoding=%s "$NEWDB"
+    createdb --template=template0 %s "$NEWDB"
     %spg_restore --exit-on-error --dbname="$NEWDB"%s
 
-pg_restore must be of version %d or newer%s.
+pg_restore must be of version %d or newer%s. The roles that own things in the database must exist
+on the new server; if they don't, add --no-owner --no-privileges to pg_restore.
 ]]
+
+-- For a shell, in single quotes.
+local function shell_quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function createdb_options(source)
+  local options = { "--encoding=" .. shell_quote(source.encoding),
+    "--lc-collate=" .. shell_quote(source.collate), "--lc-ctype=" .. shell_quote(source.ctype) }
+  if source.icu then
+    options[#options + 1] = "--locale-provider=icu --icu-locale=" .. shell_quote(source.icu_locale)
+  end
+  return table.concat(options, " ")
+end
 
 -- What to install, how to decompress, per codec.
 local STOCK = {
@@ -87,9 +111,10 @@ local STOCK = {
 local function restore_text(manifest, object, major)
   local codec = flow.codec(object.codec)
   local what, before, after = table.unpack(STOCK[codec])
-  return RESTORE_TEXT:format(manifest.source.database, manifest.dump.program, what, object.sha256,
-    object.name, manifest.source.encoding, before:format(object.name), after:format(object.name),
-    major, codec == "zstd" and "; zstd is in the package of that name" or "")
+  local unpacker = codec == "zstd" and "; zstd is in the package of that name" or ""
+  return RESTORE_TEXT:format(manifest.source.database, manifest.dump.program, what,
+    object.sha256, object.name, createdb_options(manifest.source),
+    before:format(object.name), after:format(object.name), major, unpacker)
 end
 
 -- Entries of `pg_restore -l`, whose other lines are comments.

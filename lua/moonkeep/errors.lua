@@ -36,7 +36,7 @@ local known_faults = {
     "run as the operating-system user of that name, or connect over TCP with a password" },
   { "database \".-\" does not exist", "list the databases with: psql -l" },
   { "role \".-\" does not exist",
-    "create the role first, or restore without owners and privileges" },
+    "create the role first, or restore with no_owner = true, no_privileges = true" },
   { "permission denied for",
     "give the backup role read access: GRANT pg_read_all_data TO backup_role" },
   { "server version mismatch", "install the client programs of the server's major version" },

@@ -2,6 +2,7 @@
 --- context whose methods are the same verbs with the same options.
 local backups = require "moonkeep.backup"
 local compare = require "moonkeep.pg.compare"
+local core_error = require "moonkeep.core.error"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
@@ -19,10 +20,14 @@ local function is_source(value)
 end
 
 local function are_stores(value)
+  local seen = {}
   for _, store in ipairs(value) do
     if not stores.is_store(store) then
       return "must be a list of stores, as mk.store makes them"
+    elseif seen[store.name] then
+      return ("must not have store %q twice"):format(store.name)
     end
+    seen[store.name] = true
   end
 end
 
@@ -64,7 +69,19 @@ end
 -- ---- the context --------------------------------------------------------------------------------
 
 local Context = {}
-Context.__index = Context
+Context.__index = function(_, name)
+  local method = Context[name]
+  if method ~= nil or type(name) ~= "string" then
+    return method
+  end
+  local names = {}
+  for key, value in pairs(Context) do
+    names[#names + 1] = type(value) == "function" and key:sub(1, 2) ~= "__" and key or nil
+  end
+  local meant = spec.nearest(name, names)
+  error(("ctx has no method %q%s"):format(name,
+    meant and (", did you mean %q?"):format(meant) or ""), 2)
+end
 
 local function setting(self, options, key)
   local value = options[key]
@@ -83,31 +100,63 @@ local function required(self, options, key)
   return value
 end
 
+-- What the methods take besides options.
+local ARGUMENTS = {
+  stream = { type = "table", required = true, check = function(value)
+    return not backups.is_stream(value) and "must be a stream, as ctx:dump makes it" or nil
+  end },
+  backup = { type = "table", required = true, check = function(value)
+    local is_backup = type(value.id) == "string" and type(value.manifest) == "table" and
+      type(value.stores) == "table" and #value.stores > 0
+    return not is_backup and
+      "must be a backup, as ctx:backup, ctx:upload or store:latest give it" or nil
+  end },
+  stores = { type = "list", required = true, check = are_stores },
+  source = { type = "any", required = true, check = is_source },
+  codec = { type = "string", required = true, check = is_codec },
+  level = { type = "string", required = true, check = is_level },
+}
+
+-- check("ctx:verify", { backup = backup, level = level }, "backup", "level")
+local function check(what, values, ...)
+  local definition = {}
+  for _, name in ipairs { ... } do
+    definition[name] = ARGUMENTS[name]
+  end
+  spec.check(what, definition, values)
+end
+
 --- An unstarted dump of a source (default: the job's).
 function Context:dump(options)
   options = options or {}
+  spec.check("ctx:dump", { source = BACKUP_KEYS.source, dump = BACKUP_KEYS.dump }, options)
   return backups.dump(required(self, options, "source"), setting(self, options, "dump"))
 end
 
 --- Compresses a stream: ctx:compress(stream, "gzip:6").
 function Context:compress(stream, codec)
+  check("ctx:compress", { stream = stream, codec = codec }, "stream", "codec")
   return backups.compress(stream, codec)
 end
 
 --- Moves a stream into stores (default: the job's) and publishes the backup there.
 function Context:upload(stream, targets)
-  local backup = backups.upload(self.job.name, stream, targets or required(self, {}, "upload"))
+  targets = targets or required(self, {}, "upload")
+  check("ctx:upload", { stream = stream, stores = targets }, "stream", "stores")
+  local backup = backups.upload(self.job.name, stream, targets)
   self.published[#self.published + 1] = backup
   return backup
 end
 
 --- Proves a backup: level "read" or "decoded".
 function Context:verify(backup, level)
+  check("ctx:verify", { backup = backup, level = level }, "backup", "level")
   return verify.verify(backup, level)
 end
 
---- Restores a backup into a new database: { into = server, database = "name" }.
+--- Restores a backup into a new database; see moonkeep.restore for the options.
 function Context:restore(backup, options)
+  check("ctx:restore", { backup = backup }, "backup")
   return restores.restore(backup, options)
 end
 
@@ -115,7 +164,7 @@ end
 function Context:backup(options)
   options = options or {}
   spec.check("ctx:backup", BACKUP_KEYS, options)
-  local stream = self:dump(options)
+  local stream = self:dump { source = options.source, dump = options.dump }
   local codec = setting(self, options, "compress")
   if codec then
     stream = self:compress(stream, codec)
@@ -127,6 +176,7 @@ end
 --- Compares two databases table by table and returns the numbers of tables and rows; raises
 --- DIFFERENT with every difference. See moonkeep.pg.compare.
 function Context:compare(a, b)
+  spec.check("ctx:compare", { [1] = ARGUMENTS.source, [2] = ARGUMENTS.source }, { a, b })
   local n_tables, more = compare.compare(compare.fingerprint(a), compare.fingerprint(b))
   if not n_tables then
     errors.raise("DIFFERENT", ("%s differs from %s"):format(tostring(b), tostring(a)),
@@ -148,7 +198,13 @@ local OPERATORS = {
 function Context:check(what, a, op, b)
   local compare_values = OPERATORS[op]
   if not compare_values then
-    errors.raise("INVALID", ("ctx:check: there is no operator %q"):format(tostring(op)))
+    errors.raise("INVALID", ("ctx:check: there is no operator %q"):format(tostring(op)),
+      { hint = "there are ==, ~=, <, <=, > and >=" })
+  end
+  if op ~= "==" and op ~= "~=" and (type(a) ~= type(b) or
+    (type(a) ~= "number" and type(a) ~= "string")) then
+    errors.raise("CHECK_FAILED", ("%s: %s %s %s cannot be compared: a %s and a %s"):format(what,
+      tostring(a), op, tostring(b), type(a), type(b)))
   end
   if not compare_values(a, b) then
     errors.raise("CHECK_FAILED", ("%s: %s %s %s does not hold"):format(what, tostring(a), op,
@@ -180,7 +236,7 @@ function M.new(keys)
       end
     end
   end
-  return setmetatable({ keys = keys, name = keys.name,
+  return setmetatable({ keys = keys, name = keys.name, where = core_error.where(),
     deadline_ms = keys.deadline and units.duration(keys.deadline) }, Job)
 end
 

@@ -7,6 +7,7 @@
 ---     "dump": { "format": "custom", "program": "pg_dump 15.20", "toc_entries": n },
 ---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ] }
 local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
 
 local M = { FORMAT = 1 }
@@ -30,9 +31,18 @@ function M.decode(text)
     errors.raise("UNSUPPORTED", ("the backup has format %d, this moonkeep reads up to %d"):format(
       manifest.format, M.FORMAT), { hint = "install a newer moonkeep" })
   end
-  for _, key in ipairs { "source", "dump", "objects" } do
+  for _, key in ipairs { "source", "dump", "objects", "needs" } do
     if type(manifest[key]) ~= "table" then
       corrupt(("it has no %q"):format(key))
+    end
+  end
+  if math.type(manifest.needs.pg_restore) ~= "integer" or
+    math.type(manifest.dump.toc_entries) ~= "integer" then
+    corrupt "a version or a count is not a number"
+  end
+  for _, key in ipairs { "database", "encoding", "collate", "ctype" } do
+    if type(manifest.source[key]) ~= "string" then
+      corrupt(("its source has no %q"):format(key))
     end
   end
   for _, object in ipairs(manifest.objects) do
@@ -42,12 +52,25 @@ function M.decode(text)
     if math.type(object.size) ~= "integer" or type(object.sha256) ~= "string" then
       corrupt(("object %s has no size or checksum"):format(object.name))
     end
+    if type(object.codec) ~= "string" or not pcall(flow.codec, object.codec) then
+      errors.raise("UNSUPPORTED", ("object %s is compressed by %s, which is unknown here"):format(
+        object.name, tostring(object.codec)), { hint = "install a newer moonkeep" })
+    end
   end
   return manifest
 end
 
 --- The object with the dump in it.
 function M.data_object(manifest)
+  if math.type(manifest.needs.pg_restore) ~= "integer" or
+    math.type(manifest.dump.toc_entries) ~= "integer" then
+    corrupt "a version or a count is not a number"
+  end
+  for _, key in ipairs { "database", "encoding", "collate", "ctype" } do
+    if type(manifest.source[key]) ~= "string" then
+      corrupt(("its source has no %q"):format(key))
+    end
+  end
   for _, object in ipairs(manifest.objects) do
     if object.role == "data" then
       return object

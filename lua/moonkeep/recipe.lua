@@ -5,6 +5,7 @@
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
+local host = require "moonkeep.core.host"
 local jobs = require "moonkeep.job"
 local process = require "moonkeep.process"
 local spec = require "moonkeep.spec"
@@ -56,6 +57,9 @@ local function make_environment()
   return setmetatable(environment, {
     __index = function(_, name)
       local meant = spec.nearest(tostring(name), names)
+      if name == "mk" then
+        error("there is no global \"mk\": begin with `local mk = require \"moonkeep\"`", 2)
+      end
       error(("there is no global %q%s"):format(tostring(name),
         meant and (", did you mean %q?"):format(meant) or ""), 2)
     end,
@@ -74,24 +78,33 @@ local function refuse(path, why)
     path, why), { hint = ("chown root %s && chmod go-w %s"):format(path, path) })
 end
 
--- Checks the file that is really read, wherever links lead, and the folder it is in.
+-- Checks the file that is really read, wherever links lead, and every folder above it: whoever can
+-- rename one of them can put another recipe there.
 local function check_safe(path)
+  local file = fs.stat(path)
+  if file.type ~= "file" then
+    errors.raise("INVALID", path .. " is not a file",
+      { hint = "give the recipe itself, for example: moonkeep run nightly.lua" })
+  end
   if process.uid() ~= 0 then
     return
   end
-  local file = fs.stat(path)
-  local folder_path = path:match "^(.*)/[^/]*$"
-  folder_path = folder_path == "" and "/" or folder_path
-  local folder = fs.stat(folder_path)
   if file.uid ~= 0 then
     refuse(path, "does not belong to root")
   elseif file.mode & WRITABLE_BY_OTHERS ~= 0 then
     refuse(path, "is writable by others")
-  elseif folder.uid ~= 0 then
-    refuse(folder_path, "does not belong to root")
-  elseif folder.mode & WRITABLE_BY_OTHERS ~= 0 and folder.mode & STICKY == 0 then
-    refuse(folder_path, "is writable by others")
   end
+  local folder = path
+  repeat
+    folder = folder:match "^(.*)/[^/]*$"
+    local shown = folder == "" and "/" or folder
+    local stat = fs.stat(shown)
+    if stat.uid ~= 0 then
+      refuse(shown, "does not belong to root")
+    elseif stat.mode & WRITABLE_BY_OTHERS ~= 0 and stat.mode & STICKY == 0 then
+      refuse(shown, "is writable by others")
+    end
+  until folder == ""
 end
 
 --- Loads a recipe and returns its list of jobs. Raises on anything that is wrong with it.
@@ -109,7 +122,7 @@ function M.load(path)
         "recipes are Lua source text, never compiled" or nil })
   end
   core_task.track_lines(true)
-  local result = chunk()
+  local result = chunk(table.unpack(host.arguments())) -- `...` of the recipe
   core_task.track_lines(false)
   local list = jobs.is_job(result) and { result } or result
   local is_list = type(list) == "table" and #list > 0

@@ -57,13 +57,24 @@ local checks = {
   ["function"] = function(v) return type(v) ~= "function" and "must be a function" or nil end,
   table = function(v) return type(v) ~= "table" and "must be a table" or nil end,
   list = function(v)
-    return (type(v) ~= "table" or #v == 0) and "must be a list of at least one" or nil
+    if type(v) ~= "table" or #v == 0 then
+      return "must be a list of at least one, { ... }"
+    end
+    for key in pairs(v) do
+      if math.type(key) ~= "integer" or key < 1 or key > #v then
+        return "must be a list without gaps or names"
+      end
+    end
   end,
   duration = function(v) return select(2, units.duration(v)) end,
 }
 
 local function shown(value)
-  return type(value) == "string" and ("%q"):format(value) or tostring(value)
+  if type(value) == "string" then
+    return ("%q"):format(value)
+  end
+  local is_plain = type(value) == "number" or type(value) == "boolean" or value == nil
+  return is_plain and tostring(value) or "a " .. type(value)
 end
 
 local function check_key(definition, key, value)
@@ -76,6 +87,14 @@ local function check_key(definition, key, value)
   end
   local why = checks[entry.type](value) or (entry.check and entry.check(value))
   return why and ("%s %s, not %s"):format(key, why, shown(value))
+end
+
+--- Raises INVALID unless an argument is of a type: check_argument("mk.each", "fn", "function", fn).
+function M.check_argument(what, name, type_name, value)
+  local why = checks[type_name](value)
+  if why then
+    errors.raise("INVALID", ("%s: %s %s, not %s"):format(what, name, why, shown(value)))
+  end
 end
 
 --- Raises one INVALID error that lists every mistake in `value`. `what` names it: "mk.job".

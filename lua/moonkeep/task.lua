@@ -2,9 +2,14 @@
 --- call that made it, and the first error cancels the others.
 local core = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local spec = require "moonkeep.spec"
 local units = require "moonkeep.units"
 
 local M = {}
+
+local EACH_OPTIONS = { parallel = { type = "integer", check = function(n)
+  return n < 1 and "must be at least 1" or nil
+end } }
 
 --- Waits. mk.sleep "1s"
 function M.sleep(duration)
@@ -14,7 +19,9 @@ end
 --- Runs the functions of a list at once and returns their first results, in the list's order.
 function M.all(functions)
   local scope <close> = core.scope()
+  spec.check_argument("mk.all", "functions", "list", functions)
   for _, fn in ipairs(functions) do
+    spec.check_argument("mk.all", "an item", "function", fn)
     scope:spawn(fn)
   end
   scope:join()
@@ -31,10 +38,13 @@ function M.each(list, options, fn)
   if fn == nil then
     options, fn = {}, options
   end
-  local parallel = options.parallel or 1
-  if math.type(parallel) ~= "integer" or parallel < 1 then
-    errors.raise("INVALID", "mk.each: parallel must be a whole number of at least 1")
+  spec.check_argument("mk.each", "list", "table", list)
+  spec.check_argument("mk.each", "fn", "function", fn)
+  spec.check("mk.each", EACH_OPTIONS, options)
+  if #list == 0 and next(list) ~= nil then
+    errors.raise("INVALID", "mk.each: list must be a list, not a table with names")
   end
+  local parallel = options.parallel or 1
   local results, next_index = {}, 0
   local scope <close> = core.scope()
   for _ = 1, math.min(parallel, #list) do
@@ -53,6 +63,7 @@ end
 --- Calls fn and returns its results, or raises TIMEOUT when it has not returned in time.
 function M.timeout(duration, fn, ...)
   local ms = units.check_duration(duration, "the timeout")
+  spec.check_argument("mk.timeout", "fn", "function", fn)
   local scope <close> = core.scope()
   local number = scope:spawn(fn, ...)
   scope:deadline(ms, errors.new("TIMEOUT", ("it was not done within %s"):format(duration)))
@@ -63,6 +74,7 @@ end
 --- Calls fn with cancellation held off, for closers that must wait for something. After `limit`
 --- (default "10s") a cancellation gets through all the same.
 function M.shield(fn, limit)
+  spec.check_argument("mk.shield", "fn", "function", fn)
   return core.shield(fn, units.check_duration(limit or "10s", "the limit of a shield"))
 end
 

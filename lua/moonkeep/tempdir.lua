@@ -55,7 +55,7 @@ function M.sweep()
       quit_server(folder)
       local ok, err = pcall(core.remove, folder)
       if ok then
-        log.info("removed %s, which a killed run had left", folder)
+        log.info("removed %s, which an earlier run had left", folder)
       else
         log.warn("could not remove %s: %s", folder, err.message)
       end

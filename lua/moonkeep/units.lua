@@ -15,7 +15,7 @@ end
 --- "90m", "1.5h", "500ms" -> milliseconds. Returns nil, why for anything else.
 function M.duration(text)
   local ms = type(text) == "string" and parse(text, duration_units)
-  if not ms then
+  if not ms or ms == 0 then
     return nil, "must be a duration such as \"500ms\", \"30s\", \"90m\", \"3h\" or \"2d\""
   end
   return ms

@@ -12,7 +12,22 @@ local tools = require "moonkeep.pg.tools"
 
 local M = { LEVELS = { "stored", "read", "decoded" } }
 
-local function damaged(store, backup, object, why)
+-- Runs a flow that reads an object; damage and absence become one error that names the backup.
+local READ_FAULTS = { CORRUPT = true, NOT_FOUND = true, IO_ERROR = true }
+
+local damaged
+
+function M.reading(store, backup, object, stages, options)
+  local ok, report = pcall(flow.run, stages, options)
+  if ok then
+    return report
+  elseif errors.is_error(report) and READ_FAULTS[report.code] then
+    damaged(store, backup, object, report.message)
+  end
+  error(report, 0)
+end
+
+damaged = function(store, backup, object, why)
   local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
   errors.raise("CORRUPT", message, {
     hint = "this backup must not be relied on: verify an older one, and look for the cause " ..
@@ -32,7 +47,7 @@ M.check_digest = check_digest
 
 function M.read(backup, store)
   for _, object in ipairs(backup.manifest.objects) do
-    local report = flow.run({
+    local report = M.reading(store, backup, object, {
       store:source(backup.job, backup.series, backup.id, object.name),
       { kind = "sha256", label = "stored" },
     }, { title = "reading " .. object.name })
@@ -43,23 +58,20 @@ end
 function M.decoded(backup, store)
   local manifest = backup.manifest
   local object = manifests.data_object(manifest)
-  local report
-  local ok, err = pcall(function()
-    report = flow.run({
-      store:source(backup.job, backup.series, backup.id, object.name),
-      { kind = "tee",
-        { { kind = "sha256", label = "stored" } },
-        { { kind = "decode", codec = object.codec },
-          { kind = "tee",
-            { { kind = "null", label = "decoded" } },
-            { { kind = "process", label = "toc", early = true, keep_stdout = true,
-              argv = { tools.find("pg_restore", manifest.needs.pg_restore), "--list" } } } } } },
-    }, { title = "decoding " .. object.name })
-  end)
-  if not ok and (err.code == "CORRUPT" or err.code == "PROCESS_FAILED") then
-    damaged(store, backup, object, err.message)
+  local ok, report = pcall(M.reading, store, backup, object, {
+    store:source(backup.job, backup.series, backup.id, object.name),
+    { kind = "tee",
+      { { kind = "sha256", label = "stored" } },
+      { { kind = "decode", codec = object.codec },
+        { kind = "tee",
+          { { kind = "null", label = "decoded" } },
+          { { kind = "process", label = "toc", early = true, keep_stdout = true,
+            argv = { tools.find("pg_restore", manifest.needs.pg_restore), "--list" } } } } } },
+  }, { title = "decoding " .. object.name })
+  if not ok and report.code == "PROCESS_FAILED" then
+    damaged(store, backup, object, report.message)
   elseif not ok then
-    error(err, 0)
+    error(report, 0)
   end
   check_digest(store, backup, object, report.stored)
   if report.decoded.bytes_in ~= object.decoded_size then

@@ -1,9 +1,12 @@
 --- The worker's side of a run: load the recipe, run its jobs, tell the supervisor how it went.
 local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 
 local M = {}
+
+local current_job -- for failures that end the main task itself
 
 local OK, FAILED, USAGE = 0, 1, 2
 
@@ -35,7 +38,7 @@ local function value_of(err)
 end
 
 local function report_failure(err, job, seconds)
-  log.event({ event = "result", job = job or "", status = "failed", seconds = seconds,
+  log.event({ event = "result", job = job, status = "failed", seconds = seconds,
     error = plain(value_of(err)) }, true)
 end
 
@@ -60,11 +63,18 @@ end
 
 local function run_job(job)
   local began, published = clock.monotonic(), {}
+  current_job = job.name
   log.event({ event = "start", job = job.name, deadline_ms = job.deadline_ms }, true)
   local ok, err = xpcall(job.execute, errors.handler, job, published)
   local seconds = (clock.monotonic() - began) / 1000
+  -- A job that swallowed its cancellation has not succeeded.
+  local canceled = core_task.canceled()
+  if ok and canceled then
+    ok, err = false, canceled
+  end
   if not ok then
     err = value_of(err)
+    err.where = err.where or job.where
     err.left = describe_left(published)
     report_failure(err, job.name, seconds)
     return FAILED
@@ -83,15 +93,26 @@ function M.main(path)
     return USAGE
   end
   local code = OK
-  for _, job in ipairs(jobs) do
+  for i, job in ipairs(jobs) do
     code = math.max(code, run_job(job))
+    if core_task.canceled() and i < #jobs then
+      local names = {}
+      for k = i + 1, #jobs do
+        names[#names + 1] = jobs[k].name
+      end
+      log.warn("not run, because the run was stopped: %s", table.concat(names, ", "))
+      break
+    end
   end
   return code
 end
 
 --- Called outside of any task when main itself was killed (the watchdog) or could not start.
 function M.failed(err)
-  report_failure(err)
+  if errors.is_error(err) then
+    err.left = err.left or "nothing that looks finished; the next run removes what was begun"
+  end
+  report_failure(err, current_job)
   return FAILED
 end
 

@@ -44,8 +44,8 @@ struct mk_error {
     char op[64];
     char message[1024];
     char hint[512];
-    char detail[512]; /* libpq's DETAIL, a child's last words */
-    char sqlstate[6]; /* set by pg/ only */
+    char detail[2048]; /* libpq's DETAIL, a child's last words */
+    char sqlstate[6];  /* set by pg/ only */
 };
 
 /* The stable upper-case name that users, logs and tests see, for example "DISK_FULL". */

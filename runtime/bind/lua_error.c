@@ -148,6 +148,14 @@ static int l_new(lua_State *L)
     return 1;
 }
 
+/* where() -> "recipe.lua:12", the nearest line that is not the library's own, or nil */
+static int l_where(lua_State *L)
+{
+    if (!push_where(L))
+        lua_pushnil(L);
+    return 1;
+}
+
 static int l_is_error(lua_State *L)
 {
     lua_pushboolean(L, is_error(L, 1));
@@ -160,8 +168,11 @@ int luaopen_core_error(lua_State *L)
     lua_pushcfunction(L, error_tostring);
     lua_setfield(L, -2, "__tostring");
     lua_pop(L, 1);
-    static const luaL_Reg functions[] = {
-        {"new", l_new}, {"is_error", l_is_error}, {"handler", mk_error_handler}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"new", l_new},
+                                         {"is_error", l_is_error},
+                                         {"where", l_where},
+                                         {"handler", mk_error_handler},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }
@@ -189,7 +200,10 @@ const char *mk_opt_field_string(lua_State *L, int table, const char *key, const 
     lua_getfield(L, table, key);
     if (!lua_isnil(L, -1) && lua_type(L, -1) != LUA_TSTRING)
         luaL_error(L, "%s must be a string", key);
-    const char *text = lua_tostring(L, -1);
+    size_t len = 0;
+    const char *text = lua_tolstring(L, -1, &len);
+    if (text && strlen(text) != len)
+        luaL_error(L, "%s has a NUL byte in it", key);
     lua_pop(L, 1);
     return text ? text : standard;
 }

@@ -65,8 +65,12 @@ static struct mk_source *make_source(lua_State *L, struct builder *b, int stage,
     if (strcmp(kind, "process") == 0)
         return mk_source_process(b->runtime->loop, mk_check_command(L, stage), err);
     if (strcmp(kind, "memory") == 0) {
-        const char *text = mk_check_field_string(L, stage, "text");
-        return mk_source_memory(text, strlen(text), err);
+        size_t len = 0;
+        lua_getfield(L, stage, "text");
+        const char *text = luaL_checklstring(L, -1, &len);
+        struct mk_source *source = mk_source_memory(text, len, err);
+        lua_pop(L, 1);
+        return source;
     }
     luaL_error(L, "a flow cannot begin with \"%s\": its source is file, process or memory", kind);
     return NULL;

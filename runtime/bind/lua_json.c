@@ -29,8 +29,15 @@ static bool is_array(lua_State *L, int index)
 
 static json_t *array_to_json(lua_State *L, int index, int depth, const char **why)
 {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, index), keys = 0;
+    lua_pushnil(L);
+    for (; lua_next(L, index); lua_pop(L, 1))
+        keys++;
+    if (keys != n) {
+        *why = "a table mixes keys 1..n and others";
+        return NULL;
+    }
     json_t *array = json_array();
-    lua_Integer n = (lua_Integer)lua_rawlen(L, index);
     for (lua_Integer i = 1; array && i <= n; i++) {
         lua_rawgeti(L, index, i);
         json_t *item = to_json(L, lua_gettop(L), depth + 1, why);
@@ -108,8 +115,8 @@ static int l_encode(lua_State *L)
     json_t *json = to_json(L, 1, 0, &why);
     if (!json)
         return luaL_error(L, "cannot write JSON: %s", why);
-    size_t flags =
-        JSON_ENCODE_ANY | JSON_SORT_KEYS | (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
+    size_t flags = JSON_ENCODE_ANY | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) |
+                   (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
     char *text = json_dumps(json, flags);
     json_decref(json);
     if (!text)

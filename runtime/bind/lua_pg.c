@@ -100,6 +100,9 @@ static int l_connect(lua_State *L)
         lua_pop(L, 1);
     }
     keys[n] = values[n] = NULL;
+    struct mk_pg **box = lua_newuserdatauv(L, sizeof *box, 0); /* stays on top of the stack */
+    *box = NULL;
+    luaL_setmetatable(L, TYPE_NAME);
     struct connecting *self = mk_calloc(sizeof *self);
     if (!self)
         mk_raise_nomem(L);
@@ -113,9 +116,6 @@ static int l_connect(lua_State *L)
     struct mk_wait *inner = mk_pg_connect_wait(self->attempt);
     inner->on_fire = on_attempt;
     inner->arg = self;
-    struct mk_pg **box = lua_newuserdatauv(L, sizeof *box, 0);
-    *box = NULL;
-    luaL_setmetatable(L, TYPE_NAME);
     return mk_await(L, &self->wait, &connect_ops);
 }
 

@@ -161,8 +161,8 @@ static int l_close(lua_State *L)
     if (child->exited)
         return 0;
     mk_process_kill(child->process, SIGKILL);
-    if (!lua_isyieldable(L) || child->waiting)
-        return 0;
+    if (!mk_can_await(L) || child->waiting)
+        return 0; /* the collector frees it */
     return await_exit(L, child);
 }
 

@@ -69,6 +69,13 @@ static int l_stats(lua_State *L)
     return 1;
 }
 
+/* canceled() -> the error with which this task was cancelled, or nil */
+static int l_canceled(lua_State *L)
+{
+    mk_sched_push_canceled(L);
+    return 1;
+}
+
 /* track_lines(on): see mk_sched_track_lines */
 static int l_track_lines(lua_State *L)
 {
@@ -81,7 +88,8 @@ int luaopen_core_task(lua_State *L)
     mk_scope_open(L);
     static const luaL_Reg functions[] = {
         {"sleep", l_sleep}, {"scope", mk_scope_new},        {"shield", mk_shield},
-        {"stats", l_stats}, {"track_lines", l_track_lines}, {NULL, NULL}};
+        {"stats", l_stats}, {"track_lines", l_track_lines}, {"canceled", l_canceled},
+        {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -230,19 +230,16 @@ void mk__flow_close_node(struct mk_node *node)
     }
 }
 
-static void end_flow(struct mk_flow *flow)
+/* Begins to close every stage, once; returns whether all of them have closed. */
+static bool close_stages(struct mk_flow *flow)
 {
     flow->closing = true;
     for (int i = 0; i < flow->n_nodes; i++)
         mk__flow_close_node(flow->nodes[i]);
     for (int i = 0; i < flow->n_nodes; i++)
         if (!flow->nodes[i]->closed)
-            return;
-    if (!flow->fired) {
-        flow->fired = true;
-        mk__flow_unpark(flow);
-        mk_wait_fire(&flow->wait, flow->status);
-    }
+            return false;
+    return true;
 }
 
 static void run_nodes(struct mk_flow *flow)
@@ -267,9 +264,12 @@ void mk__flow_pump(struct mk_flow *flow)
         flow->again = false;
         run_nodes(flow);
     }
-    if (flow->closing || is_over(flow))
-        end_flow(flow);
+    bool closed = (flow->closing || is_over(flow)) && close_stages(flow);
     flow->pumping = false;
-    /* The flow may be freed by its owner only from the loop, so `flow` is still valid here. */
+    if (closed) {
+        flow->fired = true;
+        mk__flow_unpark(flow);
+        mk_wait_fire(&flow->wait, flow->status); /* whoever waits may have freed the flow */
+    }
     wake_parked(engine);
 }

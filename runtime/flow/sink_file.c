@@ -4,10 +4,8 @@
  * failure, there is no file of the final name.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -20,7 +18,7 @@ struct sink_file {
     struct mk_call call; /* while one is outstanding, everything below is the pool thread's */
     struct mk_loop *loop;
     struct mk_block *block;
-    char *partial;
+    char *partial; /* the temporary name, once there is a file of that name */
     int fd;
     bool published;
     char path[];
@@ -35,9 +33,10 @@ static int open_partial(struct sink_file *self)
 {
     if (self->fd >= 0)
         return MK_OK;
-    self->fd = open(self->partial, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (self->fd < 0 || fchmod(self->fd, 0600) != 0)
-        return mk_error_errno(&self->call.err, errno, "file", "could not create %s", self->path);
+    int fd = mk_file_create_partial(self->path, 0600, &self->partial, &self->call.err);
+    if (fd < 0)
+        return fd;
+    self->fd = fd;
     return MK_OK;
 }
 
@@ -110,19 +109,44 @@ static void file_abort(struct mk_sink *sink)
     (void)sink; /* a write ends soon by itself; close removes what there is */
 }
 
+/* Removes what an unfinished sink has written; off the loop, for the file may be large. */
+static int discard(struct mk_call *call)
+{
+    struct sink_file *self = of_call(call);
+    if (self->fd >= 0)
+        close(self->fd);
+    unlink(self->partial);
+    return MK_OK;
+}
+
+static void closed(struct sink_file *self)
+{
+    mk_sink_closed(&self->base);
+    mk_free(self->partial);
+    mk_free(self);
+}
+
+static void on_discarded(struct mk_wait *wait, void *arg)
+{
+    (void)wait;
+    closed(arg);
+}
+
 static void file_close(struct mk_sink *sink)
 {
     struct sink_file *self = (struct sink_file *)sink;
-    if (self->fd >= 0) {
-        close(self->fd);
-        self->fd = -1;
-        unlink(self->partial);
-    } else if (!self->published) {
-        unlink(self->partial); /* a failed publish closes first */
+    if (!self->partial || self->published) {
+        closed(self);
+        return;
     }
-    mk_sink_closed(sink);
-    mk_free(self->partial);
-    mk_free(self);
+    self->call.run = discard;
+    if (mk_call_start(self->loop, &self->call) != MK_OK) {
+        discard(&self->call);
+        closed(self);
+        return;
+    }
+    self->call.wait.on_fire = on_discarded;
+    self->call.wait.arg = self;
 }
 
 static const struct mk_sink_type type = {"file",     file_put,   file_finish,
@@ -132,17 +156,13 @@ struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_e
 {
     size_t size = strlen(path) + 1;
     struct sink_file *self = mk_calloc(sizeof *self + size);
-    char *partial = mk_file_partial_name(path, err);
-    if (!self || !partial) {
-        mk_free(self);
-        mk_free(partial);
+    if (!self) {
         mk_error_nomem(err, type.name);
         return NULL;
     }
     self->base.type = &type;
     self->loop = loop;
     self->fd = -1;
-    self->partial = partial;
     memcpy(self->path, path, size);
     return &self->base;
 }

@@ -13,6 +13,7 @@
 #include "flow/stages.h"
 #include "loop/loop_impl.h"
 #include "loop/pipe.h"
+#include "loop/timer.h"
 
 #define KEEP_BYTES (1024 * 1024)
 
@@ -27,6 +28,7 @@ struct sink_process {
     uv_write_t write;
     bool pipe_open, pipe_closed;
     struct mk_reader *out_reader; /* the child's stdout, with keep_stdout */
+    struct mk_timer *linger;      /* how long its end is waited for after the child's */
     char *kept;
     size_t kept_len;
     enum outstanding outstanding;
@@ -42,6 +44,7 @@ static void release_when_over(struct sink_process *self)
     if (!self->closing || self->pipe_open || (self->process && !self->exited))
         return;
     mk_reader_close(self->out_reader);
+    mk_timer_close(self->linger);
     mk_process_free(self->process);
     mk_command_free(self->command);
     mk_free(self->kept);
@@ -92,10 +95,20 @@ static void close_pipe(struct sink_process *self)
     uv_close((uv_handle_t *)&self->pipe, on_pipe_closed);
 }
 
+/* The child has ended, but a process that it has left keeps its stdout open. */
+static void on_linger(void *arg)
+{
+    struct sink_process *self = arg;
+    self->out_open = false;
+    answer(self);
+}
+
 static void on_exit(void *arg)
 {
     struct sink_process *self = arg;
     self->exited = true;
+    if (self->out_open)
+        self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, NULL);
     if (self->closing)
         release_when_over(self);
     else

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -31,9 +32,13 @@ static int read_block(struct mk_call *call)
 {
     struct source_file *self = of_call(call);
     if (self->fd < 0) {
-        self->fd = open(self->path, O_RDONLY | O_CLOEXEC);
-        if (self->fd < 0)
+        self->fd = open(self->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        struct stat st;
+        if (self->fd < 0 || fstat(self->fd, &st) != 0)
             return mk_error_errno(&call->err, errno, "file", "could not open %s", self->path);
+        if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode)) /* a FIFO could hold this thread */
+            return mk_error_set(&call->err, MK_EINVAL, "file", "%s is not a regular file",
+                                self->path);
         posix_fadvise(self->fd, 0, 0, POSIX_FADV_SEQUENTIAL);
     }
     struct mk_block *block = self->block;

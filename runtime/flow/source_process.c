@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "flow/stages.h"
 #include "loop/loop_impl.h"
+#include "loop/timer.h"
 
 /* A read below this is followed by a pause... */
 #define LITTLE_BYTES (256 * 1024)
@@ -27,7 +28,9 @@ struct source_process {
     uv_pipe_t pipe;
     uv_timer_t pause;
     int open_handles;
-    struct mk_block *block; /* wanted */
+    struct mk_block *block;  /* wanted */
+    struct mk_timer *linger; /* after the child's exit, until the end of its output */
+    bool heard;              /* since the timer was started */
     bool started, reading, eof, exited, aborted;
     bool closing;
     int status;
@@ -104,6 +107,7 @@ static void on_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
         return;
     }
     self->block->len += (size_t)n;
+    self->heard = true;
     if (self->block->len == MK_BLOCK_BYTES) {
         stop_reading(self);
         answer(self);
@@ -121,6 +125,37 @@ static void fill_more(struct source_process *self)
     uv_read_start((uv_stream_t *)&self->pipe, on_alloc, on_read);
 }
 
+static void watch_linger(struct source_process *self);
+
+/* The child has ended, and for a while nothing has come, but no end either: a process that it has
+ * left keeps the pipe open. Whether that one still has something to say nobody can know. */
+static void on_linger(void *arg)
+{
+    struct source_process *self = arg;
+    mk_timer_close(self->linger);
+    self->linger = NULL;
+    if (self->eof)
+        return;
+    if (!self->block || self->heard) { /* nobody is reading, or something has come: wait on */
+        watch_linger(self);
+        return;
+    }
+    stop_reading(self);
+    uv_timer_stop(&self->pause);
+    self->eof = true;
+    self->status = mk_error_set(&self->err, MK_ECHILD, "process",
+                                "%s has ended, but another process keeps its output open",
+                                self->command->argv[0]);
+    mk_error_hint(&self->err, "don't leave programs in the background that write to its stdout");
+    answer(self);
+}
+
+static void watch_linger(struct source_process *self)
+{
+    self->heard = false;
+    self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, NULL);
+}
+
 static void on_exit(void *arg)
 {
     struct source_process *self = arg;
@@ -128,6 +163,8 @@ static void on_exit(void *arg)
     /* After an abort a grandchild may keep the pipe open; its bytes no longer matter. */
     if (self->aborted)
         self->eof = true;
+    if (!self->eof)
+        watch_linger(self);
     answer(self);
 }
 
@@ -190,6 +227,8 @@ static void close_when_exited(void *arg)
 {
     struct source_process *self = arg;
     self->exited = true;
+    mk_timer_close(self->linger);
+    self->linger = NULL;
     uv_close((uv_handle_t *)&self->pipe, on_handle_closed);
     uv_close((uv_handle_t *)&self->pause, on_handle_closed);
 }

@@ -10,11 +10,20 @@
 #include <time.h>
 #include <unistd.h>
 
-void mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose)
+/* How long the end of a run waits for somebody to read what it says. */
+#define FINISH_MS 10000
+
+int mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose,
+                   struct mk_error *err)
 {
     const char *no_color = getenv("NO_COLOR");
     *report = (struct mk_report){.json = json, .quiet = quiet, .verbose = verbose};
     report->tty = isatty(STDERR_FILENO) && !(no_color && *no_color);
+    report->text = open_memstream(&report->text_bytes, &report->text_len);
+    if (!report->text)
+        return mk_error_nomem(err, "output");
+    report->output = mk_output_new(err);
+    return report->output ? MK_OK : err->status;
 }
 
 static const char *field(const json_t *event, const char *key)
@@ -26,77 +35,87 @@ static const char *field(const json_t *event, const char *key)
 static void clear_progress(struct mk_report *report)
 {
     if (report->progress)
-        fputs("\r\033[K", stderr);
+        fputs("\r\033[K", report->text);
     report->progress = false;
 }
 
 static void paint(const struct mk_report *report, const char *color, const char *text)
 {
     if (report->tty)
-        fprintf(stderr, "\033[%sm%s\033[0m", color, text);
+        fprintf(report->text, "\033[%sm%s\033[0m", color, text);
     else
-        fputs(text, stderr);
+        fputs(text, report->text);
 }
 
 static void show_log(struct mk_report *report, const json_t *event)
 {
     const char *level = field(event, "level");
     bool is_debug = strcmp(level, "debug") == 0, is_info = strcmp(level, "info") == 0;
-    if ((is_debug && !report->verbose) || (is_info && report->quiet))
-        return;
     char clock[16];
     time_t now = time(NULL);
     struct tm local;
     strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&now, &local));
     clear_progress(report);
-    fprintf(stderr, "%s  ", clock);
+    fprintf(report->text, "%s  ", clock);
     if (!is_info && !is_debug) {
         paint(report, strcmp(level, "error") == 0 ? "31" : "33", level);
-        fputs(": ", stderr);
+        fputs(": ", report->text);
     }
-    fprintf(stderr, "%s\n", field(event, "text"));
+    fprintf(report->text, "%s\n", field(event, "text"));
 }
 
 static void show_progress(struct mk_report *report, const json_t *event)
 {
-    if (!report->tty || report->quiet)
+    if (!report->tty)
         return;
-    fprintf(stderr, "\r\033[K  %s", field(event, "text"));
-    fflush(stderr);
+    fprintf(report->text, "\r\033[K  %s", field(event, "text"));
     report->progress = true;
 }
 
+/* Each line after `indent`, which the first one has already if it is NULL. */
+static void show_lines(const struct mk_report *report, const char *text, const char *indent)
+{
+    for (const char *line = text; *line;) {
+        size_t len = strcspn(line, "\n");
+        size_t blank = strspn(line, " \t");
+        if (blank < len)
+            fprintf(report->text, "%s%.*s\n",
+                    indent && line == text ? indent
+                    : line == text         ? ""
+                                           : "          ",
+                    (int)(len - blank), line + blank);
+        line += len + (line[len] == '\n');
+    }
+}
+
 /* A text of several lines, each indented, after its label on the first. */
-static void show_field(const json_t *error, const char *key, const char *label)
+static void show_field(const struct mk_report *report, const json_t *error, const char *key,
+                       const char *label)
 {
     const char *text = field(error, key);
     if (!*text)
         return;
-    fprintf(stderr, "  %-8s", label);
-    for (const char *line = text; *line;) {
-        size_t len = strcspn(line, "\n");
-        fprintf(stderr, "%s%.*s\n", line == text ? "" : "          ", (int)len, line);
-        line += len + (line[len] == '\n');
-    }
+    fprintf(report->text, "  %-8s", label);
+    show_lines(report, text, NULL);
 }
 
 static void show_error(struct mk_report *report, const json_t *error, const char *job)
 {
     clear_progress(report);
     paint(report, "1;31", "FAILED");
-    fprintf(stderr, "  %s%s%s\n", job, *job ? "  " : "", field(error, "code"));
-    fprintf(stderr, "  %s\n", field(error, "message"));
-    show_field(error, "detail", "detail");
-    show_field(error, "where", "where");
-    show_field(error, "left", "left");
-    show_field(error, "hint", "hint");
+    fprintf(report->text, "  %s%s%s\n", job, *job ? "  " : "", field(error, "code"));
+    show_lines(report, field(error, "message"), "  ");
+    show_field(report, error, "detail", "detail");
+    show_field(report, error, "where", "where");
+    show_field(report, error, "left", "left");
+    show_field(report, error, "hint", "hint");
     const json_t *others = json_object_get(error, "also");
     for (size_t i = 0; i < json_array_size(others); i++) {
         const json_t *other = json_array_get(others, i);
-        fprintf(stderr, "  also    %s: %s\n", field(other, "code"), field(other, "message"));
+        fprintf(report->text, "  also    %s: %s\n", field(other, "code"), field(other, "message"));
     }
     if (report->verbose)
-        show_field(error, "traceback", "trace");
+        show_field(report, error, "traceback", "trace");
 }
 
 static void show_result(struct mk_report *report, const json_t *event)
@@ -110,8 +129,21 @@ static void show_result(struct mk_report *report, const json_t *event)
         return;
     clear_progress(report);
     paint(report, "1;32", "OK");
-    fprintf(stderr, "  %s  %s  in %.1f s\n", field(event, "job"), field(event, "text"),
+    const char *text = field(event, "text");
+    fprintf(report->text, "  %s%s%s  in %.1f s\n", field(event, "job"), *text ? "  " : "", text,
             json_number_value(json_object_get(event, "seconds")));
+}
+
+/* -q and -v, for both formats. */
+static bool is_wanted(const struct mk_report *report, const char *name, const json_t *event)
+{
+    if (strcmp(name, "log") == 0 && strcmp(field(event, "level"), "debug") == 0)
+        return report->verbose;
+    if (strcmp(name, "log") == 0 && strcmp(field(event, "level"), "info") == 0)
+        return !report->quiet;
+    if (strcmp(name, "progress") == 0 || strcmp(name, "start") == 0)
+        return !report->quiet;
+    return true;
 }
 
 static void show_event(struct mk_report *report, const char *name, const json_t *event)
@@ -125,29 +157,40 @@ static void show_event(struct mk_report *report, const char *name, const json_t 
     }
 }
 
+/* Sends what has been shown since the last time to the printing thread. */
+static void flush(struct mk_report *report, bool important)
+{
+    fflush(report->text);
+    if (report->text_len > 0)
+        mk_output_write(report->output, STDERR_FILENO, report->text_bytes, report->text_len,
+                        important);
+    rewind(report->text);
+}
+
 json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
 {
     json_t *event = json_loadb(line, len, 0, NULL);
-    if (!json_is_object(event)) {
-        json_decref(event);
-        clear_progress(report);
-        fprintf(stderr, "%.*s\n", (int)len, line);
-        return NULL;
-    }
-    const char *name = field(event, "event");
+    const char *name = json_is_object(event) ? field(event, "event") : "";
+    bool important = strcmp(name, "progress") != 0 && strcmp(name, "log") != 0;
     if (strcmp(name, "start") == 0)
         snprintf(report->job, sizeof report->job, "%s", field(event, "job"));
     if (strcmp(name, "start") == 0 || strcmp(name, "result") == 0)
         report->has_result = name[0] == 'r';
     if (strcmp(name, "output") == 0) {
         clear_progress(report);
-        printf("%s\n", field(event, "text"));
-        fflush(stdout);
-    } else if (report->json) {
-        fprintf(stderr, "%.*s\n", (int)len, line);
+        flush(report, true);
+        const json_t *text = json_object_get(event, "text");
+        mk_output_write(report->output, STDOUT_FILENO, json_string_value(text),
+                        json_string_length(text), true);
+        mk_output_write(report->output, STDOUT_FILENO, "\n", 1, true);
+    } else if (!is_wanted(report, name, event)) {
+        return event;
+    } else if (report->json || !*name) {
+        fprintf(report->text, "%.*s\n", (int)len, line);
     } else {
         show_event(report, name, event);
     }
+    flush(report, important);
     return event;
 }
 
@@ -160,15 +203,31 @@ void mk_report_failure(struct mk_report *report, const char *code, const char *m
                   "status", "failed", "error", "code", code, "message", message, "hint", hint,
                   "left", "nothing half-done is visible; the next run removes what was begun");
     if (!event) {
-        fprintf(stderr, "%s: %s\n", code, message);
-        return;
-    }
-    if (report->json) {
+        fprintf(report->text, "%s: %s\n", code, message);
+    } else if (report->json) {
         char *text = json_dumps(event, JSON_COMPACT);
-        fprintf(stderr, "%s\n", text ? text : message);
+        fprintf(report->text, "%s\n", text ? text : message);
         free(text);
     } else {
         show_result(report, event);
     }
     json_decref(event);
+    flush(report, true);
+}
+
+void mk_report_fini(struct mk_report *report)
+{
+    int errnum = 0;
+    if (report->output && !mk_output_finish(report->output, FINISH_MS, &errnum)) {
+        /* Whoever should read has stopped reading: what is left is lost, and exit handlers would
+         * wait for the same lock. */
+        report->output = NULL;
+        report->stuck = true;
+    }
+    if (errnum)
+        fprintf(stderr, "moonkeep: could not write to stdout: %s\n", strerror(errnum));
+    report->stdout_failed = errnum != 0;
+    if (report->text)
+        fclose(report->text);
+    free(report->text_bytes);
 }

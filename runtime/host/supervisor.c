@@ -32,6 +32,7 @@
 #define REAP_MS        5000
 #define MAX_LINE_BYTES (1024 * 1024)
 #define MAX_ARGS       64
+#define MAX_INHERITED  64
 
 struct supervisor {
     const struct mk_supervisor_options *options;
@@ -44,6 +45,8 @@ struct supervisor {
     int signum; /* the first one that was received */
     bool past_deadline;
     bool worker_over, events_over;
+    pid_t inherited[MAX_INHERITED]; /* children from before the start */
+    int n_inherited, n_orphans;
     char *line; /* an event line that has not ended yet */
     size_t line_len;
 };
@@ -68,7 +71,7 @@ static void on_signal(void *arg, int signum)
     struct supervisor *self = arg;
     if (!self->signum)
         self->signum = signum;
-    stop_worker(self, SIGTERM);
+    stop_worker(self, signum);
 }
 
 static void on_deadline(void *arg)
@@ -81,8 +84,14 @@ static void on_deadline(void *arg)
 static void on_event(struct supervisor *self, const char *line, size_t len)
 {
     json_t *event = mk_report_line(&self->report, line, len);
+    const char *name = json_string_value(json_object_get(event, "event"));
     json_int_t deadline_ms = json_integer_value(json_object_get(event, "deadline_ms"));
-    if (deadline_ms > 0 && !self->deadline)
+    bool starts = name && strcmp(name, "start") == 0;
+    if (starts || (name && strcmp(name, "result") == 0)) { /* each job has its own */
+        mk_timer_close(self->deadline);
+        self->deadline = NULL;
+    }
+    if (starts && deadline_ms > 0)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
     json_decref(event);
 }
@@ -155,8 +164,8 @@ static int start_worker(struct supervisor *self, struct mk_error *err)
 
 /* ---- what the worker leaves ---------------------------------------------------------------- */
 
-/* Kills this process's children, whatever they are: orphans of the worker. Returns how many. */
-static int kill_orphans(void)
+/* Calls fn with the pid of each child of this process; returns how many there are. */
+static int each_child(void (*fn)(struct supervisor *self, pid_t pid), struct supervisor *self)
 {
     DIR *proc = opendir("/proc");
     if (!proc)
@@ -177,7 +186,7 @@ static int kill_orphans(void)
         const char *end = strrchr(text, ')'); /* the name may hold anything */
         /* What follows is " S PPID ...": the state is one letter. */
         if (end && strlen(end) > 4 && strtol(end + 4, NULL, 10) == getpid()) {
-            kill(pid, SIGKILL);
+            fn(self, pid);
             found++;
         }
     }
@@ -185,10 +194,34 @@ static int kill_orphans(void)
     return found;
 }
 
-static void reap_orphans(void)
+/* A shell that exec'ed us may have left us children of its own: those are not ours to end. */
+static void remember_child(struct supervisor *self, pid_t pid)
+{
+    if (self->n_inherited < MAX_INHERITED)
+        self->inherited[self->n_inherited++] = pid;
+}
+
+static void kill_orphan(struct supervisor *self, pid_t pid)
+{
+    for (int i = 0; i < self->n_inherited; i++)
+        if (self->inherited[i] == pid)
+            return;
+    kill(pid, SIGKILL);
+    self->n_orphans++;
+}
+
+/* Ends what the worker has left. Returns how many there were. */
+static int kill_orphans(struct supervisor *self)
+{
+    self->n_orphans = 0;
+    each_child(kill_orphan, self);
+    return self->n_orphans;
+}
+
+static void reap_orphans(struct supervisor *self)
 {
     int64_t until = mk_monotonic_ms() + REAP_MS;
-    while (kill_orphans() > 0 && mk_monotonic_ms() < until) {
+    while (kill_orphans(self) > 0 && mk_monotonic_ms() < until) {
         while (waitpid(-1, NULL, WNOHANG) > 0)
             continue;
         usleep(5000);
@@ -234,10 +267,15 @@ static int build(struct supervisor *self, struct mk_error *err)
     self->loop = mk_loop_new(0, err);
     if (!self->loop)
         return err->status;
+    each_child(remember_child, self);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
     static const int watched[] = {SIGTERM, SIGINT, SIGHUP};
     for (int i = 0; i < 3; i++) {
+        struct sigaction before;
+        sigaction(watched[i], NULL, &before);
+        if (before.sa_handler == SIG_IGN)
+            continue; /* nohup, or a shell's background job */
         self->signals[i] = mk_signal_start(self->loop, watched[i], on_signal, self, err);
         if (!self->signals[i])
             return err->status;
@@ -248,18 +286,23 @@ static int build(struct supervisor *self, struct mk_error *err)
 int mk_supervisor_main(const struct mk_supervisor_options *options)
 {
     struct supervisor self = {.options = options};
-    mk_report_init(&self.report, options->json, options->quiet, options->verbose);
     struct mk_error err;
+    if (mk_report_init(&self.report, options->json, options->quiet, options->verbose, &err) !=
+        MK_OK) {
+        fprintf(stderr, "moonkeep: %s\n", err.message);
+        mk_report_fini(&self.report);
+        return 1;
+    }
     int code = 1;
     if (build(&self, &err) == MK_OK) {
         while (!self.worker_over || !self.events_over) {
             if (!mk_loop_run_once(self.loop))
                 break;
             /* A grandchild may hold the event socket: the worker's end is what counts. */
-            if (self.worker_over && kill_orphans() > 0)
-                reap_orphans();
+            if (self.worker_over && kill_orphans(&self) > 0)
+                reap_orphans(&self);
         }
-        reap_orphans();
+        reap_orphans(&self);
         code = outcome(&self);
     } else {
         mk_report_failure(&self.report, mk_error_name(err.status), err.message, err.hint);
@@ -273,5 +316,10 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
         mk_process_free(self.worker);
     mk_loop_free(self.loop);
     mk_free(self.line);
+    mk_report_fini(&self.report);
+    if (self.report.stdout_failed && code == 0)
+        code = 1;
+    if (self.report.stuck)
+        _exit(code);
     return code;
 }

@@ -7,8 +7,8 @@
  *   3. the loop runs until it is empty: close callbacks, killed children's exits
  *   4. pool, workers, loop; a handle that is still open is a bug and fails the process
  *
- * The first SIGTERM, SIGINT or SIGALRM (the deadline), and the end of the supervisor, cancel the
- * main task, so closers run; a second signal leaves at once (children die with us, see
+ * The first SIGTERM, SIGINT, SIGHUP or SIGALRM (the deadline), and the end of the supervisor,
+ * cancel the main task, so closers run; a second signal leaves at once (children die with us, see
  * loop/process.c).
  */
 #include "host/worker.h"
@@ -32,7 +32,7 @@
 
 /* The pool's limit: what sources may take. Stages downstream add what their edges allow. */
 #define POOL_BLOCKS 12
-#define N_SIGNALS   3
+#define N_SIGNALS   4
 
 struct worker {
     const struct mk_worker_options *options;
@@ -79,6 +79,8 @@ static void on_log(enum mk_log_level level, const char *text, void *arg)
 
 static void cancel_main(struct worker *self, const struct mk_error *err)
 {
+    if (!self->vm)
+        return; /* on the way out */
     lua_State *L = mk_vm_state(self->vm);
     mk_push_error(L, err);
     mk_sched_cancel_main(self->sched, L);
@@ -88,7 +90,7 @@ static void on_signal(void *arg, int signum)
 {
     struct worker *self = arg;
     if (self->signum)
-        _exit(128 + signum);
+        return; /* a process group is often signalled as a whole: the same request again */
     self->signum = signum;
     struct mk_error err;
     if (signum == SIGALRM) { /* from the supervisor */
@@ -142,7 +144,7 @@ static int build(struct worker *self, struct mk_error *err)
     }
     mk_log_set(on_log, self);
     signal(SIGPIPE, SIG_IGN);
-    static const int watched[N_SIGNALS] = {SIGTERM, SIGINT, SIGALRM};
+    static const int watched[N_SIGNALS] = {SIGTERM, SIGINT, SIGHUP, SIGALRM};
     for (int i = 0; i < N_SIGNALS; i++) {
         self->signals[i] = mk_signal_start(runtime->loop, watched[i], on_signal, self, err);
         if (!self->signals[i])
@@ -154,8 +156,9 @@ static int build(struct worker *self, struct mk_error *err)
 static int teardown(struct worker *self)
 {
     struct mk_runtime *runtime = &self->runtime;
-    if (self->vm)
-        mk_vm_free(self->vm);
+    struct mk_vm *vm = self->vm;
+    self->vm = NULL;
+    mk_vm_free(vm);
     mk_sched_free(self->sched);
     if (!runtime->loop)
         return 0;

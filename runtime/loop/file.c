@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -26,18 +27,32 @@ static char *folder_of(const char *path)
     return folder;
 }
 
-char *mk_file_partial_name(const char *path, struct mk_error *err)
+int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct mk_error *err)
 {
+    static atomic_uint counter;
     const char *slash = strrchr(path, '/');
-    size_t folder_len = slash ? (size_t)(slash - path) + 1 : 0;
-    size_t size = strlen(path) + sizeof "..partial";
+    int folder_len = slash ? (int)(slash - path) + 1 : 0;
+    size_t size = strlen(path) + 48;
     char *name = mk_alloc(size);
-    if (!name) {
-        mk_error_nomem(err, "file");
-        return NULL;
+    if (!name)
+        return mk_error_nomem(err, "file");
+    int fd;
+    do { /* a name that exists was left by a dead process of the same pid */
+        snprintf(name, size, "%.*s.%s.%d-%u.partial", folder_len, path, path + folder_len,
+                 (int)getpid(), atomic_fetch_add(&counter, 1));
+        fd = open(name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, mode);
+    } while (fd < 0 && errno == EEXIST);
+    if (fd >= 0 && fchmod(fd, mode) == 0) {
+        *partial = name;
+        return fd;
     }
-    snprintf(name, size, "%.*s.%s.partial", (int)folder_len, path, path + folder_len);
-    return name;
+    int status = mk_error_errno(err, errno, "file", "could not create %s", path);
+    if (fd >= 0) {
+        close(fd);
+        unlink(name);
+    }
+    mk_free(name);
+    return status;
 }
 
 int mk_file_sync_dir(const char *path, struct mk_error *err)
@@ -100,23 +115,19 @@ static int write_all(int fd, const char *bytes, size_t len)
 int mk_file_write(const char *path, const void *bytes, size_t len, mode_t mode, bool exclusive,
                   struct mk_error *err)
 {
-    char *partial = mk_file_partial_name(path, err);
-    if (!partial)
-        return MK_ENOMEM;
-    int fd = open(partial, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, mode);
+    char *partial = NULL;
+    int fd = mk_file_create_partial(path, mode, &partial, err);
+    if (fd < 0)
+        return fd;
     int status = MK_OK;
-    if (fd < 0) {
-        status = mk_error_errno(err, errno, "write", "could not create %s", path);
-    } else {
-        if (fchmod(fd, mode) != 0 || write_all(fd, bytes, len) != 0 || fsync(fd) != 0)
-            status = mk_error_errno(err, errno, "write", "could not write %s", path);
-        if (close(fd) != 0 && status == MK_OK)
-            status = mk_error_errno(err, errno, "write", "could not close %s", path);
-        if (status == MK_OK)
-            status = mk_file_publish(partial, path, exclusive, err);
-        if (status != MK_OK)
-            unlink(partial);
-    }
+    if (write_all(fd, bytes, len) != 0 || fsync(fd) != 0)
+        status = mk_error_errno(err, errno, "write", "could not write %s", path);
+    if (close(fd) != 0 && status == MK_OK)
+        status = mk_error_errno(err, errno, "write", "could not close %s", path);
+    if (status == MK_OK)
+        status = mk_file_publish(partial, path, exclusive, err);
+    if (status != MK_OK)
+        unlink(partial);
     mk_free(partial);
     return status;
 }
@@ -124,7 +135,7 @@ int mk_file_write(const char *path, const void *bytes, size_t len, mode_t mode, 
 int mk_file_read(const char *path, size_t max_bytes, char **bytes, size_t *len,
                  struct mk_error *err)
 {
-    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK); /* a FIFO must not hold the thread */
     if (fd < 0)
         return mk_error_errno(err, errno, "read", "could not open %s", path);
     size_t used = 0, cap = 4096;

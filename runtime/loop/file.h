@@ -13,8 +13,9 @@
  * so a reader (or the next start after a power cut) sees the whole file or none.
  */
 
-/* The temporary name of `path`, in the same folder: ".NAME.partial". mk_free it. */
-char *mk_file_partial_name(const char *path, struct mk_error *err);
+/* Creates and opens the file that is to become `path`, under a name of its own in the same folder:
+ * ".NAME.<pid>-<n>.partial". Returns the descriptor, or a negative MK_E*. mk_free *partial. */
+int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct mk_error *err);
 
 /* fsyncs `from`'s folder entry into being `to`. With `exclusive`, MK_EEXIST if `to` exists. */
 int mk_file_publish(const char *from, const char *to, bool exclusive, struct mk_error *err);

@@ -205,10 +205,13 @@ static void on_pidfd(void *arg, int events)
     (void)events;
     struct mk_process *self = arg;
     siginfo_t info = {0};
-    if (waitid(P_PIDFD, (id_t)self->pidfd, &info, WEXITED | WNOHANG) != 0 || info.si_pid == 0)
+    int result = waitid(P_PIDFD, (id_t)self->pidfd, &info, WEXITED | WNOHANG);
+    if (result == 0 && info.si_pid == 0)
         return;
     self->exited = true;
-    if (info.si_code == CLD_EXITED)
+    if (result != 0)
+        self->code = 255; /* somebody else has reaped it: nobody knows how it ended */
+    else if (info.si_code == CLD_EXITED)
         self->code = info.si_status;
     else
         self->signum = info.si_status;
@@ -447,6 +450,9 @@ int mk_process_verdict(const struct mk_process *self, struct mk_error *err)
         size_t len = (size_t)trimmed_length(self->text);
         size_t max = sizeof err->detail - 1;
         size_t from = len > max ? len - max : 0;
+        const char *line = from > 0 ? strchr(self->text + from, '\n') : NULL;
+        if (line && (size_t)(line + 1 - self->text) < len)
+            from = (size_t)(line + 1 - self->text); /* whole lines only */
         snprintf(err->detail, sizeof err->detail, "%.*s", (int)(len - from), self->text + from);
     }
     return MK_ECHILD;

@@ -226,6 +226,11 @@ int mk_pg_conninfo_parse(const char *conninfo,
         char text[256];
         mk__pg_copy_text(text, sizeof text, why ? why : "out of memory");
         PQfreemem(why);
+        /* libpq quotes what it was given. */
+        if (strchr(conninfo, '@') || strstr(conninfo, "password"))
+            snprintf(text, sizeof text,
+                     "not a valid connection string or URI (it is not shown, "
+                     "for it may hold a password)");
         mk_error_set(err, MK_EINVAL, "conninfo", "%s", text);
         mk_error_hint(err, "write it as \"host=db1 dbname=app\" or "
                            "\"postgresql://user@db1:5432/app\"");

@@ -11,7 +11,8 @@ struct mk_pg {
     struct mk_loop *loop;
     PGconn *conn;
     struct mk_poll *poll;
-    struct mk_pg_query *query; /* the one under way, or NULL */
+    struct mk_pg_query *query;     /* the one under way, or NULL */
+    struct mk_pg_query *canceling; /* the one whose cancel request is on its way, or NULL */
     void (*on_notice)(void *arg, const char *severity, const char *text);
     void *notice_arg;
     bool broken; /* no further use, though not closed yet */

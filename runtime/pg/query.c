@@ -87,6 +87,8 @@ void mk_pg_close(struct mk_pg *pg)
     if (!pg)
         return;
     mk__pg_query_lost(pg, "the connection was closed");
+    if (pg->canceling)
+        pg->canceling->pg = NULL;
     mk_poll_close(pg->poll);
     PQfinish(pg->conn);
     mk_free(pg);
@@ -265,6 +267,8 @@ static void on_cancel_sent(struct mk_wait *wait, void *arg)
     (void)wait; /* a cancel that failed is what the grace period is for */
     struct mk_pg_query *query = arg;
     query->cancel_running = false;
+    if (query->pg)
+        query->pg->canceling = NULL;
     mk_thread_release(&query->cancel);
     fire_when_over(query);
 }
@@ -272,8 +276,11 @@ static void on_cancel_sent(struct mk_wait *wait, void *arg)
 static void on_grace_over(void *arg)
 {
     struct mk_pg_query *query = arg;
-    if (query->cancel_running)
+    if (query->cancel_running) {
         mk_thread_abandon(&query->cancel);
+        if (query->pg)
+            query->pg->broken = true; /* the late request could hit the next query */
+    }
     if (!query->ended)
         mk__pg_query_lost(query->pg, "it did not react to a cancel request");
 }
@@ -299,6 +306,7 @@ static void on_cancel(struct mk_wait *wait)
         return;
     }
     query->cancel_running = true;
+    query->pg->canceling = query;
     query->cancel.wait.on_fire = on_cancel_sent;
     query->cancel.wait.arg = query;
 }

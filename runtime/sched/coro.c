@@ -9,6 +9,35 @@
 
 #include "sched/sched_impl.h"
 
+/* The coroutines that are waiting inside some task, as keys of a weak table: to everybody else they
+ * look suspended, but only the scheduler may go on with them. */
+static char waiting_key;
+
+static void set_waiting(lua_State *L, lua_State *co, bool waiting)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    if (waiting)
+        lua_pushboolean(L, 1);
+    else
+        lua_pushnil(L);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
+static bool is_waiting(lua_State *L, lua_State *co)
+{
+    if (lua_status(co) != LUA_YIELD)
+        return false;
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key);
+    lua_pushthread(co);
+    lua_xmove(co, L, 1);
+    bool waiting = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 2);
+    return waiting;
+}
+
 /* Stack of a resumer: 1 = the nested record; its user value is the coroutine. */
 static int resume_k(lua_State *L, int status, lua_KContext is_wrap);
 
@@ -50,6 +79,7 @@ static int resume_once(lua_State *L, lua_State *co, int n_args, bool is_wrap)
         lua_pop(co, n_results);
         if (condemned && !lua_isyieldable(L))
             return give_up(L, task);
+        set_waiting(L, co, true);
         lua_pushlightuserdata(L, &mk__sentinel);
         return lua_yieldk(L, 1, is_wrap, resume_k);
     }
@@ -73,6 +103,7 @@ static int resume_k(lua_State *L, int status, lua_KContext is_wrap)
     struct mk_nested *nested = lua_touserdata(L, 1);
     struct mk_task *task = mk_sched_of(L)->current;
     task->innermost = nested->outer; /* resume_once enters it again */
+    set_waiting(L, nested->co, false);
     return resume_once(L, nested->co, 0, is_wrap);
 }
 
@@ -92,7 +123,7 @@ static int resume(lua_State *L, lua_State *co, int co_index, bool is_wrap)
     if (!lua_checkstack(co, n_args))
         return luaL_error(L, "too many arguments to resume");
     lua_Debug ar;
-    if (co == L || (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar)))
+    if (co == L || is_waiting(L, co) || (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar)))
         return refuse(L, is_wrap, "cannot resume non-suspended coroutine");
     if (lua_status(co) == LUA_OK && lua_gettop(co) == 0)
         return refuse(L, is_wrap, "cannot resume dead coroutine");
@@ -130,9 +161,49 @@ static int l_wrap(lua_State *L)
     return 1;
 }
 
+/* The stock function, unless the coroutine is waiting inside a task. */
+static int l_close(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (co && is_waiting(L, co))
+        return luaL_error(L, "cannot close a coroutine that is waiting in a task");
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static int l_status(lua_State *L)
+{
+    lua_State *co = lua_tothread(L, 1);
+    if (co && is_waiting(L, co)) {
+        lua_pushliteral(L, "normal");
+        return 1;
+    }
+    lua_pushvalue(L, lua_upvalueindex(1));
+    lua_insert(L, 1);
+    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+    return lua_gettop(L);
+}
+
+static void wrap_stock(lua_State *L, const char *name, lua_CFunction fn)
+{
+    lua_getfield(L, -1, name);
+    lua_pushcclosure(L, fn, 1);
+    lua_setfield(L, -2, name);
+}
+
 void mk__coro_open(lua_State *L)
 {
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    lua_pushliteral(L, "k");
+    lua_setfield(L, -2, "__mode");
+    lua_setmetatable(L, -2);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &waiting_key);
     lua_getglobal(L, "coroutine");
+    wrap_stock(L, "close", l_close);
+    wrap_stock(L, "status", l_status);
     lua_pushcfunction(L, l_resume);
     lua_setfield(L, -2, "resume");
     lua_pushcfunction(L, l_wrap);

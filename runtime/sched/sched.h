@@ -45,6 +45,8 @@ bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args);
 /* Pops an error value and cancels the main task with it. Safe at any time on the loop thread. */
 void mk_sched_cancel_main(struct mk_sched *sched, lua_State *L);
 
+/* Pushes the error with which the running task was cancelled, or nil. */
+void mk_sched_push_canceled(lua_State *L);
 /* From now on, remembers which line of the user's own files this coroutine runs; for as long as it
  * is on. A tail call such as `return mk.job { ... }` leaves no frame to tell where a mistake is. */
 void mk_sched_track_lines(lua_State *L, bool on);
@@ -64,6 +66,9 @@ struct mk_await_ops {
     void (*drop)(struct mk_wait *wait);
 };
 
+/* Whether the running code can wait at all: not inside a callback of a C function, nor while its
+ * task is being killed. Cancellation has no say in this. */
+bool mk_can_await(lua_State *L);
 /* To be called before an operation is started: raises when awaiting is impossible here (inside a
  * gsub callback, say) or the task has been cancelled. */
 MK_RAISES void mk_await_check(lua_State *L);

@@ -22,6 +22,7 @@ struct mk_nested {
 struct mk_task {
     struct mk_sched *sched;
     struct mk_scope *scope; /* the one it belongs to; NULL: the main task */
+    int scope_ref;          /* registry: keeps the scope alive until the task is DONE */
     lua_State *co;
     int co_ref; /* registry: keeps co alive */
     int n_args;

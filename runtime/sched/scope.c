@@ -106,6 +106,8 @@ static int scope_spawn(lua_State *L)
     struct mk_task *task = mk__task_new(scope->sched, scope, L, lua_gettop(L) - 2);
     if (!task)
         return luaL_error(L, "out of memory");
+    lua_settop(L, 1);
+    task->scope_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     scope->tasks[scope->n_tasks++] = task;
     scope->pending++;
     if (scope->canceled) {
@@ -159,6 +161,8 @@ static int scope_join(lua_State *L)
 {
     struct mk_scope *scope = check_scope(L);
     mk_await_check(L);
+    if (scope->waiting)
+        return luaL_error(L, "another task waits for this scope already");
     arm(scope);
     return mk_await(L, &scope->wait, &join_ops);
 }
@@ -256,14 +260,24 @@ static int push_closed(lua_State *L, struct mk_wait *wait)
     return 0;
 }
 
-static const struct mk_await_ops close_ops = {push_closed, drop_joined};
+/* Either the shield's limit has let a cancellation through, or the owner was killed meanwhile. */
+static void drop_closed(struct mk_wait *wait)
+{
+    struct mk_scope *scope =
+        (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
+    if (scope->sched->current == scope->owner)
+        scope->owner->shields--;
+    release(scope, scope->sched->L);
+}
+
+static const struct mk_await_ops close_ops = {push_closed, drop_closed};
 
 /* Waits under a shield: a scope cannot be left early, not even by cancellation. The tasks have
  * been cancelled, so this is short unless one of them shields itself, which has a deadline. */
 static int scope_close(lua_State *L)
 {
     struct mk_scope *scope = check_scope(L);
-    if (scope->pending > 0 && !lua_isyieldable(L))
+    if (scope->pending > 0 && !mk_can_await(L))
         kill_all(scope, L);
     if (scope->pending > 0) {
         push_canceled(L);

@@ -124,7 +124,14 @@ static void on_hook(lua_State *L, lua_Debug *ar)
                  (double)sched->watchdog_ms / 1000);
         mk__push_error(L, "WATCHDOG", text);
         luaL_where(L, 0);
-        lua_setfield(L, -2, "where");
+        if (lua_rawlen(L, -1) > 2) /* "file:line: " */
+            lua_pushlstring(L, lua_tostring(L, -1), lua_rawlen(L, -1) - 2);
+        else
+            lua_pushnil(L);
+        lua_setfield(L, -3, "where");
+        lua_pop(L, 1);
+        lua_pushliteral(L, "let it wait now and then (mk.sleep), or allow more: --watchdog 60s");
+        lua_setfield(L, -2, "hint");
         luaL_traceback(L, L, NULL, 0);
         lua_setfield(L, -2, "traceback");
         mk__task_condemn(task, L);
@@ -143,6 +150,15 @@ void mk_sched_track_lines(lua_State *L, bool on)
     sched->tracking = on;
     sched->tracked[0] = '\0';
     lua_sethook(L, on_hook, LUA_MASKCOUNT | (on ? LUA_MASKLINE : 0), HOOK_INSTRUCTIONS);
+}
+
+void mk_sched_push_canceled(lua_State *L)
+{
+    const struct mk_task *task = mk_sched_of(L)->current;
+    if (task && task->canceled)
+        lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
+    else
+        lua_pushnil(L);
 }
 
 const char *mk_sched_tracked_line(lua_State *L)
@@ -190,9 +206,14 @@ struct mk_task *mk__task_new(struct mk_sched *sched, struct mk_scope *scope, lua
         return NULL;
     task->sched = sched;
     task->scope = scope;
-    task->cancel_ref = task->kill_ref = task->traceback_ref = LUA_NOREF;
+    task->cancel_ref = task->kill_ref = task->traceback_ref = task->scope_ref = LUA_NOREF;
     task->co = lua_newthread(L);
     task->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    if (!lua_checkstack(task->co, n_args + 2)) {
+        task->state = MK_TASK_DONE;
+        mk__task_free(task);
+        return NULL;
+    }
     lua_sethook(task->co, on_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     lua_pushcfunction(task->co, task_main);
     lua_xmove(L, task->co, n_args + 1);
@@ -223,6 +244,8 @@ static void finish(struct mk_task *task, bool ok, int n_results)
     task->n_results = n_results;
     if (task->scope)
         mk__scope_task_done(task->scope, task);
+    luaL_unref(task->sched->L, LUA_REGISTRYINDEX, task->scope_ref);
+    task->scope_ref = LUA_NOREF;
 }
 
 /* Nobody waits for this operation any more: give it up when it fires. */
@@ -365,8 +388,12 @@ bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args)
     }
     sched->main = NULL;
     bool ok = task->ok;
-    lua_checkstack(L, task->n_results);
-    lua_xmove(task->co, L, task->n_results);
+    if (lua_checkstack(L, task->n_results)) {
+        lua_xmove(task->co, L, task->n_results);
+    } else {
+        mk__push_error(L, "LUA_ERROR", "the main function returns too many results");
+        ok = false;
+    }
     mk__task_free(task);
     return ok;
 }
@@ -410,13 +437,19 @@ static MK_RAISES int raise_cancel(lua_State *L, struct mk_task *task)
     return lua_yield(L, 0); /* never to be resumed */
 }
 
-MK_RAISES void mk_await_check(lua_State *L)
+bool mk_can_await(lua_State *L)
 {
     struct mk_task *task = mk_sched_of(L)->current;
     bool yieldable = task && lua_isyieldable(L);
     for (struct mk_nested *nested = task ? task->innermost : NULL; nested; nested = nested->outer)
         yieldable = yieldable && nested->resumer_yieldable;
-    if (!yieldable) {
+    return yieldable;
+}
+
+MK_RAISES void mk_await_check(lua_State *L)
+{
+    struct mk_task *task = mk_sched_of(L)->current;
+    if (!mk_can_await(L)) {
         luaL_error(L, "cannot await here: this runs inside a callback of a C function (such as "
                       "string.gsub, table.sort, require or __tostring), or while a task is being "
                       "killed");

@@ -97,9 +97,9 @@ describe("a backup", function()
       for command in text:gmatch "\n    ([^\n]+)" do
         commands[#commands + 1] = command
       end
-      assert.equal(3, #commands)
+      assert.equal(4, #commands)
       local target = "stock_" .. codec:gsub(":", "_")
-      mk.process.run { argv = { "sh", "-euc", table.concat(commands, "\n") }, cwd = folder,
+      mk.process.run { argv = { "bash", "-c", table.concat(commands, "\n") }, cwd = folder,
         env = { NEWDB = target, PGHOST = cluster.folder, PGUSER = "postgres" } }
       local compare = require "moonkeep.pg.compare"
       assert.equal(2, (compare.compare(compare.fingerprint(app),
@@ -174,7 +174,7 @@ describe("a backup", function()
     assert.equal(1, run.code)
     assert.equal("PROCESS_FAILED", run.result.error.code)
     assert.matches('role "passing" does not exist', run.result.error.detail)
-    assert.matches("create the role", run.result.error.hint)
+    assert.matches("no_owner = true", run.result.error.hint)
     assert.matches("published before the failure", run.result.error.left)
     assert.equal(before,
       c:value "SELECT string_agg(datname, ',' ORDER BY datname) FROM pg_database")
@@ -204,6 +204,85 @@ describe("a backup", function()
     assert.matches("public.fruit has the same number of rows, but other content",
       run.result.error.detail)
     assert.matches('public.odd "name has 1 rows, not 2', run.result.error.detail)
+  end)
+
+  it("is compared by whole rows, whatever the columns are called", function()
+    local compare = require "moonkeep.pg.compare"
+    local names = { "t", "x", "row", "moonkeep" }
+    for i, source in ipairs { cluster:create_database "left", cluster:create_database "right" } do
+      local c <close> = source:connect()
+      for _, name in ipairs(names) do
+        c:query(('CREATE TABLE "of_%s" ("%s" int, v text)'):format(name, name))
+        c:query(("INSERT INTO \"of_%s\" VALUES (1, 'side %d')"):format(name, i))
+      end
+    end
+    local n, differences = compare.compare(compare.fingerprint(cluster:database "left"),
+      compare.fingerprint(cluster:database "right"))
+    assert.is_nil(n)
+    assert.equal(#names, #differences)
+  end)
+
+  it("restores a database of another encoding and locale, also by RESTORE.txt", function()
+    local admin <close> = cluster:database("postgres"):connect()
+    admin:query [[CREATE DATABASE latin TEMPLATE template0 ENCODING 'LATIN1' LC_COLLATE 'C'
+      LC_CTYPE 'C']]
+    admin:query [[CREATE DATABASE icu TEMPLATE template0 LOCALE_PROVIDER icu ICU_LOCALE 'de']]
+    for _, name in ipairs { "latin", "icu" } do
+      local c <close> = cluster:database(name):connect()
+      c:query "CREATE TABLE t AS SELECT 'größer'::text AS v"
+      c:close()
+      local store = dir.path .. "/of-" .. name
+      local run = support.run_recipe(dir.path, recipe(store, ([[
+        return mk.job { name = "nightly", source = app, upload = { disk }, run = function(ctx)
+          ctx:compare(app, ctx:restore(ctx:backup(), { into = app, database = "%s_back" }))
+        end }]]):format(name), name))
+      assert.equal(0, run.code, run.stderr)
+      local folder = ("%s/nightly/%s/%s"):format(store, name, backup_of(store, name))
+      local commands = {}
+      for command in mk.fs.read(folder .. "/RESTORE.txt"):gmatch "\n    ([^\n]+)" do
+        commands[#commands + 1] = command
+      end
+      mk.process.run { argv = { "bash", "-c", table.concat(commands, "\n") }, cwd = folder,
+        env = { NEWDB = name .. "_stock", PGHOST = cluster.folder, PGUSER = "postgres" } }
+      local kinds = admin:query([[SELECT DISTINCT pg_encoding_to_char(encoding) AS e, datcollate,
+        datlocprovider::text, daticulocale FROM pg_database WHERE datname LIKE $1]], name .. "%")
+      assert.equal(1, #kinds)
+    end
+  end)
+
+  it("keeps a password out of arguments and logs, also one in a URI in dbname", function()
+    local c <close> = app:connect()
+    c:query "CREATE ROLE reader LOGIN SUPERUSER PASSWORD 'Hunter2pw'"
+    local uri = ("postgresql://reader:Hunter2pw@%s/app"):format(cluster.folder:gsub("/", "%%2F"))
+    for _, source in ipairs { ("mk.pg { dbname = %q }"):format(uri), ("mk.pg %q"):format(uri) } do
+      local store = dir.path .. "/secret"
+      local run = support.start_recipe(dir.path, recipe(store, ([[
+        return mk.job { name = "nightly", source = %s, upload = { disk }, compress = "zstd:1" }]])
+        :format(source)), { flags = { "-v" } })
+      local seen = {}
+      while run.child:running() do
+        for _, line in ipairs(support.processes "Hunter2pw") do
+          seen[#seen + 1] = line
+        end
+        mk.sleep "1ms"
+      end
+      run:finish()
+      assert.equal(0, run.code, run.stderr)
+      assert.same({}, seen)
+      assert.is_nil(run.stderr:find("Hunter2pw", 1, true))
+      for _, file in ipairs(support.files(store)) do
+        assert.is_nil(mk.fs.read(store .. "/" .. file):find("Hunter2pw", 1, true))
+      end
+      mk.fs.remove(store)
+    end
+  end)
+
+  it("is found again as the latest", function()
+    local store = mk.store("disk", "file://" .. dir.path .. "/private")
+    assert.equal(backup_of(dir.path .. "/private"), store:latest("nightly", "app").id)
+    local none, why = store:latest("nightly", "other")
+    assert.is_nil(none)
+    assert.matches("no backup of other by job nightly", why)
   end)
 
   describe("with a damaged artifact", function()

@@ -87,8 +87,54 @@ describe("moonkeep", function()
     it("passes arguments on", function()
       local result = run([[
         local mk = require "moonkeep"
-        return mk.job { name = "a", run = function() end }]], { args = { "--x", "y z" } })
-      assert.equal(0, result.code)
+        local first, second = ...
+        return mk.job { name = "a", run = function(ctx) ctx:show(first .. second) end }]],
+        { args = { "--x", "y z" } })
+      assert.equal("--xy z\n", result.stdout)
+    end)
+
+    it("tells the job's line when the recipe itself has no line for a failure", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        local app = mk.pg { host = "127.0.0.1", port = 1 }
+        return mk.job { name = "nightly", source = app,
+          upload = { mk.store("disk", "file:///nowhere") } }]]
+      assert.equal("PG_CONNECT", result.result.error.code)
+      assert.equal(result.path .. ":3", result.result.error.where)
+    end)
+
+    it("is told which argument was wrong, in words", function()
+      local cases = {
+        { 'ctx:upload(ctx:dump { source = app }, disk)', "stores must be a list" },
+        { 'ctx:upload(ctx:dump { source = app }, {})', "stores must be a list of at least one" },
+        { 'ctx:upload("x", { disk })', "stream must be a" },
+        { 'ctx:upload(ctx:dump { source = app }, { disk, disk })', "store \"disk\" twice" },
+        { 'ctx:verify({ id = "x" }, "stored")', "backup must be a backup" },
+        { 'ctx:restore(nil, {})', "backup is missing" },
+        { 'ctx:compare("x", app)', "must be a server" },
+        { 'ctx:check("rows", nil, ">", 0)', "rows: nil > 0 cannot be compared" },
+        { 'ctx:check("rows", 5, "!=", 0)', "no operator" },
+        { 'ctx:bakup()', "did you mean \"backup\"" },
+        { 'ctx:dump { sorce = app }', "did you mean \"source\"" },
+        { 'mk.each({ 1 }, { paralel = 2 }, print)', "did you mean \"parallel\"" },
+        { 'mk.each({ a = 1 }, print)', "list must be a list" },
+        { 'mk.timeout("1s")', "fn must be a function" },
+        { 'mk.process.run { argv = { "true" }, timeout = "1s" }', "unknown key \"timeout\"" },
+        { 'app:connect { timout = "3s" }', "did you mean \"timeout\"" },
+        { 'mk.timeout("0s", print)', "must be a duration" },
+      }
+      for _, case in ipairs(cases) do
+        local result = run(([[
+          local mk = require "moonkeep"
+          local app, disk = mk.pg { dbname = "x" }, mk.store("disk", "file:///nowhere")
+          return mk.job { name = "x", run = function(ctx)
+            %s
+          end }]]):format(case[1]))
+        assert.equal(1, result.code, case[1])
+        assert.is_truthy(result.result.error.message:find(case[2], 1, true),
+          case[1] .. ": " .. result.result.error.message)
+        assert.equal(result.path .. ":4", result.result.error.where, case[1])
+      end
     end)
   end)
 
@@ -183,6 +229,9 @@ describe("moonkeep", function()
         local err = refused(good, "UNSAFE_RECIPE", "open is writable by others", nil,
           { path = open .. "/r.lua" })
         assert.matches("chmod go%-w", err.hint)
+        mk.fs.mkdir(open .. "/below", 493) -- 0755: but whoever can rename it can replace it
+        refused(good, "UNSAFE_RECIPE", "open is writable by others", nil,
+          { path = open .. "/below/r.lua" })
         mk.fs.chown(open, "nobody")
         refused(good, "UNSAFE_RECIPE", "does not belong to root", nil,
           { path = open .. "/r.lua" })
@@ -236,6 +285,111 @@ describe("moonkeep", function()
       assert.equal("closed\n", result.stdout)
       assert.equal("DEADLINE", result.result.error.code)
       assert.is_true(host.monotonic() - began < 30000)
+    end)
+  end)
+
+  describe("with several jobs", function()
+    it("gives each its own deadline", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        return {
+          mk.job { name = "a", deadline = "300ms", run = function() end },
+          mk.job { name = "b", run = function() mk.sleep "600ms" end },
+          mk.job { name = "c", deadline = "200ms", run = function() mk.sleep "20s" end },
+        }]]
+      assert.equal(1, result.code)
+      local results = {}
+      for _, event in ipairs(result.events) do
+        if event.event == "result" then
+          results[event.job] = event.status == "ok" and "ok" or event.error.code
+        end
+      end
+      assert.same({ a = "ok", b = "ok", c = "DEADLINE" }, results)
+    end)
+
+    it("does not begin the next one after a stop, and calls nothing good that was", function()
+      local result = support.start_recipe(dir.path, [[
+        local mk = require "moonkeep"
+        return {
+          mk.job { name = "one", run = function() print "up" pcall(mk.sleep, "20s") end },
+          mk.job { name = "two", run = function() print "two" end },
+        }]])
+      support.eventually("it is up", function()
+        return mk.fs.exists(result.out) and mk.fs.read(result.out) ~= ""
+      end)
+      mk.process.run { argv = { "kill", "-INT", tostring(result.child:pid()) } }
+      result:finish()
+      assert.equal(130, result.code)
+      assert.equal("up\n", result.stdout)
+      assert.equal("failed", result.result.status)
+      assert.matches("signal 2", result.result.error.message)
+      assert.matches("not run, because the run was stopped: two", result.stderr)
+    end)
+  end)
+
+  describe("survives", function()
+    local good = [[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function(ctx)
+        mk.process.run { argv = { "true" } }
+        ctx:show "done"
+      end }]]
+
+    it("closed standard descriptors, an ignored SIGCHLD, and nohup", function()
+      local path = dir.path .. "/good.lua"
+      mk.fs.write(path, good)
+      for _, how in ipairs { "exec %s run -q %s <&-", "exec %s run -q %s 2>&-",
+        "trap '' HUP; exec %s run -q %s",
+        "exec perl -e '$SIG{CHLD} = q(IGNORE); exec @ARGV' %s run -q %s" } do
+        local out = mk.process.run { argv = { "sh", "-c", how:format(support.binary, path) } }
+        assert.equal("done\n", out, how)
+      end
+    end)
+
+    it("children that it did not start", function()
+      local path = dir.path .. "/good.lua"
+      local out = mk.process.run { argv = { "bash", "-c", ("sleep 765432 & %s"):format(
+        "exec " .. support.binary .. " run -q " .. path) } }
+      assert.equal("done\n", out)
+      local left = support.processes "sleep\000765432"
+      assert.equal(1, #left)
+      mk.process.run { argv = { "kill", (left[1]:match "^%d+") } }
+    end)
+
+    it("a reader that does not read, and still keeps its deadline", function()
+      local began = host.monotonic()
+      local path = dir.path .. "/spam.lua"
+      mk.fs.write(path, [[
+        local mk = require "moonkeep"
+        return mk.job { name = "spam", deadline = "1s", run = function(ctx)
+          while true do
+            ctx:show(("x"):rep(10000))
+            mk.sleep "1ms"
+          end
+        end }]])
+      mk.process.run { argv = { "bash", "-c",
+        ("%s run %s 2>/dev/null | sleep 4; true"):format(support.binary, path) } }
+      assert.is_true(host.monotonic() - began < 30000)
+    end)
+
+    it("a second request to stop while its closers run", function()
+      local result = support.start_recipe(dir.path, [[
+        local mk = require "moonkeep"
+        return mk.job { name = "slow", run = function(ctx)
+          local _ <close> = setmetatable({}, { __close = function()
+            mk.shield(function() mk.sleep "300ms" ctx:show "closed" end)
+          end })
+          print "up"
+          mk.sleep "20s"
+        end }]])
+      support.eventually("it is up", function()
+        return mk.fs.exists(result.out) and mk.fs.read(result.out) ~= ""
+      end)
+      -- A service manager signals the whole group: supervisor and worker at once.
+      mk.process.run { argv = { "kill", "-TERM", tostring(result:worker_pid()),
+        tostring(result.child:pid()) } }
+      result:finish()
+      assert.equal("up\nclosed\n", result.stdout)
     end)
   end)
 

@@ -260,6 +260,38 @@ describe("whatever ends a run", function()
       end)
   end
 
+  it("kill -9 in the middle of a restore: the next restore drops what it had begun", function()
+    local store = dir.path .. "/restore"
+    local text = ([[
+      local mk = require "moonkeep"
+      local app = mk.pg { host = %q, user = "postgres", dbname = "big" }
+      return mk.job { name = "nightly", compress = "zstd:1", source = app,
+        upload = { mk.store("disk", "file://%s") }, run = function(ctx)
+          local backup = ctx:backup()
+          print "restoring"
+          ctx:restore(backup, { into = app, database = "again" })
+        end }]]):format(cluster.folder, store)
+    local c <close> = cluster:database("postgres"):connect()
+    local function databases()
+      return c:value "SELECT string_agg(datname, ' ' ORDER BY datname) FROM pg_database"
+    end
+    local before = databases()
+    local run = support.start_recipe(dir.path, text)
+    support.eventually("the working database is there", function()
+      return databases():find "again_restoring"
+    end)
+    mk.sleep "50ms"
+    mk.process.run { argv = { "kill", "-9", tostring(run.child:pid()),
+      tostring(run:worker_pid()) } }
+    run:finish()
+    assert.is_truthy(databases():find "again_restoring")
+    assert.is_nil(databases():find "again ")
+    run = support.run_recipe(dir.path, text)
+    assert.equal(0, run.code, run.stderr)
+    assert.equal("again " .. before, databases())
+    c:query "DROP DATABASE again"
+  end)
+
   it("kill -9 of a run with a scratch cluster: the server ends, its folder goes", function()
     local run = support.start_recipe(dir.path, [[
       local mk = require "moonkeep"

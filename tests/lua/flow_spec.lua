@@ -72,6 +72,30 @@ describe("a flow", function()
     assert.matches("valid are", err.hint)
   end)
 
+  it("keeps every byte of a text, NUL included", function()
+    assert.equal(7, flow.run({ { kind = "memory", text = "ab\0cd\0e" },
+      { kind = "null", label = "n" } }).n.bytes_in)
+  end)
+
+  it("never publishes another one's unfinished file", function()
+    local dir <close> = mk.fs.tempdir()
+    local path = dir.path .. "/out"
+    local results = mk.each({ 1, 2, 3, 4, 5, 6 }, { parallel = 6 }, function(i)
+      mk.sleep((i * 3) .. "ms")
+      return pcall(flow.run, {
+        { kind = "process", argv = { "sh", "-c", "seq 1 20000; sleep 0.02; seq 1 20000" } },
+        { kind = "file", path = path },
+      })
+    end)
+    local good = 0
+    for _, ok in ipairs(results) do
+      good = good + (ok and 1 or 0)
+    end
+    assert.equal(1, good)
+    assert.equal(2 * 108894, mk.fs.stat(path).size)
+    assert.equal(2, #mk.fs.list(dir.path)) -- the file and the folder's lock
+  end)
+
   it("cannot be run twice", function()
     local core = require "moonkeep.core.flow"
     local once = core.new { { kind = "memory", text = "x" }, { kind = "null" } }

@@ -19,6 +19,25 @@ describe("mk.fs", function()
     assert.matches("/no/such/file", err.message)
   end)
 
+  it("lets one of many exclusive writers win, with its own text", function()
+    local dir <close> = mk.fs.tempdir()
+    for round = 1, 20 do
+      local path = dir.path .. "/x" .. round
+      local winner
+      mk.each({ "a", "b", "c", "d" }, { parallel = 4 }, function(text)
+        local ok, err = pcall(mk.fs.write, path, text:rep(5000), 384, true)
+        if ok then
+          assert.is_nil(winner)
+          winner = text
+        else
+          assert.equal("ALREADY_EXISTS", err.code)
+        end
+      end)
+      assert.equal(winner:rep(5000), mk.fs.read(path))
+    end
+    assert.equal(21, #mk.fs.list(dir.path))
+  end)
+
   it("lets one holder have a lock", function()
     local dir <close> = mk.fs.tempdir()
     local path = dir.path .. "/l"

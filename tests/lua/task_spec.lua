@@ -235,6 +235,27 @@ describe("awaits inside the user's own coroutines", function()
     assert.same({ "inner", "outer" }, closed)
   end)
 
+  it("cannot be disturbed by other tasks", function()
+    local generator = coroutine.create(function()
+      mk.sleep "30ms"
+      return "mine"
+    end)
+    local first, second, closing, status
+    mk.all {
+      function() first = { coroutine.resume(generator) } end,
+      function()
+        mk.sleep "5ms"
+        second = { coroutine.resume(generator) }
+        closing = { pcall(coroutine.close, generator) }
+        status = coroutine.status(generator)
+      end,
+    }
+    assert.same({ true, "mine" }, first)
+    assert.same({ false, "cannot resume non-suspended coroutine" }, second)
+    assert.is_false(closing[1])
+    assert.equal("normal", status)
+  end)
+
   it("close a coroutine that dies, and stop it from being resumed by itself", function()
     local closed = false
     local co = coroutine.create(function()
@@ -273,6 +294,26 @@ describe("a yield that nobody resumes", function()
   it("ends the task with an error", function()
     local err = caught(mk.all, { function() coroutine.yield(1) end })
     assert.matches("coroutine.yield was called outside", err.message)
+  end)
+end)
+
+describe("arguments and results", function()
+  it("may be many", function()
+    local many = {}
+    for i = 1, 5000 do
+      many[i] = i
+    end
+    assert.equal(5000, select("#", mk.timeout("5s", function(...) return ... end,
+      table.unpack(many))))
+  end)
+end)
+
+describe("a scope", function()
+  it("is joined by one task at a time", function()
+    local scope <close> = core.scope()
+    scope:spawn(function() mk.sleep "50ms" end)
+    local err = caught(mk.all, { function() scope:join() end, function() scope:join() end })
+    assert.matches("another task waits", err.message)
   end)
 end)
 

@@ -1,4 +1,5 @@
---- Comparing two databases, table by table: row counts and content hashes.
+--- Comparing two databases, table by table: row counts and content hashes. Only the rows of tables
+--- are compared: not sequences, views, indexes or large objects.
 ---
 --- The hash of a table is the sum of a 64-bit hash of every row's text, so it does not depend on
 --- the order of rows, which a restore may change. Both sides compute it themselves with the same
@@ -13,6 +14,10 @@ local SETTINGS = [[
   SET search_path = ''; SET datestyle = 'ISO'; SET intervalstyle = 'postgres';
   SET timezone = 'UTC'; SET bytea_output = 'hex'; SET extra_float_digits = 3;
   SET quote_all_identifiers = off; SET row_security = off]]
+
+-- The alias that stands for the whole row. A column of the same name would shadow it, so it is one
+-- that no column has.
+local ROW = '"moonkeep: the whole row of a table"'
 
 local TABLES = [[
   SELECT n.nspname AS schema, c.relname AS name
@@ -31,8 +36,8 @@ function M.fingerprint(source)
     for _, t in ipairs(connection:query(TABLES)) do
       local row = connection:row(([[
         SELECT count(*) AS rows,
-               coalesce(sum(pg_catalog.hashtextextended(t::text, 0)::numeric), 0)::text AS hash
-        FROM %s.%s AS t]]):format(pg.identifier(t.schema), pg.identifier(t.name)))
+               coalesce(sum(pg_catalog.hashtextextended(%s::text, 0)::numeric), 0)::text AS hash
+        FROM %s.%s AS %s]]):format(ROW, pg.identifier(t.schema), pg.identifier(t.name), ROW))
       tables[t.schema .. "." .. t.name] = row
     end
     return tables

@@ -12,6 +12,7 @@ local units = require "moonkeep.units"
 local M = {}
 
 local CONNECT_TIMEOUT = "30s"
+local CONNECT_OPTIONS = { timeout = { type = "duration" } }
 -- From this version on a server can be told to look, during a long query, whether its client is
 -- still there: so a run that was killed leaves no query running.
 local CHECKS_CLIENT = 140000
@@ -57,7 +58,10 @@ end
 function Connection:value(sql, ...)
   local row = self:row(sql, ...)
   if row then
-    local _, value = next(row)
+    local name, value = next(row)
+    if name and next(row, name) then
+      errors.raise("INVALID", "connection:value takes a query with one column")
+    end
     return value
   end
 end
@@ -114,8 +118,9 @@ Source.__index = Source
 
 --- Connects and returns a connection, closed when its block is left. `timeout`: default 30s.
 function Source:connect(options)
-  local timeout = units.check_duration(options and options.timeout or CONNECT_TIMEOUT,
-    "the connection timeout")
+  options = options or {}
+  spec.check("connect", CONNECT_OPTIONS, options)
+  local timeout = units.duration(options.timeout or CONNECT_TIMEOUT)
   local ok, native = pcall(core.connect, self.keys, timeout)
   if not ok then
     error(errors.explain(native), 0)
@@ -173,6 +178,14 @@ function M.source(what)
   local keys = {}
   for key, value in pairs(what) do
     keys[key] = tostring(value)
+  end
+  -- libpq takes a whole conninfo or URI as dbname; taken apart, its password is in no argument.
+  if keys.dbname and (keys.dbname:find "=" or keys.dbname:find "://") then
+    local parsed = core.parse(keys.dbname)
+    keys.dbname = nil
+    for key, value in pairs(parsed) do
+      keys[key] = value
+    end
   end
   return setmetatable({ keys = keys }, Source)
 end

@@ -57,9 +57,32 @@ function Store:list(job, series)
   return ids
 end
 
---- The manifest of a backup. Raises NOT_FOUND when there is no such backup.
+--- The manifest of a backup. Raises NOT_FOUND when there is no such backup, CORRUPT when it is
+--- damaged.
 function Store:manifest(job, series, id)
-  return manifests.decode(fs.read(("%s/%s.json"):format(self:folder(job, series), check_id(id))))
+  local path = ("%s/%s.json"):format(self:folder(job, series), check_id(id))
+  local text = fs.read(path)
+  local ok, manifest = pcall(manifests.decode, text)
+  if not ok then
+    if errors.is_error(manifest) then
+      manifest.message = ("backup %s in store %s: %s (%s)"):format(id, self.name, manifest.message,
+        path)
+    end
+    error(manifest, 0)
+  end
+  return manifest
+end
+
+--- The newest backup of a series, as ctx:verify and ctx:restore take it; nil, why when there is
+--- none.
+function Store:latest(job, series)
+  local ids = self:list(job, series)
+  local id = ids[#ids]
+  if not id then
+    return nil, ("store %s has no backup of %s by job %s"):format(self.name, series, job)
+  end
+  return { id = id, job = job, series = series, manifest = self:manifest(job, series, id),
+    stores = { self }, proof = "stored" }
 end
 
 --- The flow source of an object.
@@ -139,7 +162,7 @@ function Store:begin(job, series, id)
     lock_path = ("%s/.%s.lock"):format(folder, id) }, Session)
   session.lock = fs.lock(session.lock_path)
   if not session.lock then
-    errors.raise("BUSY", ("%s: another run is making backup %s"):format(self.name, id))
+    errors.raise("BUSY", ("another run is making backup %s"):format(id))
   end
   local ok, err = pcall(fs.mkdir, session.folder, FOLDER_MODE)
   if not ok then

@@ -163,6 +163,16 @@ static void a_child_that_fails_after_its_last_byte_is_still_a_failure(void **sta
                      MK_ECHILD);
 }
 
+static void an_output_that_somebody_else_keeps_open_is_a_failure_not_a_hang(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    uint64_t received;
+    assert_int_equal(run_process_source("echo data; sleep 30 & exit 0", &received, &err),
+                     MK_ECHILD);
+    assert_non_null(strstr(err.message, "keeps its output open"));
+}
+
 static int run_process_sink(const char *script, uint64_t total, bool early, char **result,
                             struct mk_error *err)
 {
@@ -261,6 +271,7 @@ int main(void)
         cmocka_unit_test(a_missing_file_is_told_by_name),
         cmocka_unit_test(a_process_source_gives_all_that_the_child_writes),
         cmocka_unit_test(a_child_that_fails_after_its_last_byte_is_still_a_failure),
+        cmocka_unit_test(an_output_that_somebody_else_keeps_open_is_a_failure_not_a_hang),
         cmocka_unit_test(a_process_sink_feeds_the_child_and_keeps_what_it_prints),
         cmocka_unit_test(a_child_that_stops_reading_is_a_failure_unless_it_may),
         cmocka_unit_test(the_verdict_of_a_child_that_broke_the_pipe_is_its_own_not_epipe),
