@@ -34,8 +34,10 @@ int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct
     int folder_len = slash ? (int)(slash - path) + 1 : 0;
     size_t size = strlen(path) + 48;
     char *name = mk_alloc(size);
-    if (!name)
-        return mk_error_nomem(err, "file");
+    if (!name) {
+        mk_error_nomem(err, "file");
+        return MK_ENOMEM;
+    }
     int fd;
     do { /* a name that exists was left by a dead process of the same pid */
         snprintf(name, size, "%.*s.%s.%d-%u.partial", folder_len, path, path + folder_len,
@@ -52,7 +54,7 @@ int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct
         unlink(name);
     }
     mk_free(name);
-    return status;
+    return status < 0 ? status : MK_ESYS;
 }
 
 int mk_file_sync_dir(const char *path, struct mk_error *err)

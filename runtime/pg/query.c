@@ -281,7 +281,7 @@ static void on_grace_over(void *arg)
         if (query->pg)
             query->pg->broken = true; /* the late request could hit the next query */
     }
-    if (!query->ended)
+    if (query->pg && !query->ended)
         mk__pg_query_lost(query->pg, "it did not react to a cancel request");
 }
 
