@@ -28,10 +28,19 @@ describe("whatever ends a run", function()
       source or ("{ host = %q, user = 'postgres', dbname = 'big' }"):format(cluster.folder), store)
   end
 
+  -- The pg_dumps that read from a server.
+  local function dumps_of(folder)
+    local found = {}
+    for _, process in ipairs(support.processes("host='" .. folder)) do
+      found[#found + 1] = process:match "pg_dump " and process or nil
+    end
+    return found
+  end
+
   -- Nobody is connected to the database under test, and no client program runs.
   local function nothing_runs()
     support.eventually("no client program is left", function()
-      return #support.processes("dbname='big'") == 0
+      return #support.processes("host='" .. cluster.folder) == 0
     end)
     local c <close> = cluster:database("postgres"):connect()
     support.eventually("no backend is left", function()
@@ -113,7 +122,7 @@ describe("whatever ends a run", function()
   it("pg_dump killed in the middle: fails the run and publishes nothing", function()
     local store = dir.path .. "/killed"
     local run = in_the_middle(store)
-    local dumps = support.processes("pg_dump\0--format")
+    local dumps = dumps_of(cluster.folder)
     assert.equal(1, #dumps)
     mk.process.run { argv = { "kill", "-9", (dumps[1]:match "^%d+") } }
     run:finish()
@@ -152,7 +161,7 @@ describe("whatever ends a run", function()
     local source = ("{ host = %q, user = 'postgres', dbname = 'big' }"):format(other.folder)
     local run = support.start_recipe(dir.path, recipe(store, nil, source))
     support.eventually("pg_dump runs", function()
-      return #support.processes("pg_dump\0--format") == 1
+      return #dumps_of(other.folder) == 1
     end)
     other.server:kill "QUIT"
     run:finish()
