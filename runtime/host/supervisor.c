@@ -164,34 +164,36 @@ static int start_worker(struct supervisor *self, struct mk_error *err)
 
 /* ---- what the worker leaves ---------------------------------------------------------------- */
 
-/* Calls fn with the pid of each child of this process; returns how many there are. */
-static int each_child(void (*fn)(struct supervisor *self, pid_t pid), struct supervisor *self)
+/* Calls fn with the pid of each child of this process: of each of its threads, for the kernel keeps
+ * them by thread. (CONFIG_PROC_CHILDREN, which distributions set.) */
+static void each_child(void (*fn)(struct supervisor *self, pid_t pid), struct supervisor *self)
 {
-    DIR *proc = opendir("/proc");
-    if (!proc)
-        return 0;
-    int found = 0;
-    for (struct dirent *entry; (entry = readdir(proc));) {
-        int pid = (int)strtol(entry->d_name, NULL, 10); /* 0 for what is no process */
-        if (pid <= 1)
-            continue;
-        char path[64], text[512];
-        snprintf(path, sizeof path, "/proc/%d/stat", pid);
-        FILE *file = fopen(path, "r");
+    DIR *threads = opendir("/proc/self/task");
+    if (!threads)
+        return;
+    for (struct dirent *entry; (entry = readdir(threads));) {
+        char path[320];
+        snprintf(path, sizeof path, "/proc/self/task/%s/children", entry->d_name);
+        FILE *file = entry->d_name[0] == '.' ? NULL : fopen(path, "r");
         if (!file)
             continue;
-        size_t n = fread(text, 1, sizeof text - 1, file);
-        fclose(file);
-        text[n] = '\0';
-        const char *end = strrchr(text, ')'); /* the name may hold anything */
-        /* What follows is " S PPID ...": the state is one letter. */
-        if (end && strlen(end) > 4 && strtol(end + 4, NULL, 10) == getpid()) {
-            fn(self, pid);
-            found++;
+        char text[16];
+        for (size_t len = 0; len + 1 < sizeof text;) {
+            int c = getc(file);
+            if (c >= '0' && c <= '9') {
+                text[len++] = (char)c;
+                continue;
+            }
+            text[len] = '\0';
+            if (len > 0)
+                fn(self, (pid_t)strtol(text, NULL, 10));
+            len = 0;
+            if (c == EOF)
+                break;
         }
+        fclose(file);
     }
-    closedir(proc);
-    return found;
+    closedir(threads);
 }
 
 /* A shell that exec'ed us may have left us children of its own: those are not ours to end. */
