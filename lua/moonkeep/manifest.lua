@@ -62,15 +62,6 @@ end
 
 --- The object with the dump in it.
 function M.data_object(manifest)
-  if math.type(manifest.needs.pg_restore) ~= "integer" or
-    math.type(manifest.dump.toc_entries) ~= "integer" then
-    corrupt "a version or a count is not a number"
-  end
-  for _, key in ipairs { "database", "encoding", "collate", "ctype" } do
-    if type(manifest.source[key]) ~= "string" then
-      corrupt(("its source has no %q"):format(key))
-    end
-  end
   for _, object in ipairs(manifest.objects) do
     if object.role == "data" then
       return object

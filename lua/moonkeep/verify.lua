@@ -12,10 +12,15 @@ local tools = require "moonkeep.pg.tools"
 
 local M = { LEVELS = { "stored", "read", "decoded" } }
 
+local function damaged(store, backup, object, why)
+  local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
+  errors.raise("CORRUPT", message, {
+    hint = "this backup must not be relied on: verify an older one, and look for the cause " ..
+      "(disk errors, a store that lost data)" })
+end
+
 -- Runs a flow that reads an object; damage and absence become one error that names the backup.
 local READ_FAULTS = { CORRUPT = true, NOT_FOUND = true, IO_ERROR = true }
-
-local damaged
 
 function M.reading(store, backup, object, stages, options)
   local ok, report = pcall(flow.run, stages, options)
@@ -27,15 +32,8 @@ function M.reading(store, backup, object, stages, options)
   error(report, 0)
 end
 
-damaged = function(store, backup, object, why)
-  local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
-  errors.raise("CORRUPT", message, {
-    hint = "this backup must not be relied on: verify an older one, and look for the cause " ..
-      "(disk errors, a store that lost data)" })
-end
-
 -- Compares what was read with what the manifest says.
-local function check_digest(store, backup, object, node)
+function M.check_digest(store, backup, object, node)
   if node.bytes_in ~= object.size then
     damaged(store, backup, object, ("it has %d bytes, not %d"):format(node.bytes_in, object.size))
   end
@@ -43,7 +41,6 @@ local function check_digest(store, backup, object, node)
     damaged(store, backup, object, "its SHA-256 is not the recorded one")
   end
 end
-M.check_digest = check_digest
 
 function M.read(backup, store)
   for _, object in ipairs(backup.manifest.objects) do
@@ -51,7 +48,7 @@ function M.read(backup, store)
       store:source(backup.job, backup.series, backup.id, object.name),
       { kind = "sha256", label = "stored" },
     }, { title = "reading " .. object.name })
-    check_digest(store, backup, object, report.stored)
+    M.check_digest(store, backup, object, report.stored)
   end
 end
 
@@ -73,7 +70,7 @@ function M.decoded(backup, store)
   elseif not ok then
     error(report, 0)
   end
-  check_digest(store, backup, object, report.stored)
+  M.check_digest(store, backup, object, report.stored)
   if report.decoded.bytes_in ~= object.decoded_size then
     damaged(store, backup, object, ("it decodes to %d bytes, not %d"):format(
       report.decoded.bytes_in, object.decoded_size))
@@ -85,14 +82,10 @@ function M.decoded(backup, store)
   end
 end
 
---- Proves a backup in each of its stores. `level`: "read" or "decoded".
+--- Proves a backup in each of its stores. `level`: one of LEVELS, which callers have checked.
 function M.verify(backup, level)
   if level == "stored" then
     return backup
-  end
-  if level ~= "read" and level ~= "decoded" then
-    errors.raise("INVALID", ("verify: %q is not a level; there are %s"):format(tostring(level),
-      table.concat(M.LEVELS, ", ")))
   end
   for _, store in ipairs(backup.stores) do
     M[level](backup, store)

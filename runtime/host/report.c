@@ -72,18 +72,16 @@ static void show_progress(struct mk_report *report, const json_t *event)
     report->progress = true;
 }
 
-/* Each line after `indent`, which the first one has already if it is NULL. */
-static void show_lines(const struct mk_report *report, const char *text, const char *indent)
+/* Each line without its own blanks: the first after `first`, the others below the fields' texts. */
+static void show_lines(const struct mk_report *report, const char *text, const char *first)
 {
+    const char *indent = first;
     for (const char *line = text; *line;) {
         size_t len = strcspn(line, "\n");
         size_t blank = strspn(line, " \t");
         if (blank < len)
-            fprintf(report->text, "%s%.*s\n",
-                    indent && line == text ? indent
-                    : line == text         ? ""
-                                           : "          ",
-                    (int)(len - blank), line + blank);
+            fprintf(report->text, "%s%.*s\n", indent, (int)(len - blank), line + blank);
+        indent = "          ";
         line += len + (line[len] == '\n');
     }
 }
@@ -96,7 +94,7 @@ static void show_field(const struct mk_report *report, const json_t *error, cons
     if (!*text)
         return;
     fprintf(report->text, "  %-8s", label);
-    show_lines(report, text, NULL);
+    show_lines(report, text, "");
 }
 
 static void show_error(struct mk_report *report, const json_t *error, const char *job)

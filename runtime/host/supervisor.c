@@ -301,7 +301,7 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
             if (!mk_loop_run_once(self.loop))
                 break;
             /* A grandchild may hold the event socket: the worker's end is what counts. */
-            if (self.worker_over && kill_orphans(&self) > 0)
+            if (self.worker_over)
                 reap_orphans(&self);
         }
         reap_orphans(&self);

@@ -381,11 +381,6 @@ pid_t mk_process_pid(const struct mk_process *self)
     return self->pid;
 }
 
-bool mk_process_running(const struct mk_process *self)
-{
-    return !self->over;
-}
-
 void mk_process_kill(struct mk_process *self, int signum)
 {
     if (self->pidfd >= 0)

@@ -34,7 +34,6 @@ struct mk_process;
 struct mk_process *mk_process_spawn(struct mk_loop *loop, const struct mk_process_spec *spec,
                                     void (*on_exit)(void *arg), void *arg, struct mk_error *err);
 pid_t mk_process_pid(const struct mk_process *process);
-bool mk_process_running(const struct mk_process *process);
 /* Nothing happens if it is over; never a signal to a recycled pid. */
 void mk_process_kill(struct mk_process *process, int signum);
 /* Our (non-blocking) ends of its pipes; the caller owns them from then on. -1: none. */

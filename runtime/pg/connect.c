@@ -168,9 +168,8 @@ struct mk_pg_connect *mk_pg_connect_start(struct mk_loop *loop, const char *cons
     }
     self->deadline = mk_timer_start(loop, timeout_ms, on_deadline, self, err);
     self->thread.thread = NULL;
-    int status = self->deadline ? mk_thread_start(loop, &self->thread, run_connect, free_body,
-                                                  self->body, &self->err)
-                                : MK_ENOMEM;
+    if (self->deadline) /* a thread that does not start fires like one that failed */
+        mk_thread_start(loop, &self->thread, run_connect, free_body, self->body, &self->err);
     if (!self->thread.thread) { /* nothing began */
         mk_timer_close(self->deadline);
         free_body(self->body);
@@ -178,7 +177,6 @@ struct mk_pg_connect *mk_pg_connect_start(struct mk_loop *loop, const char *cons
         mk_error_nomem(err, "connect");
         return NULL;
     }
-    (void)status; /* a thread that did not start fires like one that failed */
     self->thread.wait.on_fire = on_thread;
     self->thread.wait.arg = self;
     return self;

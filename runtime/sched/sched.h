@@ -36,7 +36,6 @@ struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction 
                               int64_t watchdog_ms, struct mk_error *err);
 void mk_sched_free(struct mk_sched *sched);
 struct mk_sched *mk_sched_of(lua_State *L);
-struct mk_loop *mk_sched_loop(struct mk_sched *sched);
 struct mk_sched_stats mk_sched_stats(const struct mk_sched *sched);
 
 /* Runs the function and its n_args arguments on top of L's stack as the main task, until it and

@@ -30,11 +30,6 @@ struct mk_sched *mk_sched_of(lua_State *L)
     return *(struct mk_sched **)lua_getextraspace(L); /* new threads inherit it */
 }
 
-struct mk_loop *mk_sched_loop(struct mk_sched *sched)
-{
-    return sched->loop;
-}
-
 struct mk_sched_stats mk_sched_stats(const struct mk_sched *sched)
 {
     return sched->stats;

@@ -301,7 +301,8 @@ describe("whatever ends a run", function()
     c:query "DROP DATABASE again"
   end)
 
-  it("kill -9 of a run with a scratch cluster: the server ends, its folder goes", function()
+  -- A run that has made a scratch cluster and waits, and the cluster's folder.
+  local function run_with_cluster()
     local run = support.start_recipe(dir.path, [[
       local mk = require "moonkeep"
       return mk.job { name = "scratch", run = function(ctx)
@@ -312,6 +313,11 @@ describe("whatever ends a run", function()
     local folder = support.eventually("the cluster is up", function()
       return mk.fs.exists(run.out) and mk.fs.read(run.out):match "%S+"
     end)
+    return run, folder
+  end
+
+  it("kill -9 of a run with a scratch cluster: the server ends, its folder goes", function()
+    local run, folder = run_with_cluster()
     -- The worker first: its supervisor's death alone would let it clean up by itself.
     mk.process.run { argv = { "kill", "-9", tostring(run:worker_pid()),
       tostring(run.child:pid()) } }
@@ -326,16 +332,7 @@ describe("whatever ends a run", function()
   end)
 
   it("SIGTERM of a run with a scratch cluster: server and folder go at once", function()
-    local run = support.start_recipe(dir.path, [[
-      local mk = require "moonkeep"
-      return mk.job { name = "scratch", run = function(ctx)
-        local cluster <close> = mk.pg.scratch()
-        ctx:show(cluster.folder)
-        mk.sleep "60s"
-      end }]])
-    local folder = support.eventually("the cluster is up", function()
-      return mk.fs.exists(run.out) and mk.fs.read(run.out):match "%S+"
-    end)
+    local run, folder = run_with_cluster()
     mk.process.run { argv = { "kill", "-TERM", tostring(run.child:pid()) } }
     run:finish()
     assert.equal(143, run.code)
