@@ -16,6 +16,8 @@ local FOREIGN = {
   ["^zlib%.h$"] = { "codec" },
   ["^isa%-l%.h$"] = { "codec" },
   ["^zstd.*%.h$"] = { "codec" },
+  ["^lz4.*%.h$"] = { "codec" },
+  ["^xxhash%.h$"] = { "codec" },
   ["^openssl/"] = { "codec" },
   ["^jansson%.h$"] = { "bind", "host" },
 }

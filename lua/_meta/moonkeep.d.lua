@@ -3,7 +3,7 @@
 -- that nothing is missing here.
 
 ---@alias moonkeep.Duration string # "500ms", "30s", "90m", "3h", "2d"
----@alias moonkeep.Codec string # "none", "gzip:1".."gzip:9", "zstd:1".."zstd:19"
+---@alias moonkeep.Codec string # "none", "gzip:1".."gzip:9", "lz4:1".."lz4:12", "zstd:1".."zstd:19"
 ---@alias moonkeep.Level "stored"|"read"|"decoded"
 
 ---@class moonkeep.Error

@@ -105,13 +105,15 @@ end
 local STOCK = {
   none = { "", "", " %s" },
   gzip = { ", compressed by gzip", "gzip --decompress --stdout %s | ", "" },
+  lz4 = { ", compressed by lz4", "lz4 -d -c %s | ", "" },
   zstd = { ", compressed by zstd", "zstd --decompress --stdout %s | ", "" },
 }
 
 local function restore_text(manifest, object, major)
   local codec = flow.codec(object.codec)
   local what, before, after = table.unpack(STOCK[codec])
-  local unpacker = codec == "zstd" and "; zstd is in the package of that name" or ""
+  local packaged = codec == "zstd" or codec == "lz4"
+  local unpacker = packaged and ("; %s is in the package of that name"):format(codec) or ""
   return RESTORE_TEXT:format(manifest.source.database, manifest.dump.program, what,
     object.sha256, object.name, createdb_options(manifest.source),
     before:format(object.name), after:format(object.name), major, unpacker)

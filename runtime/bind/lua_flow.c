@@ -6,8 +6,8 @@
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
  * Sources: file{path}, process{argv...}, memory{text}. Transforms: encode{codec}, decode{codec}.
- * Sinks: file{path}, process{argv..., early, keep_stdout}, sha256, null. A tee holds branches, each
- * a list again; it comes last.
+ * Sinks: file{path}, process{argv..., early, keep_stdout}, sha256, xxh3, null. A tee holds
+ * branches, each a list again; it comes last.
  */
 #include <string.h>
 
@@ -87,11 +87,13 @@ static struct mk_sink *make_sink(lua_State *L, struct builder *b, int stage, con
         return mk_sink_process(b->runtime->loop, mk_check_command(L, stage), early, keep_stdout,
                                err);
     }
-    if (strcmp(kind, "sha256") == 0)
-        return mk_sink_sha256(b->runtime->loop, err);
+    for (int id = MK_DIGEST_SHA256; id <= MK_DIGEST_XXH3; id++)
+        if (strcmp(kind, mk_digest_name((enum mk_digest_id)id)) == 0)
+            return mk_sink_digest(b->runtime->loop, (enum mk_digest_id)id, err);
     if (strcmp(kind, "null") == 0)
         return mk_sink_null(err);
-    luaL_error(L, "a flow cannot end with \"%s\": its sinks are file, process, sha256 and null",
+    luaL_error(L,
+               "a flow cannot end with \"%s\": its sinks are file, process, sha256, xxh3 and null",
                kind);
     return NULL;
 }
@@ -120,7 +122,7 @@ static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node
         node = ordered ? mk_flow_ordered(flow, parent, ordered, &err) : NULL;
     } else {
         struct mk_stream *stream =
-            encode ? mk_zstd_encoder_new(codec.level, mk_loop_workers(b->runtime->loop), &err)
+            encode ? mk_encoder_new(&codec, mk_loop_workers(b->runtime->loop), &err)
                    : mk_decoder_new(codec.id, &err);
         node = stream ? mk_flow_stream(flow, parent, mk_codec_name(codec.id), stream) : NULL;
     }

@@ -11,10 +11,13 @@ static const struct {
 } codecs[] = {
     [MK_CODEC_NONE] = {"none", "", 0, 0, 0},
     [MK_CODEC_GZIP] = {"gzip", ".gz", 1, 9, 6},
+    [MK_CODEC_LZ4] = {"lz4", ".lz4", 1, 12, 1},
     [MK_CODEC_ZSTD] = {"zstd", ".zst", 1, 19, 1},
 };
 
-#define VALID_HINT "valid are \"none\", \"gzip:1\" to \"gzip:9\", \"zstd:1\" to \"zstd:19\""
+#define VALID_HINT                                                                                 \
+    "valid are \"none\", \"gzip:1\" to \"gzip:9\", \"lz4:1\" to \"lz4:12\", "                      \
+    "\"zstd:1\" to \"zstd:19\""
 
 const char *mk_codec_name(enum mk_codec_id id)
 {

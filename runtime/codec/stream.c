@@ -3,11 +3,27 @@
 
 #include <assert.h>
 
+struct mk_stream *mk_encoder_new(const struct mk_codec *codec, int threads, struct mk_error *err)
+{
+    switch (codec->id) {
+    case MK_CODEC_LZ4:
+        return mk_lz4_encoder_new(codec->level, err);
+    case MK_CODEC_ZSTD:
+        return mk_zstd_encoder_new(codec->level, threads, err);
+    case MK_CODEC_GZIP:
+    case MK_CODEC_NONE:
+        break;
+    }
+    return NULL;
+}
+
 struct mk_stream *mk_decoder_new(enum mk_codec_id id, struct mk_error *err)
 {
     switch (id) {
     case MK_CODEC_GZIP:
         return mk_gzip_decoder_new(err);
+    case MK_CODEC_LZ4:
+        return mk_lz4_decoder_new(err);
     case MK_CODEC_ZSTD:
         return mk_zstd_decoder_new(err);
     case MK_CODEC_NONE:

@@ -43,6 +43,14 @@ struct mk_stream *mk_zstd_decoder_new(struct mk_error *err);
  * MK_ECORRUPT on damage, and on an end inside a member. */
 struct mk_stream *mk_gzip_decoder_new(struct mk_error *err);
 
+/* One lz4 frame with a content checksum (lz4 Frame Format 1.6.3). */
+struct mk_stream *mk_lz4_encoder_new(int level, struct mk_error *err);
+/* Any number of concatenated lz4 frames; MK_ECORRUPT on damage, and on an end inside a frame. */
+struct mk_stream *mk_lz4_decoder_new(struct mk_error *err);
+
+/* The encoder of a codec that is written as a stream (gzip is not: codec/gzip_write.h); NULL
+ * without an error for "none". */
+struct mk_stream *mk_encoder_new(const struct mk_codec *codec, int threads, struct mk_error *err);
 /* The decoder of a codec; NULL without an error for "none". */
 struct mk_stream *mk_decoder_new(enum mk_codec_id id, struct mk_error *err);
 

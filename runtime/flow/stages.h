@@ -3,6 +3,7 @@
 
 /* The stages there are. Each constructor returns NULL with an error; whoever gets a stage and
  * does not put it into a flow ends it with type->close (or type->free). */
+#include "codec/digest.h"
 #include "flow/stage.h"
 #include "loop/process.h"
 
@@ -21,8 +22,8 @@ struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
 
 /* Counts and forgets. */
 struct mk_sink *mk_sink_null(struct mk_error *err);
-/* SHA-256; the result is 64 hex digits. */
-struct mk_sink *mk_sink_sha256(struct mk_loop *loop, struct mk_error *err);
+/* The result is the digest in hex digits. */
+struct mk_sink *mk_sink_digest(struct mk_loop *loop, enum mk_digest_id id, struct mk_error *err);
 /* A new file, mode 0600, under a temporary name until it is complete and synced; an existing one
  * is MK_EEXIST and stays as it is. */
 struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err);

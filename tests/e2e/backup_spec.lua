@@ -31,7 +31,7 @@ describe("a backup", function()
     return ids[#ids]
   end
 
-  for _, codec in ipairs { "none", "gzip:1", "gzip:6", "zstd:1" } do
+  for _, codec in ipairs { "none", "gzip:1", "gzip:6", "lz4:1", "zstd:1" } do
     it("is made, verified, restored and equal: " .. codec, function()
       local store = dir.path .. "/store-" .. codec:gsub(":", "")
       local target = "back_" .. codec:gsub(":", "_")
@@ -86,7 +86,7 @@ describe("a backup", function()
   end)
 
   -- The promise of no lock-in: the commands of RESTORE.txt, run as they stand.
-  for _, codec in ipairs { "none", "gzip:6", "zstd:3" } do
+  for _, codec in ipairs { "none", "gzip:6", "lz4:9", "zstd:3" } do
     it("restores without moonkeep by the commands of its RESTORE.txt: " .. codec, function()
       local store = dir.path .. "/stock-" .. codec:gsub(":", "")
       support.run_recipe(dir.path, recipe(store, ([[

@@ -17,11 +17,14 @@ describe("a flow", function()
       report.digest.result)
     assert.equal(3, report.digest.bytes_in)
     assert.equal(3, report.source.bytes_out)
+    assert.equal("06b05ab6733a618578af5f94892f3950", flow.run({ { kind = "memory", text = "abc" },
+      { kind = "xxh3", label = "digest" } }).digest.result)
   end)
 
   it("compresses so that stock programs read it, and reads what they write", function()
     local dir <close> = mk.fs.tempdir()
-    local cases = { { "gzip:1", "gzip" }, { "gzip:6", "gzip" }, { "zstd:3", "zstd" } }
+    local cases = { { "gzip:1", "gzip" }, { "gzip:6", "gzip" }, { "lz4:1", "lz4" }, { "lz4:12", "lz4" },
+      { "zstd:3", "zstd" } }
     for _, case in ipairs(cases) do
       local codec, program = table.unpack(case)
       local ours, theirs = dir.path .. "/ours." .. program .. codec:sub(-1), dir.path .. "/theirs"

@@ -1,0 +1,93 @@
+/* A digest of what passes, on a worker: see stages.h. */
+#include <stddef.h>
+
+#include "base/mem.h"
+#include "codec/digest.h"
+#include "flow/stages.h"
+#include "loop/workers.h"
+
+struct sink_digest {
+    struct mk_sink base;
+    struct mk_job job;
+    struct mk_loop *loop;
+    struct mk_digest *digest;
+    struct mk_block *block;
+    int status;          /* the worker's, read after the job */
+    struct mk_error err; /* the same */
+    char hex[MK_DIGEST_HEX];
+};
+
+static struct sink_digest *of_job(struct mk_job *job)
+{
+    return (struct sink_digest *)(void *)((char *)job - offsetof(struct sink_digest, job));
+}
+
+static void on_run(struct mk_job *job)
+{
+    struct sink_digest *self = of_job(job);
+    self->status = mk_digest_update(self->digest, self->block->data, self->block->len, &self->err);
+}
+
+static void on_done(struct mk_job *job)
+{
+    struct sink_digest *self = of_job(job);
+    mk_sink_done(&self->base, self->status, &self->err);
+}
+
+static void digest_put(struct mk_sink *sink, struct mk_block *block)
+{
+    struct sink_digest *self = (struct sink_digest *)sink;
+    self->block = block;
+    mk_workers_submit(self->loop, &self->job);
+}
+
+static void digest_finish(struct mk_sink *sink)
+{
+    struct sink_digest *self = (struct sink_digest *)sink;
+    self->status = mk_digest_hex(self->digest, self->hex, &self->err);
+    mk_sink_done(sink, self->status, &self->err);
+}
+
+static void digest_abort(struct mk_sink *sink)
+{
+    (void)sink; /* a job ends soon by itself */
+}
+
+static void digest_close(struct mk_sink *sink)
+{
+    struct sink_digest *self = (struct sink_digest *)sink;
+    mk_digest_free(self->digest);
+    mk_sink_closed(sink);
+    mk_free(self);
+}
+
+static const char *digest_result(struct mk_sink *sink)
+{
+    return ((struct sink_digest *)sink)->hex;
+}
+
+static const struct mk_sink_type types[] = {
+    [MK_DIGEST_SHA256] = {"sha256", digest_put, digest_finish, digest_abort, digest_close,
+                          digest_result},
+    [MK_DIGEST_XXH3] = {"xxh3", digest_put, digest_finish, digest_abort, digest_close,
+                        digest_result},
+};
+
+struct mk_sink *mk_sink_digest(struct mk_loop *loop, enum mk_digest_id id, struct mk_error *err)
+{
+    struct sink_digest *self = mk_calloc(sizeof *self);
+    if (!self) {
+        mk_error_nomem(err, types[id].name);
+        return NULL;
+    }
+    self->base.type = &types[id];
+    self->loop = loop;
+    self->job.run = on_run;
+    self->job.done = on_done;
+    self->digest = mk_digest_new(id, err);
+    if (!self->digest) {
+        mk_free(self);
+        return NULL;
+    }
+    return &self->base;
+}
