@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "flow/flow.h"
+#include "pg/pg.h"
 #include "sched/sched.h"
 
 /* What the bindings share. Each lua_<area>.c registers one native module, moonkeep.core.<area>;
@@ -41,6 +42,9 @@ bool mk_field_bool(lua_State *L, int table, const char *key);
 /* Reads { argv = {...}, env = { K = "v" }, cwd =, user =, death_signal = } at `index`. `env` adds
  * to this process's environment; false removes a name. Raises on mistakes. */
 MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index);
+
+/* The open connection in a stage's field: a native one, or the library's with a `native`. */
+MK_RAISES struct mk_pg *mk_check_field_pg(lua_State *L, int table, const char *key);
 
 int luaopen_core_error(lua_State *L);
 int luaopen_core_task(lua_State *L);

@@ -5,8 +5,9 @@
  *   { { kind = "process", argv = {...} }, { kind = "encode", codec = "zstd:3" },
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
- * Sources: file{path}, process{argv...}, memory{text}. Transforms: encode{codec}, decode{codec}.
- * Sinks: file{path}, process{argv..., early, keep_stdout}, sha256, xxh3, null. A tee holds
+ * Sources: copy{connection, sql, hash}, file{path}, process{argv...}, memory{text}. Transforms:
+ * encode{codec}, decode{codec}. Sinks: copy{connection, sql}, file{path}, null, sha256, xxh3,
+ * process{argv..., early, keep_stdout}. A tee holds
  * branches, each a list again; it comes last.
  */
 #include <string.h>
@@ -64,6 +65,11 @@ static struct mk_source *make_source(lua_State *L, struct builder *b, int stage,
         return mk_source_file(b->runtime->loop, mk_check_field_string(L, stage, "path"), err);
     if (strcmp(kind, "process") == 0)
         return mk_source_process(b->runtime->loop, mk_check_command(L, stage), err);
+    if (strcmp(kind, "copy") == 0) {
+        const char *sql = mk_check_field_string(L, stage, "sql");
+        bool hash = mk_field_bool(L, stage, "hash");
+        return mk_source_copy(mk_check_field_pg(L, stage, "connection"), sql, hash, err);
+    }
     if (strcmp(kind, "memory") == 0) {
         size_t len = 0;
         lua_getfield(L, stage, "text");
@@ -72,7 +78,8 @@ static struct mk_source *make_source(lua_State *L, struct builder *b, int stage,
         lua_pop(L, 1);
         return source;
     }
-    luaL_error(L, "a flow cannot begin with \"%s\": its source is file, process or memory", kind);
+    luaL_error(L, "a flow cannot begin with \"%s\": its source is copy, file, process or memory",
+               kind);
     return NULL;
 }
 
@@ -87,13 +94,18 @@ static struct mk_sink *make_sink(lua_State *L, struct builder *b, int stage, con
         return mk_sink_process(b->runtime->loop, mk_check_command(L, stage), early, keep_stdout,
                                err);
     }
+    if (strcmp(kind, "copy") == 0) {
+        const char *sql = mk_check_field_string(L, stage, "sql");
+        return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, err);
+    }
     for (int id = MK_DIGEST_SHA256; id <= MK_DIGEST_XXH3; id++)
         if (strcmp(kind, mk_digest_name((enum mk_digest_id)id)) == 0)
             return mk_sink_digest(b->runtime->loop, (enum mk_digest_id)id, err);
     if (strcmp(kind, "null") == 0)
         return mk_sink_null(err);
     luaL_error(L,
-               "a flow cannot end with \"%s\": its sinks are file, process, sha256, xxh3 and null",
+               "a flow cannot end with \"%s\": its sinks are copy, file, process, sha256, xxh3 "
+               "and null",
                kind);
     return NULL;
 }

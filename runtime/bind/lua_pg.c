@@ -27,6 +27,21 @@ static struct mk_pg *check_pg(lua_State *L)
     return pg;
 }
 
+MK_RAISES struct mk_pg *mk_check_field_pg(lua_State *L, int table, const char *key)
+{
+    if (lua_getfield(L, table, key) == LUA_TTABLE) {
+        lua_getfield(L, -1, "native");
+        lua_remove(L, -2);
+    }
+    struct mk_pg **box = luaL_testudata(L, -1, TYPE_NAME);
+    if (!box)
+        luaL_error(L, "%s must be a connection", key);
+    else if (!*box)
+        luaL_error(L, "the connection is closed");
+    lua_pop(L, 1); /* the table holds it */
+    return *box;
+}
+
 static void on_notice(void *arg, const char *severity, const char *text)
 {
     (void)arg;

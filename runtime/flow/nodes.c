@@ -9,6 +9,12 @@
 #include "base/mem.h"
 #include "flow/flow_impl.h"
 
+static int keep_result(struct mk_node *node, const char *text, struct mk_error *err)
+{
+    node->result = mk_strdup(text);
+    return node->result ? MK_OK : mk_error_nomem(err, node->name);
+}
+
 /* ---- the source -------------------------------------------------------------------------- */
 
 /* Nothing of this flow is in memory: its source may take a block even from an empty pool, so
@@ -56,8 +62,14 @@ void mk_source_filled(struct mk_source *source, bool end, int status, const stru
     } else {
         mk__flow_emit(node, block);
     }
-    if (status == MK_OK && end && !node->flow->stopping)
-        mk__flow_end_node(node);
+    if (status == MK_OK && end && !node->flow->stopping) {
+        struct mk_error result_err;
+        if (source->type->result &&
+            keep_result(node, source->type->result(source), &result_err) != MK_OK)
+            mk__flow_fail(node->flow, node, MK_ENOMEM, &result_err);
+        else
+            mk__flow_end_node(node);
+    }
     mk__flow_pump(node->flow);
 }
 
@@ -205,14 +217,6 @@ static bool run_sink(struct mk_node *node)
     return true;
 }
 
-static int keep_result(struct mk_node *node, struct mk_error *err)
-{
-    if (!node->sink->type->result)
-        return MK_OK;
-    node->result = mk_strdup(node->sink->type->result(node->sink));
-    return node->result ? MK_OK : mk_error_nomem(err, node->name);
-}
-
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
 {
     struct mk_node *node = sink->node;
@@ -225,7 +229,8 @@ void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
     struct mk_error result_err;
     if (status == MK_OK && node->finishing) {
         node->ended = true;
-        status = keep_result(node, &result_err);
+        if (sink->type->result)
+            status = keep_result(node, sink->type->result(sink), &result_err);
         err = &result_err;
     }
     if (status != MK_OK && !node->dead)

@@ -24,6 +24,9 @@ struct mk_source_type {
     void (*abort)(struct mk_source *source);
     /* Release everything, then call mk_source_closed once. No want is outstanding. */
     void (*close)(struct mk_source *source);
+    /* What there is to say of the whole (a number of rows), asked for once, right after a good end.
+     * NULL: nothing. */
+    const char *(*result)(struct mk_source *source);
 };
 struct mk_source { /* first member of every implementation */
     const struct mk_source_type *type;

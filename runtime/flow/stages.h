@@ -6,6 +6,7 @@
 #include "codec/digest.h"
 #include "flow/stage.h"
 #include "loop/process.h"
+#include "pg/pg.h"
 
 /* A copy of small bytes. */
 struct mk_source *mk_source_memory(const void *bytes, size_t len, struct mk_error *err);
@@ -16,6 +17,11 @@ struct mk_source *mk_source_file(struct mk_loop *loop, const char *path, struct 
 struct mk_command;
 struct mk_source *mk_source_process(struct mk_loop *loop, struct mk_command *command,
                                     struct mk_error *err);
+
+/* COPY ... TO STDOUT on the connection's own thread. The result is "ROWS", or "ROWS:HASH" with
+ * `hash` (codec/content_hash.h). The connection may be closed by its owner at any time. */
+struct mk_source *mk_source_copy(struct mk_pg *pg, const char *sql, bool hash,
+                                 struct mk_error *err);
 
 /* gzip as one member, compressed in parallel. */
 struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
@@ -31,6 +37,10 @@ struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_e
  * With `keep_stdout`, the result is the first MiB of what it printed. */
 struct mk_sink *mk_sink_process(struct mk_loop *loop, struct mk_command *command, bool early,
                                 bool keep_stdout, struct mk_error *err);
+
+/* COPY ... FROM STDIN on the connection's own thread; finish waits for the server's verdict. The
+ * result is the number of rows. Whether they last is the connection's transaction's business. */
+struct mk_sink *mk_sink_copy(struct mk_pg *pg, const char *sql, struct mk_error *err);
 
 /* An owned copy of what mk_process_spec points at. Sources and sinks take it over. */
 struct mk_command {

@@ -12,8 +12,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "loop/call.h"
-#include "loop/timer.h"
 #include "pg/pg_impl.h"
 
 #define MAX_KEYS 64
@@ -185,14 +183,6 @@ struct mk_pg_connect *mk_pg_connect_start(struct mk_loop *loop, const char *cons
 struct mk_wait *mk_pg_connect_wait(struct mk_pg_connect *self)
 {
     return &self->wait;
-}
-
-void mk__pg_copy_text(char *to, size_t size, const char *from)
-{
-    size_t len = strlen(from);
-    while (len > 0 && (from[len - 1] == '\n' || from[len - 1] == ' '))
-        len--;
-    snprintf(to, size, "%.*s", (int)len, from);
 }
 
 struct mk_pg *mk_pg_connect_finish(struct mk_pg_connect *self, struct mk_error *err)

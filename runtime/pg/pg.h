@@ -6,6 +6,8 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "buf/block.h"
+#include "codec/content_hash.h"
 #include "loop/loop.h"
 #include "loop/wait.h"
 
@@ -29,8 +31,11 @@ struct mk_wait *mk_pg_connect_wait(struct mk_pg_connect *attempt);
 /* After the wait has fired: ends the attempt. The connection, or NULL with the error. */
 struct mk_pg *mk_pg_connect_finish(struct mk_pg_connect *attempt, struct mk_error *err);
 
-/* With a query under way, that one fires with MK_EPGLOST first. NULL is allowed. */
+/* With a query under way, that one fires with MK_EPGLOST; so does a copy, soon. NULL is allowed. */
 void mk_pg_close(struct mk_pg *pg);
+/* For whoever may still look at it after its owner has closed it. */
+struct mk_pg *mk_pg_ref(struct mk_pg *pg);
+void mk_pg_unref(struct mk_pg *pg);
 /* For example 150018; 0 when the connection is lost. */
 int mk_pg_server_version(const struct mk_pg *pg);
 int mk_pg_backend_pid(const struct mk_pg *pg);
@@ -66,6 +71,43 @@ enum mk_pg_kind mk_pg_column_kind(const struct mk_pg_query *query, int column);
 const char *mk_pg_value(const struct mk_pg_query *query, int row, int column, size_t *len);
 /* Rows inserted, updated, deleted or selected; -1 where that has no meaning. */
 int64_t mk_pg_affected(const struct mk_pg_query *query);
+
+/* ---- COPY ----------------------------------------------------------------------------------- */
+
+/*
+ * COPY in either direction, block by block, on a thread of its own (loop/iothread.h): there rows
+ * are parsed, hashed, encrypted and decrypted, and only whole blocks are handed over. One request
+ * is outstanding at most; each is answered once, on the loop, at once or later.
+ */
+struct mk_pg_copy;
+enum mk_pg_copy_dir { MK_PG_COPY_OUT, MK_PG_COPY_IN };
+
+struct mk_pg_copy_client {
+    /* `end`: it is over, and the server has said that all went well. */
+    void (*on_answer)(void *arg, bool end, int status, const struct mk_error *err);
+    /* After mk_pg_copy_close, last. */
+    void (*on_closed)(void *arg);
+    void *arg;
+};
+
+/* Begins `sql`, which must be a COPY ... TO STDOUT or FROM STDIN. With `hash` (OUT, text format)
+ * every row goes into the content hash. NULL: it could not begin. */
+struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const char *sql, enum mk_pg_copy_dir dir,
+                                    bool hash, const struct mk_pg_copy_client *client,
+                                    struct mk_error *err);
+/* OUT: fill the block up to MK_BLOCK_BYTES, less only at the end. IN: send it. The caller keeps
+ * the block alive until the answer. */
+void mk_pg_copy_block(struct mk_pg_copy *copy, struct mk_block *block);
+/* IN: that was all. The answer is the server's verdict. */
+void mk_pg_copy_finish(struct mk_pg_copy *copy);
+/* End early; what is outstanding is answered soon. OUT: the query is cancelled. IN: the server is
+ * told to forget everything. The connection stays usable, unless the server does not react. */
+void mk_pg_copy_abort(struct mk_pg_copy *copy);
+/* Aborts what is not over, waits for the thread, frees, then calls on_closed. */
+void mk_pg_copy_close(struct mk_pg_copy *copy);
+/* After a good end. */
+int64_t mk_pg_copy_rows(const struct mk_pg_copy *copy);
+const struct mk_content_hash *mk_pg_copy_hash(const struct mk_pg_copy *copy);
 
 /* ---- conninfo ---------------------------------------------------------------------------- */
 

@@ -3,25 +3,15 @@
  * the socket is ready, flush; read whenever readable, also while writing (or a server that sends
  * notices would wait for us while we wait for it); PQisBusy before every PQgetResult.
  *
- * TLS: one PQconsumeInput may leave decrypted bytes inside OpenSSL with nothing left on the
- * socket to wake us, so an encrypted connection is read up to CONSUME_TLS times per wake-up: a
- * record has at most 16 KiB, and libpq asks for at least 8 KiB at a time.
- *
- * Cancelling uses PQcancel, which blocks, on a thread; the query then ends as any other, with the
- * server's error, so the connection stays usable. A server that says nothing more within
- * CANCEL_GRACE_MS is given up, and the connection with it.
+ * A query that is cancelled (cancel.c) ends as any other, with the server's error, so the
+ * connection stays usable.
  */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
-#include "loop/call.h"
-#include "loop/timer.h"
 #include "pg/pg_impl.h"
-
-#define CONSUME_TLS     3
-#define CANCEL_GRACE_MS 5000
 
 /* Built-in type oids never change: pg_type.dat. */
 enum {
@@ -39,99 +29,28 @@ struct mk_pg_query {
     struct mk_pg *pg;
     PGresult *result; /* the last good one, or the first error */
     bool failed, canceled;
-    bool ended; /* all results have come, or never will */
-    struct mk_thread_call cancel;
-    bool cancel_running;
-    struct mk_timer *grace;
+    bool ended; /* all results have come, or never will; a cancel request may be on its way */
+    struct mk__pg_cancel cancel;
     struct mk_error err;
 };
-
-static void on_poll(void *arg, int events)
-{
-    mk__pg_query_ready(arg, events);
-}
-
-static void on_libpq_notice(void *arg, const PGresult *result)
-{
-    struct mk_pg *pg = arg;
-    if (!pg->on_notice)
-        return;
-    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
-    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
-    pg->on_notice(pg->notice_arg, severity ? severity : "NOTICE", text ? text : "");
-}
-
-struct mk_pg *mk__pg_new(struct mk_loop *loop, PGconn *conn, struct mk_error *err)
-{
-    struct mk_pg *pg = mk_calloc(sizeof *pg);
-    if (!pg) {
-        PQfinish(conn);
-        mk_error_nomem(err, "connect");
-        return NULL;
-    }
-    pg->loop = loop;
-    pg->conn = conn;
-    pg->poll = mk_poll_new(loop, PQsocket(conn), on_poll, pg, err);
-    if (!pg->poll) {
-        PQfinish(conn);
-        mk_free(pg);
-        return NULL;
-    }
-    PQsetnonblocking(conn, 1);
-    PQsetNoticeReceiver(conn, on_libpq_notice, pg);
-    return pg;
-}
-
-void mk_pg_close(struct mk_pg *pg)
-{
-    if (!pg)
-        return;
-    mk__pg_query_lost(pg, "the connection was closed");
-    if (pg->canceling)
-        pg->canceling->pg = NULL;
-    mk_poll_close(pg->poll);
-    PQfinish(pg->conn);
-    mk_free(pg);
-}
-
-int mk_pg_server_version(const struct mk_pg *pg)
-{
-    return PQserverVersion(pg->conn);
-}
-
-int mk_pg_backend_pid(const struct mk_pg *pg)
-{
-    return PQbackendPID(pg->conn);
-}
-
-bool mk_pg_is_open(const struct mk_pg *pg)
-{
-    return !pg->broken && PQstatus(pg->conn) == CONNECTION_OK;
-}
-
-const char *mk_pg_parameter(const struct mk_pg *pg, const char *name)
-{
-    return PQparameterStatus(pg->conn, name);
-}
-
-void mk_pg_on_notice(struct mk_pg *pg,
-                     void (*fn)(void *arg, const char *severity, const char *text), void *arg)
-{
-    pg->on_notice = fn;
-    pg->notice_arg = arg;
-}
 
 /* ---- how a query ends -------------------------------------------------------------------- */
 
 static void fire_when_over(struct mk_pg_query *query)
 {
-    if (!query->ended || query->cancel_running)
+    if (!query->ended || query->cancel.running)
         return;
-    mk_timer_close(query->grace);
-    query->grace = NULL;
+    mk__pg_cancel_end(&query->cancel);
+    query->pg->query = NULL;
     if (query->canceled)
         mk_error_set(&query->err, MK_ECANCELED, "query", "canceled");
     mk_wait_fire(&query->wait, query->err.status);
+}
+
+/* The query that still has something to wait for from the server. */
+static struct mk_pg_query *active(const struct mk_pg *pg)
+{
+    return pg->query && !pg->query->ended ? pg->query : NULL;
 }
 
 static void end_query(struct mk_pg_query *query)
@@ -139,46 +58,18 @@ static void end_query(struct mk_pg_query *query)
     if (query->ended)
         return;
     query->ended = true;
-    if (query->pg) {
-        query->pg->query = NULL;
-        mk_poll_set(query->pg->poll, 0);
-    }
+    mk_poll_set(query->pg->poll, 0);
     fire_when_over(query);
 }
 
 void mk__pg_query_lost(struct mk_pg *pg, const char *why)
 {
     pg->broken = true;
-    struct mk_pg_query *query = pg->query;
+    struct mk_pg_query *query = active(pg);
     if (!query)
         return;
-    char text[512];
-    mk__pg_copy_text(text, sizeof text, why);
-    mk_error_set(&query->err, MK_EPGLOST, "query", "the connection to the server is lost: %s",
-                 text);
-    mk_error_hint(&query->err, "look into the server's log: it may have restarted, crashed, or "
-                               "ended this session");
+    mk__pg_lost_error(&query->err, "query", why);
     end_query(query);
-}
-
-static void copy_field(char *to, size_t size, const PGresult *result, int field)
-{
-    const char *text = PQresultErrorField(result, field);
-    if (text)
-        mk__pg_copy_text(to, size, text);
-}
-
-static void keep_error(struct mk_pg_query *query, PGresult *result)
-{
-    char message[sizeof query->err.message] = "";
-    copy_field(message, sizeof message, result, PG_DIAG_MESSAGE_PRIMARY);
-    if (!message[0])
-        mk__pg_copy_text(message, sizeof message, PQresultErrorMessage(result));
-    mk_error_set(&query->err, MK_EPG, "query", "%s", message);
-    copy_field(query->err.sqlstate, sizeof query->err.sqlstate, result, PG_DIAG_SQLSTATE);
-    copy_field(query->err.detail, sizeof query->err.detail, result, PG_DIAG_MESSAGE_DETAIL);
-    copy_field(query->err.hint, sizeof query->err.hint, result, PG_DIAG_MESSAGE_HINT);
-    query->failed = true;
 }
 
 /* Returns false for a result that this interface cannot go on from. */
@@ -188,7 +79,8 @@ static bool keep_result(struct mk_pg_query *query, PGresult *result)
     bool is_copy = status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH;
     if (status == PGRES_FATAL_ERROR || status == PGRES_BAD_RESPONSE) {
         if (!query->failed)
-            keep_error(query, result);
+            mk__pg_result_error(&query->err, "query", result);
+        query->failed = true;
     } else if (!query->failed && !is_copy) {
         PQclear(query->result);
         query->result = result;
@@ -232,57 +124,33 @@ static void flush(struct mk_pg *pg)
 
 void mk__pg_query_ready(struct mk_pg *pg, int events)
 {
-    if (!pg->query)
+    if (!active(pg))
         return;
-    int times = (events & MK_POLL_READ) ? (PQsslInUse(pg->conn) ? CONSUME_TLS : 1) : 0;
-    for (int i = 0; i < times; i++) {
-        if (!PQconsumeInput(pg->conn)) {
-            /* The server's last words may have come with the end: prefer them. */
-            take_results(pg);
-            if (pg->query)
-                mk__pg_query_lost(pg, PQerrorMessage(pg->conn));
-            return;
-        }
+    if ((events & MK_POLL_READ) && !mk__pg_consume(pg->conn)) {
+        /* The server's last words may have come with the end: prefer them. */
+        take_results(pg);
+        mk__pg_query_lost(pg, PQerrorMessage(pg->conn));
+        return;
     }
     flush(pg);
-    if (pg->query)
+    if (active(pg))
         take_results(pg);
 }
 
 /* ---- cancelling -------------------------------------------------------------------------- */
 
-static int run_cancel(void *body)
+static void on_cancel_sent(void *arg)
 {
-    char text[256];
-    return PQcancel(body, text, sizeof text) ? MK_OK : MK_EPG;
+    fire_when_over(arg);
 }
 
-static void free_cancel(void *body)
-{
-    PQfreeCancel(body);
-}
-
-static void on_cancel_sent(struct mk_wait *wait, void *arg)
-{
-    (void)wait; /* a cancel that failed is what the grace period is for */
-    struct mk_pg_query *query = arg;
-    query->cancel_running = false;
-    if (query->pg)
-        query->pg->canceling = NULL;
-    mk_thread_release(&query->cancel);
-    fire_when_over(query);
-}
-
-static void on_grace_over(void *arg)
+static void on_cancel_ignored(void *arg)
 {
     struct mk_pg_query *query = arg;
-    if (query->cancel_running) {
-        mk_thread_abandon(&query->cancel);
-        if (query->pg)
-            query->pg->broken = true; /* the late request could hit the next query */
-    }
-    if (query->pg && !query->ended)
-        mk__pg_query_lost(query->pg, "it did not react to a cancel request");
+    if (query->cancel.running)
+        query->pg->broken = true; /* the late request could hit the next query */
+    mk__pg_cancel_abandon(&query->cancel);
+    mk__pg_query_lost(query->pg, "it did not react to a cancel request");
 }
 
 static void on_cancel(struct mk_wait *wait)
@@ -291,24 +159,11 @@ static void on_cancel(struct mk_wait *wait)
     if (query->canceled || query->ended)
         return;
     query->canceled = true;
-    query->grace = mk_timer_start(query->pg->loop, CANCEL_GRACE_MS, on_grace_over, query, NULL);
-    PGcancel *cancel = PQgetCancel(query->pg->conn);
-    if (!cancel || !query->grace) {
-        PQfreeCancel(cancel);
+    query->cancel.on_sent = on_cancel_sent;
+    query->cancel.on_ignored = on_cancel_ignored;
+    query->cancel.arg = query;
+    if (!mk__pg_cancel_start(&query->cancel, query->pg->loop, PQgetCancel(query->pg->conn)))
         mk__pg_query_lost(query->pg, "it could not be asked to cancel");
-        return;
-    }
-    query->cancel.thread = NULL;
-    mk_thread_start(query->pg->loop, &query->cancel, run_cancel, free_cancel, cancel, NULL);
-    if (!query->cancel.thread) {
-        PQfreeCancel(cancel);
-        mk__pg_query_lost(query->pg, "it could not be asked to cancel");
-        return;
-    }
-    query->cancel_running = true;
-    query->pg->canceling = query;
-    query->cancel.wait.on_fire = on_cancel_sent;
-    query->cancel.wait.arg = query;
 }
 
 /* ---- starting, reading ------------------------------------------------------------------- */
@@ -316,22 +171,15 @@ static void on_cancel(struct mk_wait *wait)
 struct mk_pg_query *mk_pg_query_start(struct mk_pg *pg, const char *sql, int n_params,
                                       const char *const *params, struct mk_error *err)
 {
-    if (pg->query) {
-        mk_error_set(err, MK_EBUSY, "query", "the connection is busy with another query");
-        mk_error_hint(err, "open a second connection for work in parallel");
+    if (mk__pg_check_idle(pg, "query", err) != MK_OK)
         return NULL;
-    }
-    if (!mk_pg_is_open(pg)) {
-        mk_error_set(err, MK_EPGLOST, "query", "the connection to the server is lost");
-        return NULL;
-    }
     struct mk_pg_query *query = mk_calloc(sizeof *query);
     if (!query) {
         mk_error_nomem(err, "query");
         return NULL;
     }
     mk_wait_init(&query->wait, on_cancel);
-    query->pg = pg;
+    query->pg = mk_pg_ref(pg);
     pg->query = query;
     int sent = n_params > 0
                    ? PQsendQueryParams(pg->conn, sql, n_params, NULL, params, NULL, NULL, 0)
@@ -358,6 +206,7 @@ void mk_pg_query_free(struct mk_pg_query *query)
     if (!query)
         return;
     PQclear(query->result);
+    mk_pg_unref(query->pg);
     mk_free(query);
 }
 

@@ -90,7 +90,7 @@ static inline void counting_close(struct mk_source *source)
 }
 
 static const struct mk_source_type counting_type = {"counting", counting_want, counting_abort,
-                                                    counting_close};
+                                                    counting_close, NULL};
 
 static inline struct counting_source *counting_new(uint64_t total, size_t block_bytes)
 {

@@ -1,0 +1,98 @@
+/*
+ * COPY FROM STDIN as a sink: see stages.h, pg/pg.h. It begins with the first block, or with finish
+ * when there is none; a flow that fails ends it with an error, so the server keeps no row of it.
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "flow/stages.h"
+
+struct sink_copy {
+    struct mk_sink base;
+    struct mk_pg *pg;
+    struct mk_pg_copy *copy;
+    char result[24];
+    char sql[];
+};
+
+static void on_answer(void *arg, bool end, int status, const struct mk_error *err)
+{
+    struct sink_copy *self = arg;
+    if (end)
+        snprintf(self->result, sizeof self->result, "%lld", (long long)mk_pg_copy_rows(self->copy));
+    mk_sink_done(&self->base, status, err);
+}
+
+static void on_closed(void *arg)
+{
+    struct sink_copy *self = arg;
+    mk_sink_closed(&self->base);
+    mk_pg_unref(self->pg);
+    mk_free(self);
+}
+
+/* Begins it if it has not begun. False: it could not, and that has been answered. */
+static bool started(struct sink_copy *self)
+{
+    struct mk_error err;
+    if (!self->copy) {
+        const struct mk_pg_copy_client client = {on_answer, on_closed, self};
+        self->copy = mk_pg_copy_start(self->pg, self->sql, MK_PG_COPY_IN, false, &client, &err);
+        if (!self->copy)
+            mk_sink_done(&self->base, err.status, &err);
+    }
+    return self->copy != NULL;
+}
+
+static void copy_put(struct mk_sink *sink, struct mk_block *block)
+{
+    struct sink_copy *self = (struct sink_copy *)sink;
+    if (started(self))
+        mk_pg_copy_block(self->copy, block);
+}
+
+static void copy_finish(struct mk_sink *sink)
+{
+    struct sink_copy *self = (struct sink_copy *)sink;
+    if (started(self))
+        mk_pg_copy_finish(self->copy);
+}
+
+static void copy_abort(struct mk_sink *sink)
+{
+    struct sink_copy *self = (struct sink_copy *)sink;
+    if (self->copy)
+        mk_pg_copy_abort(self->copy);
+}
+
+static void copy_close(struct mk_sink *sink)
+{
+    struct sink_copy *self = (struct sink_copy *)sink;
+    if (self->copy)
+        mk_pg_copy_close(self->copy);
+    else
+        on_closed(self);
+}
+
+static const char *copy_result(struct mk_sink *sink)
+{
+    return ((struct sink_copy *)sink)->result;
+}
+
+static const struct mk_sink_type type = {"copy",     copy_put,   copy_finish,
+                                         copy_abort, copy_close, copy_result};
+
+struct mk_sink *mk_sink_copy(struct mk_pg *pg, const char *sql, struct mk_error *err)
+{
+    size_t size = strlen(sql) + 1;
+    struct sink_copy *self = mk_calloc(sizeof *self + size);
+    if (!self) {
+        mk_error_nomem(err, type.name);
+        return NULL;
+    }
+    self->base.type = &type;
+    self->pg = mk_pg_ref(pg);
+    memcpy(self->sql, sql, size);
+    return &self->base;
+}
