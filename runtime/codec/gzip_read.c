@@ -2,18 +2,21 @@
  * Reading gzip (RFC 1952). Strict where gzip(1) is lenient: after a complete member only another
  * member or zero padding may follow, so a member whose magic bytes were damaged is an error, not
  * a silent end (pg_restore and gzip read half of such a file and report success).
+ *
+ * ISA-L inflates twice as fast as zlib. At the end of a member it gives back what it has read
+ * beyond, so the next byte of input is the next member's first.
  */
-#include <zlib.h>
+#include <isa-l.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "codec/stream.h"
-#include "codec/zlib_impl.h"
 
 enum position { BEFORE_FIRST, IN_MEMBER, BETWEEN, IN_PADDING };
 
 struct decoder {
     struct mk_stream base;
-    z_stream z;
+    struct inflate_state z;
     enum position position;
 };
 
@@ -30,13 +33,20 @@ static int truncated(struct decoder *self, struct mk_error *err)
                             : "gzip data is truncated: it ends inside a member");
 }
 
+static void begin_member(struct decoder *self)
+{
+    isal_inflate_reset(&self->z);
+    self->z.crc_flag = ISAL_GZIP; /* header, CRC and length are checked */
+    self->position = IN_MEMBER;
+}
+
 /* What follows a complete member: another one, padding, or damage. */
 static int next_member(struct decoder *self, struct mk_error *err)
 {
     if (self->z.next_in[0] == 0)
         self->position = IN_PADDING;
     else if (self->z.next_in[0] == 0x1f && self->position != IN_PADDING)
-        self->position = IN_MEMBER, inflateReset(&self->z);
+        begin_member(self);
     else
         return corrupt(err, "there is something else after its end");
     return MK_OK;
@@ -44,26 +54,29 @@ static int next_member(struct decoder *self, struct mk_error *err)
 
 static int inflate_some(struct decoder *self, struct mk_error *err)
 {
-    int result = inflate(&self->z, Z_NO_FLUSH);
-    switch (result) {
-    case Z_STREAM_END:
-        self->position = BETWEEN;
+    switch (isal_inflate(&self->z)) {
+    case ISAL_DECOMP_OK:
+    case ISAL_END_INPUT:
+    case ISAL_OUT_OVERFLOW:
+        if (self->z.block_state == ISAL_BLOCK_FINISH)
+            self->position = BETWEEN;
         return MK_OK;
-    case Z_OK:
-    case Z_BUF_ERROR:
-        return MK_OK;
-    case Z_MEM_ERROR:
-        return mk_error_nomem(err, "gzip");
+    case ISAL_INVALID_WRAPPER:
+        return corrupt(err, "its header is not gzip's");
+    case ISAL_UNSUPPORTED_METHOD:
+        return corrupt(err, "its header names an unknown method");
+    case ISAL_INCORRECT_CHECKSUM:
+        return corrupt(err, "incorrect data check");
     default:
-        return corrupt(err, self->z.msg ? self->z.msg : "unexpected data");
+        return corrupt(err, "invalid compressed data");
     }
 }
 
 static int decoder_step(struct mk_stream *stream, struct mk_stream_io *io, struct mk_error *err)
 {
     struct decoder *self = (struct decoder *)stream;
-    z_stream *z = &self->z;
-    z->next_in = io->in;
+    struct inflate_state *z = &self->z;
+    memcpy(&z->next_in, &io->in, sizeof z->next_in); /* ISA-L's API lacks const */
     z->avail_in = (unsigned)io->in_len;
     z->next_out = io->out;
     z->avail_out = (unsigned)io->out_cap;
@@ -75,7 +88,7 @@ static int decoder_step(struct mk_stream *stream, struct mk_stream_io *io, struc
             status = inflate_some(self, err);
         } else if (z->avail_in > 0) {
             if (self->position == BEFORE_FIRST)
-                self->position = IN_MEMBER;
+                begin_member(self);
             else
                 status = next_member(self, err);
             if (self->position == IN_PADDING)
@@ -96,7 +109,6 @@ static int decoder_step(struct mk_stream *stream, struct mk_stream_io *io, struc
 
 static void decoder_free(struct mk_stream *stream)
 {
-    inflateEnd(&((struct decoder *)stream)->z);
     mk_free(stream);
 }
 
@@ -110,12 +122,6 @@ struct mk_stream *mk_gzip_decoder_new(struct mk_error *err)
         return NULL;
     }
     self->base.type = &decoder_type;
-    self->z.zalloc = mk__zlib_alloc;
-    self->z.zfree = mk__zlib_free;
-    if (inflateInit2(&self->z, 15 + 16) != Z_OK) { /* 16: gzip framing, checksum included */
-        mk_free(self);
-        mk_error_nomem(err, "gzip");
-        return NULL;
-    }
+    isal_inflate_init(&self->z);
     return &self->base;
 }

@@ -11,7 +11,6 @@
 #include <string.h>
 
 #include "base/mem.h"
-#include "codec/zlib_impl.h"
 
 struct mk_gzip_segmenter {
     int level;
@@ -19,6 +18,19 @@ struct mk_gzip_segmenter {
     uint8_t *isal_buffer;
     z_stream z; /* levels 2 to 9 */
 };
+
+/* zlib on our allocator, so that its allocations are counted and can be made to fail. */
+static void *zlib_alloc(void *opaque, unsigned items, unsigned size)
+{
+    (void)opaque;
+    return mk_calloc((size_t)items * size);
+}
+
+static void zlib_free(void *opaque, void *ptr)
+{
+    (void)opaque;
+    mk_free(ptr);
+}
 
 struct mk_gzip_segmenter *mk_gzip_segmenter_new(int level, struct mk_error *err)
 {
@@ -31,8 +43,8 @@ struct mk_gzip_segmenter *mk_gzip_segmenter_new(int level, struct mk_error *err)
         if (!self->isal_buffer)
             goto nomem;
     } else {
-        self->z.zalloc = mk__zlib_alloc;
-        self->z.zfree = mk__zlib_free;
+        self->z.zalloc = zlib_alloc;
+        self->z.zfree = zlib_free;
         if (deflateInit2(&self->z, level, Z_DEFLATED, -15, 8, Z_DEFAULT_STRATEGY) != Z_OK)
             goto nomem;
     }

@@ -214,15 +214,15 @@ int mk_worker_main(const struct mk_worker_options *options)
         return 1;
     }
     lua_State *L = mk_vm_state(self.vm);
-    int code = 1;
+    int code;
     int base = lua_gettop(L);
     lua_pushcfunction(L, find_main);
     lua_pushstring(L, options->module);
     lua_pushstring(L, options->file);
     bool ok = lua_pcall(L, 2, 2, 0) == LUA_OK && mk_sched_run(self.sched, L, 1);
-    if (ok && lua_gettop(L) > base)
-        code = (int)luaL_optinteger(L, base + 1, 0);
-    else if (!ok)
+    if (ok)
+        code = lua_gettop(L) > base ? (int)luaL_optinteger(L, base + 1, 0) : 0;
+    else
         code = report_failure(&self, L);
     int leaked = teardown(&self);
     if (leaked) {

@@ -45,6 +45,14 @@ describe("moonkeep", function()
     end)
   end)
 
+  it("runs a plain script whose exit code is what it returns, or 0", function()
+    for code, text in pairs { [0] = "", [3] = "return 3", [1] = "error 'no'" } do
+      local path = ("%s/script%d.lua"):format(dir.path, code)
+      mk.fs.write(path, text)
+      assert.equal(code, support.start(dir.path, { "--script", path }):finish().code, text)
+    end
+  end)
+
   describe("with a recipe", function()
     it("runs it, and prints what it says on stdout and nothing else", function()
       local result = run [[

@@ -1,0 +1,98 @@
+--- What the benchmarks share: whole commands measured by GNU time, run in turn, and the page that
+--- the tables go to.
+local mk = require "moonkeep"
+
+local M = {}
+
+M.binary = os.getenv "MOONKEEP" or "build/release/moonkeep"
+M.runs = tonumber(os.getenv "MOONKEEP_BENCH_RUNS" or "5")
+
+local PAGE = "docs/reference/benchmarks.md"
+
+function M.median(list)
+  table.sort(list)
+  return list[(#list + 1) // 2]
+end
+
+--- A whole command with all its children: wall seconds, and in GNU time's view CPU seconds and the
+--- peak memory of the largest process in MiB.
+function M.measure(folder, argv)
+  local out = folder .. "/time"
+  local began = mk.clock.monotonic()
+  mk.process.run { argv = { "/usr/bin/time", "-q", "-o", out, "-f", "%U %S %M",
+    table.unpack(argv) } }
+  local wall = (mk.clock.monotonic() - began) / 1000
+  local user, system, kib = mk.fs.read(out):match "([%d.]+) ([%d.]+) (%d+)"
+  return { wall = wall, cpu = user + system, mib = kib / 1024 }
+end
+
+--- Runs two commands in turn, A B A B ..., after one round that only warms up, so a machine that
+--- slows down slows both. `before` runs ahead of each. Returns the medians of each, and of the
+--- ratios pair by pair.
+function M.compare(folder, a, b, before)
+  local figures = { a = {}, b = {} }
+  for round = 0, M.runs do
+    for which, argv in pairs { a = a, b = b } do
+      if before then
+        before(which)
+      end
+      figures[which][round] = M.measure(folder, argv)
+    end
+  end
+  local result = { a = {}, b = {}, ratio = {} }
+  for _, key in ipairs { "wall", "cpu", "mib" } do
+    local ours, theirs, ratios = {}, {}, {}
+    for i = 1, M.runs do
+      ours[i], theirs[i] = figures.a[i][key], figures.b[i][key]
+      ratios[i] = ours[i] / theirs[i]
+    end
+    result.a[key], result.b[key] = M.median(ours), M.median(theirs)
+    result.ratio[key] = M.median(ratios)
+  end
+  return result
+end
+
+--- Writes a recipe of one job with this body, and returns the command that runs it.
+function M.job(folder, name, body, ...)
+  local path = ("%s/%s.lua"):format(folder, name)
+  mk.fs.write(path, ([[
+    local mk = require "moonkeep"
+    return mk.job { name = "bench", run = function(ctx) %s end }]]):format(body:format(...)))
+  return { M.binary, "run", "-q", "--log-format", "human", path }
+end
+
+--- The same for a plain script, without a supervisor.
+function M.script(folder, name, body, ...)
+  local path = ("%s/%s.lua"):format(folder, name)
+  mk.fs.write(path, body:format(...))
+  return { M.binary, "--script", path }
+end
+
+--- A shell command as an argument list; a failing part of a pipe fails it.
+function M.shell(text, ...)
+  return { "bash", "-c", "set -eo pipefail; " .. text:format(...) }
+end
+
+--- A section of the page: collects lines, shows them, and replaces the section when it is closed.
+function M.section(name, title)
+  local section = { lines = { "## " .. title, "" } }
+  print(section.lines[1])
+
+  function section.say(text, ...)
+    local line = select("#", ...) > 0 and text:format(...) or text
+    section.lines[#section.lines + 1] = line
+    print(line)
+  end
+
+  function section.write()
+    local from, to = ("<!-- %s -->"):format(name), ("<!-- end of %s -->"):format(name)
+    local page = mk.fs.read(PAGE)
+    local first = page:find(from, 1, true)
+    local _, last = page:find(to, 1, true)
+    mk.fs.write(PAGE, page:sub(1, first - 1) .. from .. "\n" ..
+      table.concat(section.lines, "\n") .. "\n" .. page:sub(last - #to + 1), 420)
+  end
+  return section
+end
+
+return M
