@@ -73,6 +73,14 @@ function M.run_recipe(...)
   return M.start_recipe(...):finish()
 end
 
+--- How often a loop is to run: MOONKEEP_ROUNDS (a number, or "all" of them), else `standard`.
+function M.rounds(what, standard, all)
+  local wanted = os.getenv "MOONKEEP_ROUNDS"
+  local n = wanted == "all" and all or math.min(tonumber(wanted) or standard, all)
+  print(("rounds: %s: %d of %d"):format(what, n, all))
+  return n
+end
+
 --- Calls fn until it returns something true; raises after ten seconds.
 function M.eventually(what, fn)
   for _ = 1, 1000 do

@@ -141,8 +141,9 @@ local function begin_all(job, series, id, targets)
     local ok, session = pcall(store.begin, store, job, series, id)
     if not ok then
       getmetatable(sessions).__close(sessions)
-      session.message = ("store %s: %s"):format(store.name, session.message or tostring(session))
-      error(session, 0)
+      local err = errors.of(session)
+      err.message = ("store %s: %s"):format(store.name, err.message)
+      error(err, 0)
     end
     sessions[#sessions + 1] = session
   end

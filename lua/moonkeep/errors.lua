@@ -19,6 +19,19 @@ function M.raise(code, message, fields)
   error(M.new(code, message, fields), 0)
 end
 
+--- The error value of whatever was raised. Lua itself raises the text "not enough memory", for it
+--- could not make a table then.
+function M.of(raised)
+  if core.is_error(raised) then
+    return raised
+  end
+  if raised == "not enough memory" then
+    return M.new("LUA_MEMORY", "the recipe needs more memory than Lua is given",
+      { hint = "don't collect large data in Lua tables, or raise --lua-memory" })
+  end
+  return M.new("LUA_ERROR", tostring(raised))
+end
+
 -- What servers and their client programs say, and what to do about it. The texts are those of
 -- PostgreSQL's sources (lc_messages = C); an error in another language just gets no hint.
 local known_faults = {

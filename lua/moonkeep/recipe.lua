@@ -115,7 +115,9 @@ function M.load(path)
   local real = fs.realpath(path)
   check_safe(real)
   local chunk, why = load(fs.read(real), "@" .. path, "t", make_environment())
-  if not chunk then
+  if why == "not enough memory" then
+    error(why, 0)
+  elseif not chunk then
     local where, message = why:match "^(.-:%d+): (.*)$"
     errors.raise("SYNTAX", message or why, { where = where,
       hint = why:find("attempt to load a binary chunk", 1, true) and

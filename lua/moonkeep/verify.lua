@@ -20,13 +20,19 @@ local function damaged(store, backup, object, why)
 end
 
 -- Runs a flow that reads an object; damage and absence become one error that names the backup.
-local READ_FAULTS = { CORRUPT = true, NOT_FOUND = true, IO_ERROR = true }
+-- A file that can't be read is damage; a pipe to a program that can't be made is not.
+local READ_FAULTS = { CORRUPT = true, NOT_FOUND = true }
+
+local function is_damage(err)
+  return errors.is_error(err) and
+    (READ_FAULTS[err.code] or err.code == "IO_ERROR" and err.op == "file")
+end
 
 function M.reading(store, backup, object, stages, options)
   local ok, report = pcall(flow.run, stages, options)
   if ok then
     return report
-  elseif errors.is_error(report) and READ_FAULTS[report.code] then
+  elseif is_damage(report) then
     damaged(store, backup, object, report.message)
   end
   error(report, 0)

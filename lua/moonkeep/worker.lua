@@ -9,6 +9,7 @@ local M = {}
 local current_job -- for failures that end the main task itself
 
 local OK, FAILED, USAGE = 0, 1, 2
+local OUT_OF_MEMORY = { LUA_MEMORY = true, NO_MEMORY = true } -- no fault of the recipe
 
 local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
   "traceback" }
@@ -27,14 +28,7 @@ local function plain(err)
 end
 
 local function value_of(err)
-  if errors.is_error(err) then
-    return errors.explain(err)
-  end
-  if err == "not enough memory" then
-    return errors.new("LUA_MEMORY", "the recipe needs more memory than Lua is given",
-      { hint = "don't collect large data in Lua tables, or raise --lua-memory" })
-  end
-  return errors.new("LUA_ERROR", tostring(err))
+  return errors.explain(errors.of(err))
 end
 
 local function report_failure(err, job, seconds)
@@ -89,8 +83,9 @@ function M.main(path)
   local recipe = require "moonkeep.recipe"
   local ok, jobs = xpcall(recipe.load, errors.handler, path)
   if not ok then
-    report_failure(jobs)
-    return USAGE
+    local err = value_of(jobs)
+    report_failure(err)
+    return OUT_OF_MEMORY[err.code] and FAILED or USAGE
   end
   local code = OK
   for i, job in ipairs(jobs) do

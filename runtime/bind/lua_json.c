@@ -120,7 +120,7 @@ static int l_encode(lua_State *L)
     char *text = json_dumps(json, flags);
     json_decref(json);
     if (!text)
-        return luaL_error(L, "cannot write JSON: out of memory");
+        mk_raise_nomem(L);
     lua_pushstring(L, text);
     free(text);
     return 1;

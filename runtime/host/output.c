@@ -1,10 +1,13 @@
 /*
  * The printing thread: see output.h. One list under one mutex; the thread takes the first entry,
  * writes it without the lock, and goes on. A write error (the reader is gone) drops the entry.
+ * What is important is written even when there is no memory to queue it, if that does not block.
  */
 #include "host/output.h"
 
 #include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -53,9 +56,10 @@ static int write_all(int fd, const char *bytes, size_t len)
 static void tell_dropped(struct mk_output *self)
 {
     char text[128];
-    int len =
-        snprintf(text, sizeof text,
-                 "moonkeep: %lu messages were dropped, because nobody read them\n", self->dropped);
+    int len = snprintf(
+        text, sizeof text,
+        "moonkeep: %lu messages were dropped, because nobody read them or memory was out\n",
+        self->dropped);
     self->dropped = 0;
     pthread_mutex_unlock(&self->mutex);
     write_all(STDERR_FILENO, text, (size_t)len);
@@ -116,9 +120,17 @@ struct mk_output *mk_output_new(struct mk_error *err)
     return self;
 }
 
+static bool write_now(int fd, const char *bytes, size_t len)
+{
+    struct pollfd ready = {.fd = fd, .events = POLLOUT};
+    return len <= PIPE_BUF && poll(&ready, 1, 0) == 1 && write_all(fd, bytes, len) == 0;
+}
+
 void mk_output_write(struct mk_output *self, int fd, const char *bytes, size_t len, bool important)
 {
     struct entry *entry = mk_alloc(sizeof *entry + len);
+    if (!entry && important && write_now(fd, bytes, len))
+        return;
     pthread_mutex_lock(&self->mutex);
     bool drop = self->waiting > (important ? MAX_BYTES : DROP_BYTES);
     if (!entry || drop) {

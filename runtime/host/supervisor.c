@@ -107,7 +107,8 @@ static void on_events(void *arg, const char *bytes, size_t len)
     }
     for (size_t i = 0; i < len; i++) {
         if (bytes[i] == '\n') {
-            on_event(self, self->line, self->line_len);
+            if (self->line_len > 0)
+                on_event(self, self->line, self->line_len);
             self->line_len = 0;
         } else if (self->line_len < MAX_LINE_BYTES) {
             self->line[self->line_len++] = bytes[i];
@@ -285,6 +286,17 @@ static int build(struct supervisor *self, struct mk_error *err)
     return start_worker(self, err);
 }
 
+/* A worker may have been started before the start failed. */
+static void end_worker(struct supervisor *self)
+{
+    if (!self->worker)
+        return;
+    mk_process_kill(self->worker, SIGKILL);
+    while (!self->worker_over && mk_loop_run_once(self->loop))
+        continue;
+    reap_orphans(self);
+}
+
 int mk_supervisor_main(const struct mk_supervisor_options *options)
 {
     struct supervisor self = {.options = options};
@@ -307,6 +319,7 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
         reap_orphans(&self);
         code = outcome(&self);
     } else {
+        end_worker(&self);
         mk_report_failure(&self.report, mk_error_name(err.status), err.message, err.hint);
     }
     mk_timer_close(self.deadline);

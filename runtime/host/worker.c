@@ -110,6 +110,24 @@ static void on_supervisor_gone(void *arg)
     cancel_main(arg, &err);
 }
 
+static int panic_fd = -1; /* the event socket */
+
+/* Lua raised an error where nothing can catch it, so memory is out in the middle of the scheduler.
+ * Its state is lost; the system cleans up, as after a kill. */
+static int on_panic(lua_State *L)
+{
+    static const char event[] =
+        "\n{\"event\":\"result\",\"job\":\"\",\"status\":\"failed\",\"error\":{\"code\":\"LUA_"
+        "MEMORY\","
+        "\"message\":\"memory ran out in the middle of the scheduler\","
+        "\"hint\":\"give the host more memory, or raise --lua-memory\","
+        "\"left\":\"nothing half-done is visible; the next run removes what was begun\"}}\n";
+    (void)L;
+    int fd = panic_fd >= 0 ? panic_fd : STDERR_FILENO;
+    ssize_t n = write(fd, event, sizeof event - 1);
+    _exit(n > 0 ? 1 : 3);
+}
+
 static int build(struct worker *self, struct mk_error *err)
 {
     const struct mk_worker_options *options = self->options;
@@ -132,6 +150,8 @@ static int build(struct worker *self, struct mk_error *err)
     if (!self->vm)
         return err->status;
     lua_State *L = mk_vm_state(self->vm);
+    lua_atpanic(L, on_panic);
+    panic_fd = options->event_fd;
     mk_runtime_set(L, runtime);
     self->sched = mk_sched_new(L, runtime->loop, mk_error_handler, options->watchdog_ms, err);
     if (!self->sched)
@@ -204,12 +224,26 @@ static int find_main(lua_State *L)
     return 2;
 }
 
+/* There is nothing yet that could send events: says it directly. */
+static void report_start(const struct mk_worker_options *options, const struct mk_error *err)
+{
+    json_t *event = json_pack("{s:s, s:s, s:s, s:{s:s, s:s+, s:s, s:s}}", "event", "result", "job",
+                              "", "status", "failed", "error", "code", mk_error_name(err->status),
+                              "message", "could not start: ", err->message, "hint", err->hint,
+                              "left", "nothing was begun");
+    char *line = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    if (!line || options->event_fd < 0 || dprintf(options->event_fd, "%s\n", line) < 0)
+        fprintf(stderr, "moonkeep: could not start: %s\n", err->message);
+    free(line);
+    json_decref(event);
+}
+
 int mk_worker_main(const struct mk_worker_options *options)
 {
     struct worker self = {.options = options};
     struct mk_error err;
     if (build(&self, &err) != MK_OK) {
-        fprintf(stderr, "moonkeep: could not start: %s\n", err.message);
+        report_start(options, &err);
         teardown(&self);
         return 1;
     }

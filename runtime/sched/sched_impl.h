@@ -101,5 +101,6 @@ void mk__coro_open(lua_State *L);
 /* Pushes an error value { code, message }: a table like those of bind/, without their methods
  * unless bind/ has registered them. */
 void mk__push_error(lua_State *L, const char *code, const char *message);
+MK_RAISES int mk__raise_nomem(lua_State *L);
 
 #endif

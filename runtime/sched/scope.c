@@ -99,13 +99,13 @@ static int scope_spawn(lua_State *L)
         int cap = scope->cap_tasks ? scope->cap_tasks * 2 : 4;
         struct mk_task **tasks = mk_realloc(scope->tasks, cap * sizeof *tasks);
         if (!tasks)
-            return luaL_error(L, "out of memory");
+            return mk__raise_nomem(L);
         scope->tasks = tasks;
         scope->cap_tasks = cap;
     }
     struct mk_task *task = mk__task_new(scope->sched, scope, L, lua_gettop(L) - 2);
     if (!task)
-        return luaL_error(L, "out of memory");
+        return mk__raise_nomem(L);
     lua_settop(L, 1);
     task->scope_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     scope->tasks[scope->n_tasks++] = task;
@@ -218,7 +218,7 @@ static int scope_deadline(lua_State *L)
     struct mk_error err;
     scope->deadline = mk_timer_start(scope->sched->loop, ms, on_deadline, scope, &err);
     if (!scope->deadline)
-        return luaL_error(L, "out of memory");
+        return mk__raise_nomem(L);
     lua_settop(L, 3);
     scope->deadline_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     return 0;

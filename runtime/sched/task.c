@@ -45,6 +45,12 @@ void mk__push_error(lua_State *L, const char *code, const char *message)
     luaL_setmetatable(L, "moonkeep.error");
 }
 
+MK_RAISES int mk__raise_nomem(lua_State *L)
+{
+    mk__push_error(L, "NO_MEMORY", "out of memory");
+    return lua_error(L);
+}
+
 /* ---- the ready list ---------------------------------------------------------------------- */
 
 static void make_ready(struct mk_task *task)
@@ -550,7 +556,7 @@ int mk_shield(lua_State *L)
     struct mk_error err;
     shield->timer = mk_timer_start(sched->loop, ms, on_shield_over, sched->current, &err);
     if (!shield->timer)
-        return luaL_error(L, "out of memory");
+        return mk__raise_nomem(L);
     shield->task = sched->current;
     shield->task->shields++;
     lua_callk(L, 0, LUA_MULTRET, 0, shield_k);

@@ -3,7 +3,7 @@
 local mk = require "moonkeep"
 local support = require "support"
 
-local ROUNDS = os.getenv "MOONKEEP_SOAK" and 40 or 3
+local ROUNDS = support.rounds("kills in the middle of a big backup", 3, 40)
 
 describe("whatever ends a run", function()
   local cluster, dir, big

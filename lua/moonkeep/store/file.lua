@@ -112,7 +112,9 @@ function Session:publish(text)
   self.published = true
 end
 
---- Without a published manifest, removes everything that was written.
+--- Without a published manifest, removes everything that was written. The manifest comes first: it
+--- may be there although publishing it has failed (in the sync of its folder, say), and a backup that
+--- can be seen must be whole.
 function Session:close()
   if self.closed then
     return
@@ -120,7 +122,10 @@ function Session:close()
   self.closed = true
   core_task.shield(function()
     if not self.published then
-      local ok, err = pcall(fs.remove, self.folder)
+      local ok, err = pcall(function()
+        fs.remove(self.folder .. ".json")
+        fs.remove(self.folder)
+      end)
       if not ok then
         log.warn("%s: could not remove the unfinished %s: %s", self.store.name, self.folder,
           err.message)
@@ -132,22 +137,42 @@ function Session:close()
 end
 Session.__close = Session.close
 
--- Removes the folders of runs that died before they had published.
-local function sweep(folder)
-  for _, name in ipairs(fs.list(folder)) do
+-- What a run that has died may have left: its lock, a half-written manifest, and, when it had not
+-- published, its folder. Returns a table: id -> list of half-written manifests.
+local function leftovers(folder)
+  local names, found = fs.list(folder), {}
+  local is_published = {}
+  for _, name in ipairs(names) do
+    is_published[name:match("^(" .. ID .. ")%.json$") or ""] = true
+  end
+  for _, name in ipairs(names) do
+    local partial_of = name:match("^%.(" .. ID .. ")%.json%..*%.partial$")
     local id = name:match("^(" .. ID .. ")$")
-    if id and not fs.exists(("%s/%s.json"):format(folder, id)) then
-      local lock_path = ("%s/.%s.lock"):format(folder, id)
-      local lock = fs.lock(lock_path)
-      -- Once more under the lock: its maker may have published a moment ago.
-      if lock and not fs.exists(("%s/%s.json"):format(folder, id)) then
+    id = partial_of or name:match("^%.(" .. ID .. ")%.lock$") or not is_published[id] and id
+    if id then
+      found[id] = found[id] or {}
+      table.insert(found[id], partial_of and name or nil)
+    end
+  end
+  return found
+end
+
+-- Removes what runs that have died had left: whoever holds a lock lives.
+local function sweep(folder)
+  for id, partials in pairs(leftovers(folder)) do
+    local lock_path = ("%s/.%s.lock"):format(folder, id)
+    local lock = fs.lock(lock_path)
+    if lock then
+      -- Under the lock, for its maker may have published a moment ago.
+      if not fs.exists(("%s/%s.json"):format(folder, id)) then
         log.info("removing %s/%s, which a killed run had left", folder, id)
         fs.remove(("%s/%s"):format(folder, id))
       end
-      if lock then
-        lock:close()
-        fs.remove(lock_path)
+      for _, name in ipairs(partials) do
+        fs.remove(folder .. "/" .. name)
       end
+      lock:close()
+      fs.remove(lock_path)
     end
   end
 end
