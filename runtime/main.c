@@ -58,7 +58,7 @@ static double parse_amount(const char *text, const struct unit *units)
 {
     char *end;
     double value = strtod(text, &end);
-    if (end == text || !(value >= 0))
+    if (end == text || !(value >= 0) || value > 1e9)
         return -1;
     for (; units->name; units++)
         if (strcmp(end, units->name) == 0)

@@ -60,10 +60,15 @@ local checks = {
     if type(v) ~= "table" or #v == 0 then
       return "must be a list of at least one, { ... }"
     end
+    local n = 0
     for key in pairs(v) do
+      n = n + 1
       if math.type(key) ~= "integer" or key < 1 or key > #v then
         return "must be a list without gaps or names"
       end
+    end
+    if n ~= #v then
+      return "must be a list without gaps or names"
     end
   end,
   duration = function(v) return select(2, units.duration(v)) end,

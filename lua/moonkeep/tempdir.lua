@@ -71,10 +71,10 @@ function Tempdir:close()
   if self.closed then
     return
   end
-  self.closed = true
   core_task.shield(function()
     core.remove(self.path)
     self.lock:close()
+    self.closed = true
   end, 15000)
 end
 Tempdir.__close = Tempdir.close
@@ -82,8 +82,13 @@ Tempdir.__close = Tempdir.close
 --- Makes one (mode 0700): `local dir <close> = mk.fs.tempdir()`; dir.path is its path.
 function M.new()
   M.sweep()
-  local path = core.mkdtemp(("%s/%sXXXXXX"):format(parent(), PREFIX))
-  return setmetatable({ path = path, lock = core.lock(path .. "/lock") }, Tempdir)
+  -- Between the making of the lock file and its locking somebody else's sweep may take it.
+  local path, lock
+  repeat
+    path = core.mkdtemp(("%s/%sXXXXXX"):format(parent(), PREFIX))
+    lock = core.lock(path .. "/lock")
+  until lock
+  return setmetatable({ path = path, lock = lock }, Tempdir)
 end
 
 return M

@@ -14,15 +14,21 @@ local OUT_OF_MEMORY = { LUA_MEMORY = true, NO_MEMORY = true } -- no fault of the
 local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
   "traceback" }
 
+local MAX_SHOWN_BYTES = 65536
+
+local function cut(text)
+  return #text > MAX_SHOWN_BYTES and text:sub(1, MAX_SHOWN_BYTES) .. " [...]" or text
+end
+
 -- An error value as an event can carry it.
 local function plain(err)
   local shown = {}
   for _, key in ipairs(SHOWN) do
-    shown[key] = err[key] ~= nil and tostring(err[key]) or nil
+    shown[key] = err[key] ~= nil and cut(tostring(err[key])) or nil
   end
   for i, other in ipairs(err.also or {}) do
     shown.also = shown.also or {}
-    shown.also[i] = { code = tostring(other.code), message = tostring(other.message) }
+    shown.also[i] = { code = tostring(other.code), message = cut(tostring(other.message)) }
   end
   return shown
 end

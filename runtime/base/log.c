@@ -24,7 +24,7 @@ const char *mk_log_level_name(enum mk_log_level level)
 
 void mk_log(enum mk_log_level level, const char *fmt, ...)
 {
-    char text[2048];
+    char text[MK_LOG_BYTES];
     va_list ap;
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);

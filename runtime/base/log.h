@@ -1,6 +1,8 @@
 #ifndef MK_BASE_LOG_H
 #define MK_BASE_LOG_H
 
+#define MK_LOG_BYTES 2048 /* longer messages are cut */
+
 enum mk_log_level { MK_LOG_DEBUG, MK_LOG_INFO, MK_LOG_WARN, MK_LOG_ERROR };
 
 typedef void (*mk_log_fn)(enum mk_log_level level, const char *text, void *arg);

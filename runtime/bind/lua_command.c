@@ -1,6 +1,7 @@
 /*
  * Command lines from Lua tables: see mk_check_command. The table is checked completely before
- * anything is allocated in C, so that a mistake can raise without a leak.
+ * anything is allocated in C, so that a mistake can raise without a leak; what copies it calls
+ * nothing of Lua that may raise.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,7 +14,7 @@
 
 static void check_argv(lua_State *L, int argv)
 {
-    lua_Integer n = luaL_len(L, argv);
+    lua_Integer n = (lua_Integer)lua_rawlen(L, argv);
     if (n < 1)
         luaL_error(L, "argv is empty");
     for (lua_Integer i = 1; i <= n; i++) {
@@ -39,33 +40,46 @@ static void check_env(lua_State *L, int env)
     }
 }
 
-static char **copy_argv(lua_State *L, int argv)
+/* The copies below return false when memory is out: a command without one of its arguments, or
+ * without its user, would be another command. */
+static bool copy_argv(lua_State *L, int argv, char ***list)
 {
-    lua_Integer n = luaL_len(L, argv);
-    char **list = mk_calloc((n + 1) * sizeof *list);
-    for (lua_Integer i = 0; list && i < n; i++) {
+    lua_Integer n = (lua_Integer)lua_rawlen(L, argv);
+    *list = mk_calloc((n + 1) * sizeof **list);
+    bool ok = *list != NULL;
+    for (lua_Integer i = 0; ok && i < n; i++) {
         lua_rawgeti(L, argv, i + 1);
-        list[i] = mk_strdup(lua_tostring(L, -1));
+        (*list)[i] = mk_strdup(lua_tostring(L, -1));
+        ok = (*list)[i] != NULL;
         lua_pop(L, 1);
     }
-    return list;
+    return ok;
 }
 
 static bool is_overridden(lua_State *L, int env, const char *entry)
 {
-    const char *equals = strchr(entry, '=');
-    if (!equals)
-        return true;
-    lua_pushlstring(L, entry, equals - entry);
-    lua_rawget(L, env);
-    bool found = !lua_isnil(L, -1);
-    lua_pop(L, 1);
+    size_t len = strcspn(entry, "=");
+    bool found = entry[len] == '\0';
+    lua_pushnil(L);
+    for (; lua_next(L, env); lua_pop(L, 1)) {
+        const char *name = lua_tostring(L, -2);
+        found = found || (strlen(name) == len && memcmp(name, entry, len) == 0);
+    }
     return found;
+}
+
+static char *join_entry(const char *name, const char *value)
+{
+    size_t size = strlen(name) + strlen(value) + 2;
+    char *entry = mk_alloc(size);
+    if (entry)
+        snprintf(entry, size, "%s=%s", name, value);
+    return entry;
 }
 
 extern char **environ;
 
-static char **copy_env(lua_State *L, int env)
+static bool copy_env(lua_State *L, int env, char ***list)
 {
     size_t n = 0;
     while (environ[n])
@@ -73,29 +87,23 @@ static char **copy_env(lua_State *L, int env)
     lua_pushnil(L);
     for (; lua_next(L, env); lua_pop(L, 1))
         n++;
-    char **list = mk_calloc((n + 1) * sizeof *list);
-    if (!list)
-        return NULL;
+    *list = mk_calloc((n + 1) * sizeof **list);
+    bool ok = *list != NULL;
     size_t used = 0;
-    for (char **entry = environ; *entry; entry++)
+    for (char **entry = environ; ok && *entry; entry++)
         if (!is_overridden(L, env, *entry))
-            list[used++] = mk_strdup(*entry);
+            ok = ((*list)[used++] = mk_strdup(*entry)) != NULL;
     lua_pushnil(L);
-    for (; lua_next(L, env); lua_pop(L, 1)) {
-        if (!lua_isstring(L, -1))
-            continue;
-        const char *key = lua_tostring(L, -2), *value = lua_tostring(L, -1);
-        size_t size = strlen(key) + strlen(value) + 2;
-        list[used] = mk_alloc(size);
-        if (list[used])
-            snprintf(list[used++], size, "%s=%s", key, value);
-    }
-    return list;
+    for (; lua_next(L, env); lua_pop(L, 1))
+        if (ok && lua_isstring(L, -1))
+            ok = ((*list)[used++] = join_entry(lua_tostring(L, -2), lua_tostring(L, -1))) != NULL;
+    return ok;
 }
 
-static char *copy_text(const char *text)
+static bool copy_text(const char *text, char **copy)
 {
-    return text ? mk_strdup(text) : NULL;
+    *copy = text ? mk_strdup(text) : NULL;
+    return *copy || !text;
 }
 
 MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index)
@@ -118,13 +126,11 @@ MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index)
     struct mk_command *command = mk_calloc(sizeof *command);
     if (!command)
         mk_raise_nomem(L);
-    command->argv = copy_argv(L, argv);
-    command->env = has_env ? copy_env(L, env) : NULL;
-    command->cwd = copy_text(cwd);
-    command->user = copy_text(user);
+    bool ok = copy_argv(L, argv, &command->argv) && (!has_env || copy_env(L, env, &command->env)) &&
+              copy_text(cwd, &command->cwd) && copy_text(user, &command->user);
     command->death_signal = death_signal;
     lua_settop(L, argv - 1);
-    if (!command->argv || !command->argv[0] || (has_env && !command->env)) {
+    if (!ok) {
         mk_command_free(command);
         mk_raise_nomem(L);
     }

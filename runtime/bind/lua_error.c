@@ -104,29 +104,35 @@ static void add_if_missing(lua_State *L, int index, const char *key)
         lua_pop(L, 1);
 }
 
+/* Replaces whatever was raised, at `index`, by an error value. */
+static void make_error(lua_State *L, int index)
+{
+    lua_createtable(L, 0, 4);
+    lua_pushstring(L, "LUA_ERROR");
+    lua_setfield(L, -2, "code");
+    const char *text = luaL_tolstring(L, index, NULL);
+    push_message(L, text);
+    lua_setfield(L, -3, "message");
+    lua_pop(L, 1);
+    luaL_setmetatable(L, TYPE_NAME);
+    lua_replace(L, index);
+}
+
 int mk_error_handler(lua_State *L)
 {
     lua_settop(L, 1);
-    if (!is_error(L, 1)) {
-        lua_createtable(L, 0, 4);
-        lua_pushstring(L, "LUA_ERROR");
-        lua_setfield(L, -2, "code");
-        const char *text = luaL_tolstring(L, 1, NULL);
-        push_message(L, text);
-        lua_setfield(L, 2, "message");
-        lua_settop(L, 2);
-        luaL_setmetatable(L, TYPE_NAME);
-        lua_replace(L, 1);
-    }
+    if (!mk_sched_push_inner_traceback(L, 1))
+        lua_pushnil(L);
+    if (!is_error(L, 1))
+        make_error(L, 1);
     if (push_where(L))
         add_if_missing(L, 1, "where");
-    if (mk_sched_push_inner_traceback(L)) {
-        luaL_traceback(L, L, "\nresumed by:", 1);
+    bool has_inner = !lua_isnil(L, 2);
+    luaL_traceback(L, L, has_inner ? "\nresumed by:" : NULL, 1);
+    if (has_inner)
         lua_concat(L, 2);
-    } else {
-        luaL_traceback(L, L, NULL, 1);
-    }
     add_if_missing(L, 1, "traceback");
+    lua_settop(L, 1);
     return 1;
 }
 

@@ -36,6 +36,8 @@ struct flow {
 static struct flow *check_flow(lua_State *L)
 {
     struct flow **box = luaL_checkudata(L, 1, TYPE_NAME);
+    if (!*box) /* at the very end finalizers meet what others have finalized already */
+        luaL_error(L, "the flow is gone");
     return *box;
 }
 
@@ -303,7 +305,7 @@ static int run_push(lua_State *L, struct mk_wait *wait)
     return 0;
 }
 
-static const struct mk_await_ops run_ops = {run_push, run_drop};
+static const struct mk_await_ops run_ops = {.push = run_push, .drop = run_drop};
 
 /* flow:run(): moves everything, raises on failure */
 static int l_run(lua_State *L)

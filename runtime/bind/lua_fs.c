@@ -72,7 +72,7 @@ static int op_push(lua_State *L, struct mk_wait *wait)
     return status == LUA_OK ? lua_gettop(L) - before : lua_error(L);
 }
 
-static const struct mk_await_ops fs_ops = {op_push, op_drop};
+static const struct mk_await_ops fs_ops = {.push = op_push, .drop = op_drop};
 
 static struct op *op_new(lua_State *L, int (*run)(struct mk_call *call),
                          int (*push)(lua_State *L, struct op *op))

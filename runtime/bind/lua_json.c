@@ -3,17 +3,27 @@
  * keys 1..n (n > 0) is an array, any other an object; an empty table is an object unless its
  * metatable is json.array's. JSON null becomes nil (an absent key). Keys are sorted, so equal
  * values give equal text.
+ *
+ * The conversion calls nothing of Lua that may raise: half a jansson value would be lost then.
  */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
+#include "base/utf8.h"
 #include "bind/bind.h"
 
-#define MAX_DEPTH  64
-#define ARRAY_TYPE "moonkeep.json.array"
+#define MAX_DEPTH 64
 
-static json_t *to_json(lua_State *L, int index, int depth, const char **why);
+static char array_key; /* registry: the metatable of json.array's tables */
+
+struct conversion {
+    bool lenient; /* what is not UTF-8 is replaced, not refused */
+    const char *why;
+};
+
+static json_t *to_json(lua_State *L, int index, int depth, struct conversion *conversion);
 
 static bool is_array(lua_State *L, int index)
 {
@@ -21,26 +31,26 @@ static bool is_array(lua_State *L, int index)
         return true;
     if (!lua_getmetatable(L, index))
         return false;
-    luaL_getmetatable(L, ARRAY_TYPE);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
     bool same = lua_rawequal(L, -1, -2);
     lua_pop(L, 2);
     return same;
 }
 
-static json_t *array_to_json(lua_State *L, int index, int depth, const char **why)
+static json_t *array_to_json(lua_State *L, int index, int depth, struct conversion *conversion)
 {
     lua_Integer n = (lua_Integer)lua_rawlen(L, index), keys = 0;
     lua_pushnil(L);
     for (; lua_next(L, index); lua_pop(L, 1))
         keys++;
     if (keys != n) {
-        *why = "a table mixes keys 1..n and others";
+        conversion->why = "a table mixes keys 1..n and others";
         return NULL;
     }
     json_t *array = json_array();
     for (lua_Integer i = 1; array && i <= n; i++) {
         lua_rawgeti(L, index, i);
-        json_t *item = to_json(L, lua_gettop(L), depth + 1, why);
+        json_t *item = to_json(L, lua_gettop(L), depth + 1, conversion);
         lua_pop(L, 1);
         if (!item || json_array_append_new(array, item) != 0) {
             json_decref(array);
@@ -50,19 +60,19 @@ static json_t *array_to_json(lua_State *L, int index, int depth, const char **wh
     return array;
 }
 
-static json_t *object_to_json(lua_State *L, int index, int depth, const char **why)
+static json_t *object_to_json(lua_State *L, int index, int depth, struct conversion *conversion)
 {
     json_t *object = json_object();
     lua_pushnil(L);
     while (object && lua_next(L, index)) {
         json_t *item = NULL;
         if (lua_type(L, -2) == LUA_TSTRING)
-            item = to_json(L, lua_gettop(L), depth + 1, why);
+            item = to_json(L, lua_gettop(L), depth + 1, conversion);
         else
-            *why = "a table mixes keys 1..n and others";
+            conversion->why = "a table mixes keys 1..n and others";
         if (!item || json_object_set_new(object, lua_tostring(L, -2), item) != 0) {
             if (item)
-                *why = "a key is not UTF-8";
+                conversion->why = "a key is not UTF-8";
             lua_pop(L, 2);
             json_decref(object);
             return NULL;
@@ -72,10 +82,24 @@ static json_t *object_to_json(lua_State *L, int index, int depth, const char **w
     return object;
 }
 
-static json_t *to_json(lua_State *L, int index, int depth, const char **why)
+static json_t *text_to_json(lua_State *L, int index, bool lenient)
 {
-    luaL_checkstack(L, 8, NULL);
     size_t len;
+    const char *text = lua_tolstring(L, index, &len);
+    json_t *string = json_stringn(text, len);
+    if (string || !lenient)
+        return string;
+    char *clean = mk_alloc(MK_UTF8_CLEAN_MAX(len));
+    if (clean)
+        string = json_stringn(clean, mk_utf8_clean(text, len, clean));
+    mk_free(clean);
+    return string;
+}
+
+static json_t *to_json(lua_State *L, int index, int depth, struct conversion *conversion)
+{
+    if (!lua_checkstack(L, 8))
+        return NULL;
     switch (lua_type(L, index)) {
     case LUA_TBOOLEAN:
         return json_boolean(lua_toboolean(L, index));
@@ -84,46 +108,60 @@ static json_t *to_json(lua_State *L, int index, int depth, const char **why)
             return json_integer(lua_tointeger(L, index));
         json_t *real = json_real(lua_tonumber(L, index));
         if (!real)
-            *why = "a number is not finite";
+            conversion->why = "a number is not finite";
         return real;
     }
     case LUA_TSTRING: {
-        const char *text = lua_tolstring(L, index, &len);
-        json_t *string = json_stringn(text, len);
+        json_t *string = text_to_json(L, index, conversion->lenient);
         if (!string)
-            *why = "a string is not UTF-8";
+            conversion->why = "a string is not UTF-8";
         return string;
     }
     case LUA_TTABLE:
         if (depth == MAX_DEPTH) {
-            *why = "tables are nested too deeply, or in a circle";
+            conversion->why = "tables are nested too deeply, or in a circle";
             return NULL;
         }
-        return is_array(L, index) ? array_to_json(L, index, depth, why)
-                                  : object_to_json(L, index, depth, why);
+        return is_array(L, index) ? array_to_json(L, index, depth, conversion)
+                                  : object_to_json(L, index, depth, conversion);
     default:
-        *why = "a value is neither table, string, number nor boolean";
+        conversion->why = "a value is neither table, string, number nor boolean";
         return NULL;
     }
 }
 
-/* encode(value, pretty) -> text */
+static int protected_text(lua_State *L)
+{
+    lua_pushstring(L, lua_touserdata(L, 1));
+    return 1;
+}
+
+/* encode(value, pretty, lenient) -> text. lenient: strings may be in any encoding. */
 static int l_encode(lua_State *L)
 {
     luaL_checkany(L, 1);
-    const char *why = "out of memory";
-    json_t *json = to_json(L, 1, 0, &why);
+    struct conversion conversion = {lua_toboolean(L, 3), "out of memory"};
+    json_t *json = to_json(L, 1, 0, &conversion);
     if (!json)
-        return luaL_error(L, "cannot write JSON: %s", why);
+        return luaL_error(L, "cannot write JSON: %s", conversion.why);
     size_t flags = JSON_ENCODE_ANY | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) |
                    (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
     char *text = json_dumps(json, flags);
     json_decref(json);
     if (!text)
         mk_raise_nomem(L);
-    lua_pushstring(L, text);
+    lua_pushcfunction(L, protected_text);
+    lua_pushlightuserdata(L, text);
+    int status = lua_pcall(L, 1, 1, 0);
     free(text);
-    return 1;
+    return status == LUA_OK ? 1 : lua_error(L);
+}
+
+/* The table on top of the stack is an array, even when it is empty. */
+static void mark_array(lua_State *L)
+{
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &array_key);
+    lua_setmetatable(L, -2);
 }
 
 static void push_json(lua_State *L, const json_t *json)
@@ -145,7 +183,7 @@ static void push_json(lua_State *L, const json_t *json)
     }
     case JSON_ARRAY:
         lua_newtable(L);
-        luaL_setmetatable(L, ARRAY_TYPE);
+        mark_array(L);
         for (size_t i = 0; i < json_array_size(json); i++) {
             push_json(L, json_array_get(json, i));
             lua_rawseti(L, -2, (lua_Integer)i + 1);
@@ -201,14 +239,14 @@ static int l_array(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    luaL_setmetatable(L, ARRAY_TYPE);
+    mark_array(L);
     return 1;
 }
 
 int luaopen_core_json(lua_State *L)
 {
-    luaL_newmetatable(L, ARRAY_TYPE);
-    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &array_key);
     static const luaL_Reg functions[] = {
         {"encode", l_encode}, {"decode", l_decode}, {"array", l_array}, {NULL, NULL}};
     luaL_newlib(L, functions);

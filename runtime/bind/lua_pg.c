@@ -94,7 +94,7 @@ static int connect_push(lua_State *L, struct mk_wait *wait)
     return 1;
 }
 
-static const struct mk_await_ops connect_ops = {connect_push, connect_drop};
+static const struct mk_await_ops connect_ops = {.push = connect_push, .drop = connect_drop};
 
 /* connect(keys, timeout_ms) -> connection */
 static int l_connect(lua_State *L)
@@ -216,7 +216,7 @@ static int query_push(lua_State *L, struct mk_wait *wait)
     return status == LUA_OK ? 1 : lua_error(L);
 }
 
-static const struct mk_await_ops query_ops = {query_push, query_drop};
+static const struct mk_await_ops query_ops = {.push = query_push, .drop = query_drop};
 
 /* connection:query(sql, ...) -> rows; parameters are strings, numbers, booleans or nil */
 static int l_query(lua_State *L)

@@ -18,7 +18,8 @@
 struct child {
     struct mk_process *process;
     struct mk_wait wait;
-    bool waiting, exited;
+    bool waiting; /* some task holds the wait */
+    bool exited;
     bool forgotten; /* its Lua value is gone */
 };
 
@@ -34,8 +35,7 @@ static void on_exit(void *arg)
     child->exited = true;
     if (child->forgotten) {
         child_free(child);
-    } else if (child->waiting) {
-        child->waiting = false;
+    } else if (child->waiting && child->wait.state == MK_WAIT_ARMED) {
         mk_wait_fire(&child->wait, MK_OK);
     }
 }
@@ -43,6 +43,8 @@ static void on_exit(void *arg)
 static struct child *check_child(lua_State *L)
 {
     struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
+    if (!*box) /* at the very end finalizers meet what others have finalized already */
+        luaL_error(L, "the process is gone");
     return *box;
 }
 
@@ -95,9 +97,15 @@ static int l_kill(lua_State *L)
     return 0;
 }
 
+static struct child *of_wait(struct mk_wait *wait)
+{
+    return (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+}
+
 static int push_exit(lua_State *L, struct mk_wait *wait)
 {
-    struct child *child = (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
+    struct child *child = of_wait(wait);
+    child->waiting = false;
     lua_pushinteger(L, mk_process_exit_code(child->process));
     lua_pushstring(L, mk_process_stderr(child->process));
     return 2;
@@ -105,28 +113,24 @@ static int push_exit(lua_State *L, struct mk_wait *wait)
 
 static void drop_exit(struct mk_wait *wait)
 {
-    (void)wait; /* the child's own */
+    of_wait(wait)->waiting = false;
 }
 
-static const struct mk_await_ops wait_ops = {push_exit, drop_exit};
+static const struct mk_await_ops wait_ops = {.push = push_exit, .drop = drop_exit};
 
 /* The task is cancelled while it waits: the wait ends, the child goes on. */
 static void on_wait_cancel(struct mk_wait *wait)
 {
-    struct child *child = (struct child *)(void *)((char *)wait - offsetof(struct child, wait));
-    if (!child->waiting)
-        return;
-    child->waiting = false;
-    mk_wait_fire(wait, MK_ECANCELED);
+    if (wait->state == MK_WAIT_ARMED)
+        mk_wait_fire(wait, MK_ECANCELED);
 }
 
-static int await_exit(lua_State *L, struct child *child)
+static void arm(struct child *child, void (*cancel)(struct mk_wait *wait))
 {
-    mk_wait_init(&child->wait, on_wait_cancel);
-    child->waiting = !child->exited;
+    mk_wait_init(&child->wait, cancel);
+    child->waiting = true;
     if (child->exited)
         mk_wait_fire(&child->wait, MK_OK);
-    return mk_await(L, &child->wait, &wait_ops);
 }
 
 /* child:wait() -> exit code (128 + n for signal n), stderr */
@@ -136,7 +140,8 @@ static int l_wait(lua_State *L)
     mk_await_check(L);
     if (child->waiting)
         return luaL_error(L, "another task waits for this process already");
-    return await_exit(L, child);
+    arm(child, on_wait_cancel);
+    return mk_await(L, &child->wait, &wait_ops);
 }
 
 static int l_gc(lua_State *L)
@@ -157,13 +162,15 @@ static int l_gc(lua_State *L)
 
 static int l_close(lua_State *L)
 {
-    struct child *child = check_child(L);
-    if (child->exited)
+    struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
+    struct child *child = *box;
+    if (!child || child->exited)
         return 0;
     mk_process_kill(child->process, SIGKILL);
     if (!mk_can_await(L) || child->waiting)
         return 0; /* the collector frees it */
-    return await_exit(L, child);
+    arm(child, NULL);
+    return mk_await_held(L, &child->wait, &wait_ops);
 }
 
 /* quit_pid(pid) -> whether it was there: SIGQUIT to a stale server, which is no child of ours */

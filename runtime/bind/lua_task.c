@@ -35,7 +35,7 @@ static int sleep_push(lua_State *L, struct mk_wait *wait)
     return 0;
 }
 
-static const struct mk_await_ops sleep_ops = {sleep_push, sleep_drop};
+static const struct mk_await_ops sleep_ops = {.push = sleep_push, .drop = sleep_drop};
 
 /* sleep(ms) */
 static int l_sleep(lua_State *L)

@@ -167,7 +167,7 @@ static void flush(struct mk_report *report, bool important)
 
 json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
 {
-    json_t *event = json_loadb(line, len, 0, NULL);
+    json_t *event = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
     const char *name = json_is_object(event) ? field(event, "event") : "";
     bool important = strcmp(name, "progress") != 0 && strcmp(name, "log") != 0;
     if (strcmp(name, "start") == 0)
@@ -178,9 +178,11 @@ json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
         clear_progress(report);
         flush(report, true);
         const json_t *text = json_object_get(event, "text");
-        mk_output_write(report->output, STDOUT_FILENO, json_string_value(text),
-                        json_string_length(text), true);
-        mk_output_write(report->output, STDOUT_FILENO, "\n", 1, true);
+        if (json_is_string(text))
+            mk_output_write(report->output, STDOUT_FILENO, json_string_value(text),
+                            json_string_length(text), true);
+        if (!json_is_true(json_object_get(event, "partial")))
+            mk_output_write(report->output, STDOUT_FILENO, "\n", 1, true);
     } else if (!is_wanted(report, name, event)) {
         return event;
     } else if (report->json || !*name) {

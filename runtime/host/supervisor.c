@@ -30,7 +30,8 @@
 
 #define GRACE_MS       15000
 #define REAP_MS        5000
-#define MAX_LINE_BYTES (1024 * 1024)
+#define MAX_LINE_BYTES (16 * 1024 * 1024)
+#define REPEAT_MS      1000
 #define MAX_ARGS       64
 #define MAX_INHERITED  64
 
@@ -40,15 +41,18 @@ struct supervisor {
     struct mk_loop *loop;
     struct mk_process *worker;
     struct mk_reader *reader;
-    struct mk_timer *deadline, *grace;
+    struct mk_timer *deadline, *grace, *ending;
     struct mk_signal *signals[3];
     int signum; /* the first one that was received */
+    int64_t signaled_at;
     bool past_deadline;
+    bool hung; /* it did not end after its last result */
     bool worker_over, events_over;
     pid_t inherited[MAX_INHERITED]; /* children from before the start */
     int n_inherited, n_orphans;
     char *line; /* an event line that has not ended yet */
-    size_t line_len;
+    size_t line_len, line_cap;
+    bool line_cut;
 };
 
 static void on_grace_over(void *arg)
@@ -69,8 +73,14 @@ static void stop_worker(struct supervisor *self, int signum)
 static void on_signal(void *arg, int signum)
 {
     struct supervisor *self = arg;
-    if (!self->signum)
+    /* A hang-up comes from the kernel and from the shell, systemd may add a SIGHUP: that is one
+     * request. Only somebody who repeats it after a while has lost patience. */
+    if (self->signum && mk_monotonic_ms() - self->signaled_at < REPEAT_MS)
+        return;
+    if (!self->signum) {
         self->signum = signum;
+        self->signaled_at = mk_monotonic_ms();
+    }
     stop_worker(self, signum);
 }
 
@@ -79,6 +89,14 @@ static void on_deadline(void *arg)
     struct supervisor *self = arg;
     self->past_deadline = true;
     stop_worker(self, SIGALRM);
+}
+
+/* Nothing but the worker's own end is left to come; a finalizer may keep it for ever. */
+static void on_ending_over(void *arg)
+{
+    struct supervisor *self = arg;
+    self->hung = true;
+    mk_process_kill(self->worker, SIGKILL);
 }
 
 static void on_event(struct supervisor *self, const char *line, size_t len)
@@ -91,9 +109,42 @@ static void on_event(struct supervisor *self, const char *line, size_t len)
         mk_timer_close(self->deadline);
         self->deadline = NULL;
     }
+    bool ends = name && strcmp(name, "result") == 0;
+    if (starts || ends) {
+        mk_timer_close(self->ending);
+        self->ending =
+            ends ? mk_timer_start(self->loop, GRACE_MS, on_ending_over, self, NULL) : NULL;
+    }
     if (starts && deadline_ms > 0)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
     json_decref(event);
+}
+
+static void append_to_line(struct supervisor *self, const char *bytes, size_t len)
+{
+    if (self->line_len + len > self->line_cap) {
+        size_t cap = 2 * (self->line_len + len);
+        char *larger = cap <= 2 * MAX_LINE_BYTES ? mk_realloc(self->line, cap) : NULL;
+        self->line_cut = self->line_cut || !larger;
+        if (!larger)
+            return;
+        self->line = larger;
+        self->line_cap = cap;
+    }
+    memcpy(self->line + self->line_len, bytes, len);
+    self->line_len += len;
+}
+
+static void end_line(struct supervisor *self)
+{
+    static const char lost[] = "{\"event\":\"log\",\"level\":\"error\",\"text\":"
+                               "\"a message was too long, or there was no memory for it\"}";
+    if (self->line_cut)
+        on_event(self, lost, sizeof lost - 1);
+    else if (self->line_len > 0)
+        on_event(self, self->line, self->line_len);
+    self->line_len = 0;
+    self->line_cut = false;
 }
 
 static void on_events(void *arg, const char *bytes, size_t len)
@@ -105,14 +156,15 @@ static void on_events(void *arg, const char *bytes, size_t len)
         self->reader = NULL;
         return;
     }
-    for (size_t i = 0; i < len; i++) {
-        if (bytes[i] == '\n') {
-            if (self->line_len > 0)
-                on_event(self, self->line, self->line_len);
-            self->line_len = 0;
-        } else if (self->line_len < MAX_LINE_BYTES) {
-            self->line[self->line_len++] = bytes[i];
-        }
+    while (len > 0) {
+        const char *newline = memchr(bytes, '\n', len);
+        size_t n = newline ? (size_t)(newline - bytes) : len;
+        append_to_line(self, bytes, n);
+        if (newline)
+            end_line(self);
+        n += newline != NULL;
+        bytes += n;
+        len -= n;
     }
 }
 
@@ -209,8 +261,8 @@ static void kill_orphan(struct supervisor *self, pid_t pid)
     for (int i = 0; i < self->n_inherited; i++)
         if (self->inherited[i] == pid)
             return;
-    kill(pid, SIGKILL);
-    self->n_orphans++;
+    if (kill(pid, SIGKILL) == 0) /* not another user's: nothing can be done about that */
+        self->n_orphans++;
 }
 
 /* Ends what the worker has left. Returns how many there were. */
@@ -244,8 +296,21 @@ static int outcome(struct supervisor *self)
                               "raise `deadline`, or find out what was slow: run it with -v");
         return 1;
     }
-    if (self->signum)
+    if (self->signum) {
+        char text[128];
+        snprintf(text, sizeof text, "stopped by signal %d (%s), before its closers were done",
+                 self->signum, strsignal(self->signum));
+        if (!told)
+            mk_report_failure(&self->report, "CANCELED", text,
+                              "a repeated signal, or too long a closer, ends a run at once");
         return 128 + self->signum;
+    }
+    if (self->hung) {
+        mk_report_failure(&self->report, "WORKER_DIED",
+                          "the worker had not ended 15 s after its last result, and was killed",
+                          "a finalizer (__gc) that never returns, or a file system that hangs?");
+        return 1;
+    }
     if (code > 128) {
         char text[128];
         snprintf(text, sizeof text, "the worker process was ended by signal %d (%s)", code - 128,
@@ -264,9 +329,6 @@ static int outcome(struct supervisor *self)
 
 static int build(struct supervisor *self, struct mk_error *err)
 {
-    self->line = mk_alloc(MAX_LINE_BYTES);
-    if (!self->line)
-        return mk_error_nomem(err, "run");
     self->loop = mk_loop_new(0, err);
     if (!self->loop)
         return err->status;
@@ -324,6 +386,7 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
     }
     mk_timer_close(self.deadline);
     mk_timer_close(self.grace);
+    mk_timer_close(self.ending);
     mk_reader_close(self.reader);
     for (int i = 0; i < 3; i++)
         mk_signal_close(self.signals[i]);

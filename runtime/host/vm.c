@@ -15,9 +15,12 @@
 #include "bind/bind.h"
 #include "host/library.h"
 
+#define RESERVE_BYTES (256u * 1024)
+
 struct mk_vm {
     lua_State *L;
     size_t used, limit;
+    const struct mk_sched *sched;
 };
 
 static void *vm_alloc(void *arg, void *ptr, size_t old_size, size_t new_size)
@@ -29,7 +32,9 @@ static void *vm_alloc(void *arg, void *ptr, size_t old_size, size_t new_size)
         vm->used -= old;
         return NULL;
     }
-    if (new_size > old && vm->used + (new_size - old) > vm->limit)
+    bool is_host = vm->sched && !mk_sched_is_running(vm->sched);
+    size_t limit = vm->limit + (is_host ? RESERVE_BYTES : 0);
+    if (new_size > old && vm->used + (new_size - old) > limit)
         return NULL;
     void *block = realloc(ptr, new_size);
     if (block)
@@ -132,6 +137,11 @@ struct mk_vm *mk_vm_new(size_t memory_limit, bool system_modules, struct mk_erro
 lua_State *mk_vm_state(struct mk_vm *vm)
 {
     return vm->L;
+}
+
+void mk_vm_set_sched(struct mk_vm *vm, const struct mk_sched *sched)
+{
+    vm->sched = sched;
 }
 
 void mk_vm_free(struct mk_vm *vm)

@@ -23,6 +23,7 @@
 
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "bind/bind.h"
 #include "buf/block.h"
 #include "host/vm.h"
@@ -68,8 +69,10 @@ static void on_log(enum mk_log_level level, const char *text, void *arg)
             fprintf(stderr, "%s: %s\n", mk_log_level_name(level), text);
         return;
     }
+    char clean[MK_UTF8_CLEAN_MAX(MK_LOG_BYTES)];
+    size_t len = mk_utf8_clean(text, strlen(text), clean);
     json_t *event = json_pack("{s:s, s:s, s:s%}", "event", "log", "level", mk_log_level_name(level),
-                              "text", text, strlen(text));
+                              "text", clean, len);
     char *json = event ? json_dumps(event, JSON_COMPACT) : NULL;
     if (json)
         emit(self, json, strlen(json), level >= MK_LOG_WARN);
@@ -156,6 +159,7 @@ static int build(struct worker *self, struct mk_error *err)
     self->sched = mk_sched_new(L, runtime->loop, mk_error_handler, options->watchdog_ms, err);
     if (!self->sched)
         return err->status;
+    mk_vm_set_sched(self->vm, self->sched);
     if (options->event_fd >= 0) {
         self->writer =
             mk_writer_new(runtime->loop, options->event_fd, on_supervisor_gone, self, err);

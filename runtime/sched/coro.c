@@ -9,50 +9,73 @@
 
 #include "sched/sched_impl.h"
 
-/* The coroutines that are waiting inside some task, as keys of a weak table: to everybody else they
- * look suspended, but only the scheduler may go on with them. */
-static char waiting_key;
+/* Whose a coroutine is, in a weak table from coroutines to these. One that waits inside a task, and
+ * a task's own, look suspended to everybody, but only the scheduler may go on with them. */
+enum owner { RECIPES, WAITING, TASKS };
+static char owner_key;
 
-static void set_waiting(lua_State *L, lua_State *co, bool waiting)
+/* Allocates, and so may raise, only for a coroutine that is not in the table yet. */
+static void set_owner(lua_State *L, lua_State *co, enum owner owner)
 {
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &owner_key);
     lua_pushthread(co);
     lua_xmove(co, L, 1);
-    if (waiting)
-        lua_pushboolean(L, 1);
-    else
-        lua_pushnil(L);
+    lua_pushinteger(L, owner);
     lua_rawset(L, -3);
     lua_pop(L, 1);
 }
 
-static bool is_waiting(lua_State *L, lua_State *co)
+static enum owner owner_of(lua_State *L, lua_State *co)
 {
-    if (lua_status(co) != LUA_YIELD)
-        return false;
-    lua_rawgetp(L, LUA_REGISTRYINDEX, &waiting_key);
+    lua_rawgetp(L, LUA_REGISTRYINDEX, &owner_key);
     lua_pushthread(co);
     lua_xmove(co, L, 1);
-    bool waiting = lua_rawget(L, -2) != LUA_TNIL;
+    lua_rawget(L, -2);
+    enum owner owner = (enum owner)lua_tointeger(L, -1);
     lua_pop(L, 2);
-    return waiting;
+    return owner;
+}
+
+void mk__coro_own(lua_State *L, lua_State *co)
+{
+    set_owner(L, co, TASKS);
 }
 
 /* Stack of a resumer: 1 = the nested record; its user value is the coroutine. */
 static int resume_k(lua_State *L, int status, lua_KContext is_wrap);
 
-static int give_up(lua_State *L, struct mk_task *task)
+/* The task is to die, but cannot yield from here: the error goes out as far as it gets. */
+static int give_up(lua_State *L, struct mk_task *task, struct mk_nested *nested)
 {
+    task->innermost = nested->outer;
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->kill_ref);
     return lua_error(L);
 }
 
+/* For the report of this very error, should nobody deal with it. */
+static void keep_traceback(lua_State *L, lua_State *co, struct mk_task *task)
+{
+    lua_pushvalue(co, -1);
+    lua_xmove(co, L, 1);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->traced_ref);
+    bool is_kept = task->traced_ref != LUA_NOREF && lua_rawequal(L, -1, -2);
+    lua_pop(L, 1);
+    if (is_kept) { /* by the coroutine further in */
+        lua_pop(L, 1);
+        return;
+    }
+    luaL_unref(L, LUA_REGISTRYINDEX, task->traced_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->traceback_ref);
+    task->traced_ref = task->traceback_ref = LUA_NOREF;
+    task->traced_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_traceback(L, co, NULL, 0);
+    task->traceback_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+}
+
 static int died(lua_State *L, lua_State *co, struct mk_task *task, bool is_wrap)
 {
-    if (task && task->traceback_ref == LUA_NOREF) {
-        luaL_traceback(L, co, NULL, 0);
-        task->traceback_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
+    if (task)
+        keep_traceback(L, co, task);
     lua_resetthread(co); /* closers; leaves the error on top, theirs if they raise one */
     if (!is_wrap) {
         lua_pushboolean(L, 0);
@@ -73,13 +96,13 @@ static int resume_once(lua_State *L, lua_State *co, int n_args, bool is_wrap)
     }
     int n_results = 0;
     int status = lua_resume(co, L, n_args, &n_results);
-    bool condemned = task && task->killed;
+    bool dying = task && task->dying;
     if (status == LUA_YIELD &&
-        (condemned || (n_results == 1 && lua_touserdata(co, -1) == &mk__sentinel))) {
+        (dying || (n_results == 1 && lua_touserdata(co, -1) == &mk__sentinel))) {
         lua_pop(co, n_results);
-        if (condemned && !lua_isyieldable(L))
-            return give_up(L, task);
-        set_waiting(L, co, true);
+        if (dying && !lua_isyieldable(L))
+            return give_up(L, task, nested);
+        set_owner(L, co, WAITING);
         lua_pushlightuserdata(L, &mk__sentinel);
         return lua_yieldk(L, 1, is_wrap, resume_k);
     }
@@ -103,7 +126,7 @@ static int resume_k(lua_State *L, int status, lua_KContext is_wrap)
     struct mk_nested *nested = lua_touserdata(L, 1);
     struct mk_task *task = mk_sched_of(L)->current;
     task->innermost = nested->outer; /* resume_once enters it again */
-    set_waiting(L, nested->co, false);
+    set_owner(L, nested->co, RECIPES);
     return resume_once(L, nested->co, 0, is_wrap);
 }
 
@@ -123,10 +146,12 @@ static int resume(lua_State *L, lua_State *co, int co_index, bool is_wrap)
     if (!lua_checkstack(co, n_args))
         return luaL_error(L, "too many arguments to resume");
     lua_Debug ar;
-    if (co == L || is_waiting(L, co) || (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar)))
+    if (co == L || owner_of(L, co) != RECIPES ||
+        (lua_status(co) == LUA_OK && lua_getstack(co, 0, &ar)))
         return refuse(L, is_wrap, "cannot resume non-suspended coroutine");
     if (lua_status(co) == LUA_OK && lua_gettop(co) == 0)
         return refuse(L, is_wrap, "cannot resume dead coroutine");
+    set_owner(L, co, RECIPES);
     lua_xmove(L, co, n_args);
     struct mk_nested *nested = lua_newuserdatauv(L, sizeof *nested, 1);
     nested->co = co;
@@ -161,12 +186,12 @@ static int l_wrap(lua_State *L)
     return 1;
 }
 
-/* The stock function, unless the coroutine is waiting inside a task. */
+/* The stock function, unless the coroutine is the scheduler's. */
 static int l_close(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
-    if (co && is_waiting(L, co))
-        return luaL_error(L, "cannot close a coroutine that is waiting in a task");
+    if (co && owner_of(L, co) != RECIPES)
+        return luaL_error(L, "cannot close a coroutine that is waiting in a task, or is a task's");
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
     lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
@@ -176,7 +201,7 @@ static int l_close(lua_State *L)
 static int l_status(lua_State *L)
 {
     lua_State *co = lua_tothread(L, 1);
-    if (co && is_waiting(L, co)) {
+    if (co && lua_status(co) == LUA_YIELD && owner_of(L, co) != RECIPES) {
         lua_pushliteral(L, "normal");
         return 1;
     }
@@ -200,7 +225,7 @@ void mk__coro_open(lua_State *L)
     lua_pushliteral(L, "k");
     lua_setfield(L, -2, "__mode");
     lua_setmetatable(L, -2);
-    lua_rawsetp(L, LUA_REGISTRYINDEX, &waiting_key);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, &owner_key);
     lua_getglobal(L, "coroutine");
     wrap_stock(L, "close", l_close);
     wrap_stock(L, "status", l_status);

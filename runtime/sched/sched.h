@@ -37,6 +37,8 @@ struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction 
 void mk_sched_free(struct mk_sched *sched);
 struct mk_sched *mk_sched_of(lua_State *L);
 struct mk_sched_stats mk_sched_stats(const struct mk_sched *sched);
+/* Whether a task is running right now, or the host itself. */
+bool mk_sched_is_running(const struct mk_sched *sched);
 
 /* Runs the function and its n_args arguments on top of L's stack as the main task, until it and
  * everything it started is over. Leaves its results (true) or its error value (false) on L. */
@@ -51,9 +53,9 @@ void mk_sched_push_canceled(lua_State *L);
 void mk_sched_track_lines(lua_State *L, bool on);
 /* "recipe.lua:12", or NULL when lines are not being tracked. */
 const char *mk_sched_tracked_line(lua_State *L);
-/* Pushes the traceback of the user's coroutine that the running task's error came out of, and
- * forgets it. Returns false, and pushes nothing, when there is none. */
-bool mk_sched_push_inner_traceback(lua_State *L);
+/* Pushes the traceback of the user's coroutine that the error at `index` came out of. Returns
+ * false, and pushes nothing, when it came out of none. */
+bool mk_sched_push_inner_traceback(lua_State *L, int index);
 
 /* ---- awaiting, for bindings -------------------------------------------------------------- */
 
@@ -63,6 +65,9 @@ struct mk_await_ops {
     int (*push)(lua_State *L, struct mk_wait *wait);
     /* The wait has fired, but nobody wants the result: give the operation up. */
     void (*drop)(struct mk_wait *wait);
+    /* The task that waits is being killed: end the operation at once. NULL: it is only cancelled,
+     * and dropped when it fires. */
+    void (*kill)(struct mk_wait *wait);
 };
 
 /* Whether the running code can wait at all: not inside a callback of a C function, nor while its
@@ -73,6 +78,9 @@ bool mk_can_await(lua_State *L);
 MK_RAISES void mk_await_check(lua_State *L);
 /* `return mk_await(L, wait, ops)`: the C function's results are those of ops->push. */
 MK_RAISES int mk_await(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops);
+/* The same for closers whose end is near: a cancellation does not cut it short, nor is it raised
+ * here. (Being killed still ends it.) */
+MK_RAISES int mk_await_held(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops);
 
 /* ---- scopes ------------------------------------------------------------------------------ */
 

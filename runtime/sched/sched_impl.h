@@ -37,15 +37,26 @@ struct mk_task {
     bool canceled;
     int cancel_ref; /* registry: the error to raise */
     int strikes;
-    int shields;
-    bool shield_expired;
-    bool killed; /* must not be resumed again */
-    int kill_ref;
+    bool held; /* what it awaits is not cut short by a cancellation */
+    struct mk_shield *shields;
+    bool dying;   /* condemned: its next yield is its last, the scheduler kills it then */
+    bool killed;  /* its closers run, or have run */
+    int kill_ref; /* registry: why, or LUA_NOREF */
 
     bool ok;           /* DONE: whether it returned */
     int n_results;     /* DONE: on top of co's stack; with !ok the error value */
     int traceback_ref; /* of the inner coroutine that an error came out of, or LUA_NOREF */
+    int traced_ref;    /* that error */
     int64_t burst_at;  /* when it was resumed last */
+};
+
+/* Lives in a userdata, which its coroutine's stack holds; in its task's list until either ends. */
+struct mk_shield {
+    struct mk_task *task; /* NULL: it is over */
+    lua_State *co;        /* where it was opened: while that is suspended it shields nothing */
+    struct mk_timer *timer;
+    bool expired;
+    struct mk_shield *next;
 };
 
 struct mk_scope {
@@ -56,7 +67,7 @@ struct mk_scope {
     int error_ref; /* registry: the first error, or LUA_NOREF */
     bool canceled;
     struct mk_wait wait; /* fires when nothing is pending */
-    bool waiting;
+    bool waiting;        /* some task holds it */
     struct mk_timer *deadline;
     int deadline_ref;
 };
@@ -89,6 +100,13 @@ void mk__task_cancel(struct mk_task *task, lua_State *L);
 /* Ends it at once; its closers run but cannot await. Pops an error value. */
 void mk__task_kill(struct mk_task *task, lua_State *L);
 bool mk__task_must_raise(const struct mk_task *task);
+/* It has been cancelled, or a shield is over: what it awaits is asked to end, if that is due. */
+void mk__task_hurry(struct mk_task *task);
+/* The task is DONE: its shields know it no longer. */
+void mk__task_drop_shields(struct mk_task *task);
+/* Its wait is nobody's any more: given up now, or as soon as it fires. */
+void mk__task_orphan_wait(struct mk_task *task);
+void mk__task_make_ready(struct mk_task *task);
 /* Marks the running task to be killed with the error on top of L (popped). */
 void mk__task_condemn(struct mk_task *task, lua_State *L);
 
@@ -97,6 +115,8 @@ void mk__scope_task_done(struct mk_scope *scope, struct mk_task *task);
 
 /* coroutine.resume and coroutine.wrap. */
 void mk__coro_open(lua_State *L);
+/* From now on only the scheduler may resume or close it. */
+void mk__coro_own(lua_State *L, lua_State *co);
 
 /* Pushes an error value { code, message }: a table like those of bind/, without their methods
  * unless bind/ has registered them. */

@@ -60,7 +60,7 @@ static void add_secondary(struct mk_scope *scope, lua_State *L)
         lua_setfield(L, -3, "also");
     }
     lua_pushvalue(L, -3);
-    lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
     lua_pop(L, 3);
 }
 
@@ -82,10 +82,8 @@ void mk__scope_task_done(struct mk_scope *scope, struct mk_task *task)
             lua_pop(L, 1);
         }
     }
-    if (--scope->pending == 0 && scope->waiting) {
-        scope->waiting = false;
-        mk_wait_fire(&scope->wait, MK_OK);
-    }
+    if (--scope->pending == 0 && scope->waiting)
+        mk_wait_fire(&scope->wait, MK_OK); /* may release the scope, when nobody waits any more */
 }
 
 /* ---- methods ----------------------------------------------------------------------------- */
@@ -103,11 +101,15 @@ static int scope_spawn(lua_State *L)
         scope->tasks = tasks;
         scope->cap_tasks = cap;
     }
+    lua_pushvalue(L, 1);
+    int scope_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     struct mk_task *task = mk__task_new(scope->sched, scope, L, lua_gettop(L) - 2);
-    if (!task)
+    if (!task) {
+        luaL_unref(L, LUA_REGISTRYINDEX, scope_ref);
         return mk__raise_nomem(L);
+    }
+    task->scope_ref = scope_ref;
     lua_settop(L, 1);
-    task->scope_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     scope->tasks[scope->n_tasks++] = task;
     scope->pending++;
     if (scope->canceled) {
@@ -118,11 +120,15 @@ static int scope_spawn(lua_State *L)
     return 1;
 }
 
+static struct mk_scope *of_wait(struct mk_wait *wait)
+{
+    return (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
+}
+
 /* The owner has been cancelled while it waits here: so are its tasks, with the same error. */
 static void on_join_cancel(struct mk_wait *wait)
 {
-    struct mk_scope *scope =
-        (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
+    struct mk_scope *scope = of_wait(wait);
     lua_State *L = scope->sched->L;
     luaL_checkstack(L, 8, NULL);
     if (scope->owner->canceled)
@@ -132,10 +138,19 @@ static void on_join_cancel(struct mk_wait *wait)
     cancel_all(scope, L);
 }
 
+static void kill_all(struct mk_scope *scope, lua_State *L);
+
+/* The owner is being killed while it waits: so are its tasks, for none outlives it. */
+static void kill_joined(struct mk_wait *wait)
+{
+    struct mk_scope *scope = of_wait(wait);
+    kill_all(scope, scope->sched->L);
+}
+
 static int push_joined(lua_State *L, struct mk_wait *wait)
 {
-    struct mk_scope *scope =
-        (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
+    struct mk_scope *scope = of_wait(wait);
+    scope->waiting = false;
     if (scope->error_ref == LUA_NOREF)
         return 0;
     lua_rawgeti(L, LUA_REGISTRYINDEX, scope->error_ref);
@@ -144,16 +159,17 @@ static int push_joined(lua_State *L, struct mk_wait *wait)
 
 static void drop_joined(struct mk_wait *wait)
 {
-    (void)wait; /* the scope's own */
+    of_wait(wait)->waiting = false;
 }
 
-static const struct mk_await_ops join_ops = {push_joined, drop_joined};
+static const struct mk_await_ops join_ops = {
+    .push = push_joined, .drop = drop_joined, .kill = kill_joined};
 
 static void arm(struct mk_scope *scope)
 {
     mk_wait_init(&scope->wait, on_join_cancel);
-    scope->waiting = scope->pending > 0;
-    if (!scope->waiting)
+    scope->waiting = true;
+    if (scope->pending == 0)
         mk_wait_fire(&scope->wait, MK_OK);
 }
 
@@ -251,41 +267,38 @@ static void kill_all(struct mk_scope *scope, lua_State *L)
     }
 }
 
-static int push_closed(lua_State *L, struct mk_wait *wait)
-{
-    struct mk_scope *scope =
-        (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
-    scope->owner->shields--;
-    release(scope, L);
-    return 0;
-}
-
-/* Either the shield's limit has let a cancellation through, or the owner was killed meanwhile. */
 static void drop_closed(struct mk_wait *wait)
 {
-    struct mk_scope *scope =
-        (struct mk_scope *)(void *)((char *)wait - offsetof(struct mk_scope, wait));
-    if (scope->sched->current == scope->owner)
-        scope->owner->shields--;
+    struct mk_scope *scope = of_wait(wait);
+    scope->waiting = false;
     release(scope, scope->sched->L);
 }
 
-static const struct mk_await_ops close_ops = {push_closed, drop_closed};
+static int push_closed(lua_State *L, struct mk_wait *wait)
+{
+    (void)L;
+    drop_closed(wait);
+    return 0;
+}
 
-/* Waits under a shield: a scope cannot be left early, not even by cancellation. The tasks have
- * been cancelled, so this is short unless one of them shields itself, which has a deadline. */
+static const struct mk_await_ops close_ops = {
+    .push = push_closed, .drop = drop_closed, .kill = kill_joined};
+
+/* A scope cannot be left early, not even by cancellation. The tasks have been cancelled, so this is
+ * short unless one of them shields itself, which has a deadline. */
 static int scope_close(lua_State *L)
 {
     struct mk_scope *scope = check_scope(L);
     if (scope->pending > 0 && !mk_can_await(L))
         kill_all(scope, L);
+    if (scope->waiting)
+        return luaL_error(L, "another task waits for this scope");
     if (scope->pending > 0) {
         push_canceled(L);
         cancel_all(scope, L);
-        scope->owner->shields++;
         arm(scope);
         scope->wait.cancel = NULL;
-        return mk_await(L, &scope->wait, &close_ops);
+        return mk_await_held(L, &scope->wait, &close_ops);
     }
     release(scope, L);
     return 0;

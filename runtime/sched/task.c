@@ -53,7 +53,7 @@ MK_RAISES int mk__raise_nomem(lua_State *L)
 
 /* ---- the ready list ---------------------------------------------------------------------- */
 
-static void make_ready(struct mk_task *task)
+void mk__task_make_ready(struct mk_task *task)
 {
     if (task->queued || task->state == MK_TASK_DONE)
         return;
@@ -96,8 +96,11 @@ static void remove_ready(struct mk_task *task)
 
 void mk__task_condemn(struct mk_task *task, lua_State *L)
 {
-    task->killed = true;
-    task->kill_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    task->dying = true;
+    if (task->kill_ref == LUA_NOREF)
+        task->kill_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    else
+        lua_pop(L, 1);
 }
 
 static void track_line(struct mk_sched *sched, lua_State *L, lua_Debug *ar)
@@ -117,7 +120,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
     struct mk_task *task = sched->current;
     if (!task || sched->watchdog_ms <= 0 || mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
         return;
-    if (!task->killed) {
+    if (task->kill_ref == LUA_NOREF) {
         char text[160];
         snprintf(text, sizeof text,
                  "the recipe has computed for %.1f s without awaiting anything: is this loop "
@@ -138,6 +141,7 @@ static void on_hook(lua_State *L, lua_Debug *ar)
         mk__task_condemn(task, L);
     }
     if (lua_isyieldable(L)) {
+        task->dying = true;
         lua_yield(L, 0);
         return;
     }
@@ -168,15 +172,24 @@ const char *mk_sched_tracked_line(lua_State *L)
     return sched->tracking && sched->tracked[0] ? sched->tracked : NULL;
 }
 
-bool mk_sched_push_inner_traceback(lua_State *L)
+bool mk_sched_push_inner_traceback(lua_State *L, int index)
 {
     struct mk_task *task = mk_sched_of(L)->current;
     if (!task || task->traceback_ref == LUA_NOREF)
         return false;
+    lua_pushvalue(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, task->traced_ref);
+    bool same = lua_rawequal(L, -1, -2);
+    lua_pop(L, 2);
+    if (!same) /* the recipe has dealt with that one: this is another error */
+        return false;
     lua_rawgeti(L, LUA_REGISTRYINDEX, task->traceback_ref);
-    luaL_unref(L, LUA_REGISTRYINDEX, task->traceback_ref);
-    task->traceback_ref = LUA_NOREF;
     return true;
+}
+
+bool mk_sched_is_running(const struct mk_sched *sched)
+{
+    return sched->current != NULL;
 }
 
 /* ---- making and freeing ------------------------------------------------------------------ */
@@ -202,25 +215,27 @@ static int task_main(lua_State *L)
 struct mk_task *mk__task_new(struct mk_sched *sched, struct mk_scope *scope, lua_State *L,
                              int n_args)
 {
-    struct mk_task *task = mk_calloc(sizeof *task);
-    if (!task)
-        return NULL;
-    task->sched = sched;
-    task->scope = scope;
-    task->cancel_ref = task->kill_ref = task->traceback_ref = task->scope_ref = LUA_NOREF;
-    task->co = lua_newthread(L);
-    task->co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    if (!lua_checkstack(task->co, n_args + 2)) {
-        task->state = MK_TASK_DONE;
-        mk__task_free(task);
+    /* What Lua may raise on comes first, while there is nothing that only C knows of. */
+    lua_State *co = lua_newthread(L);
+    mk__coro_own(L, co);
+    int co_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    struct mk_task *task = lua_checkstack(co, n_args + 2) ? mk_calloc(sizeof *task) : NULL;
+    if (!task) {
+        luaL_unref(L, LUA_REGISTRYINDEX, co_ref);
         return NULL;
     }
+    task->sched = sched;
+    task->scope = scope;
+    task->cancel_ref = task->kill_ref = task->traceback_ref = task->traced_ref = LUA_NOREF;
+    task->scope_ref = LUA_NOREF;
+    task->co = co;
+    task->co_ref = co_ref;
     lua_sethook(task->co, on_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     lua_pushcfunction(task->co, task_main);
     lua_xmove(L, task->co, n_args + 1);
     task->n_args = n_args + 1;
     sched->stats.tasks++;
-    make_ready(task);
+    mk__task_make_ready(task);
     return task;
 }
 
@@ -233,6 +248,7 @@ void mk__task_free(struct mk_task *task)
     luaL_unref(L, LUA_REGISTRYINDEX, task->cancel_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, task->kill_ref);
     luaL_unref(L, LUA_REGISTRYINDEX, task->traceback_ref);
+    luaL_unref(L, LUA_REGISTRYINDEX, task->traced_ref);
     mk_free(task);
 }
 
@@ -243,46 +259,30 @@ static void finish(struct mk_task *task, bool ok, int n_results)
     task->state = MK_TASK_DONE;
     task->ok = ok;
     task->n_results = n_results;
-    if (task->scope)
-        mk__scope_task_done(task->scope, task);
-    luaL_unref(task->sched->L, LUA_REGISTRYINDEX, task->scope_ref);
+    mk__task_drop_shields(task);
+    lua_State *L = task->sched->L;
+    int scope_ref = task->scope_ref;
     task->scope_ref = LUA_NOREF;
-}
-
-/* Nobody waits for this operation any more: give it up when it fires. */
-static void on_orphan_fired(struct mk_wait *wait, void *arg)
-{
-    const struct mk_await_ops *ops = arg;
-    wait->state = MK_WAIT_CONSUMED;
-    ops->drop(wait);
-}
-
-static void orphan_wait(struct mk_task *task)
-{
-    struct mk_wait *wait = task->wait;
-    if (!wait)
-        return;
-    task->wait = NULL;
-    if (wait->state == MK_WAIT_FIRED) {
-        wait->state = MK_WAIT_CONSUMED;
-        task->ops->drop(wait);
-        return;
-    }
-    wait->on_fire = on_orphan_fired;
-    memcpy(&wait->arg, &task->ops, sizeof wait->arg);
-    if (wait->cancel)
-        wait->cancel(wait);
+    if (task->scope)
+        mk__scope_task_done(task->scope, task); /* may free the task, with its scope */
+    luaL_unref(L, LUA_REGISTRYINDEX, scope_ref);
 }
 
 void mk__task_kill(struct mk_task *task, lua_State *L)
 {
     struct mk_sched *sched = task->sched;
     task->killed = true;
+    task->dying = false; /* coroutines that its closers use may yield */
+    if (task->kill_ref == LUA_NOREF) {
+        lua_pushvalue(L, -1);
+        task->kill_ref = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
     sched->stats.kills++;
+    mk__task_orphan_wait(task);
     remove_ready(task);
-    orphan_wait(task);
     struct mk_task *before = sched->current;
     sched->current = task;
+    task->burst_at = mk_monotonic_ms();
     /* From the inside out, so that closers run in the order in which blocks nest. */
     for (struct mk_nested *nested = task->innermost; nested; nested = nested->outer)
         lua_resetthread(nested->co);
@@ -320,13 +320,13 @@ static void run_task(struct mk_task *task)
     int status = lua_resume(co, sched->L, n_args, &n_results);
     sched->current = NULL;
 
-    if (task->killed) {
+    if (task->dying) {
         kill_condemned(task);
     } else if (status == LUA_YIELD && n_results == 1 && lua_touserdata(co, -1) == &mk__sentinel) {
         lua_pop(co, 1);
         task->state = MK_TASK_WAITING;
         if (task->wait->state == MK_WAIT_FIRED)
-            make_ready(task);
+            mk__task_make_ready(task);
     } else if (status == LUA_YIELD) {
         mk__push_error(sched->L, "INVALID",
                        "coroutine.yield was called outside of a coroutine of the recipe's own");
@@ -401,11 +401,6 @@ bool mk_sched_run(struct mk_sched *sched, lua_State *L, int n_args)
 
 /* ---- cancelling -------------------------------------------------------------------------- */
 
-bool mk__task_must_raise(const struct mk_task *task)
-{
-    return task->canceled && (task->shields == 0 || task->shield_expired);
-}
-
 void mk__task_cancel(struct mk_task *task, lua_State *L)
 {
     if (task->canceled || task->state == MK_TASK_DONE) {
@@ -414,9 +409,7 @@ void mk__task_cancel(struct mk_task *task, lua_State *L)
     }
     task->canceled = true;
     task->cancel_ref = luaL_ref(L, LUA_REGISTRYINDEX);
-    if (task->state == MK_TASK_WAITING && mk__task_must_raise(task) &&
-        task->wait->state == MK_WAIT_ARMED && task->wait->cancel)
-        task->wait->cancel(task->wait);
+    mk__task_hurry(task);
 }
 
 void mk_sched_cancel_main(struct mk_sched *sched, lua_State *L)
@@ -425,140 +418,4 @@ void mk_sched_cancel_main(struct mk_sched *sched, lua_State *L)
         mk__task_cancel(sched->main, L);
     else
         lua_pop(L, 1);
-}
-
-/* ---- awaiting ---------------------------------------------------------------------------- */
-
-static MK_RAISES int raise_cancel(lua_State *L, struct mk_task *task)
-{
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
-    if (++task->strikes <= MK_MAX_STRIKES)
-        return lua_error(L);
-    mk__task_condemn(task, L);
-    return lua_yield(L, 0); /* never to be resumed */
-}
-
-bool mk_can_await(lua_State *L)
-{
-    struct mk_task *task = mk_sched_of(L)->current;
-    bool yieldable = task && lua_isyieldable(L);
-    for (struct mk_nested *nested = task ? task->innermost : NULL; nested; nested = nested->outer)
-        yieldable = yieldable && nested->resumer_yieldable;
-    return yieldable;
-}
-
-MK_RAISES void mk_await_check(lua_State *L)
-{
-    struct mk_task *task = mk_sched_of(L)->current;
-    if (!mk_can_await(L)) {
-        luaL_error(L, "cannot await here: this runs inside a callback of a C function (such as "
-                      "string.gsub, table.sort, require or __tostring), or while a task is being "
-                      "killed");
-        return;
-    }
-    if (mk__task_must_raise(task))
-        raise_cancel(L, task);
-}
-
-static int consume(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)
-{
-    wait->state = MK_WAIT_CONSUMED;
-    return ops->push(L, wait);
-}
-
-static int await_k(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)status;
-    struct mk_task *task = (struct mk_task *)ctx;
-    struct mk_wait *wait = task->wait;
-    task->wait = NULL;
-    assert(wait->state == MK_WAIT_FIRED);
-    if (mk__task_must_raise(task)) {
-        wait->state = MK_WAIT_CONSUMED;
-        task->ops->drop(wait);
-        return raise_cancel(L, task);
-    }
-    return consume(L, wait, task->ops);
-}
-
-static void on_fired(struct mk_wait *wait, void *arg)
-{
-    (void)wait;
-    make_ready(arg);
-}
-
-MK_RAISES int mk_await(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)
-{
-    if (wait->state == MK_WAIT_FIRED)
-        return consume(L, wait, ops);
-    struct mk_task *task = mk_sched_of(L)->current;
-    task->wait = wait;
-    task->ops = ops;
-    wait->on_fire = on_fired;
-    wait->arg = task;
-    lua_pushlightuserdata(L, &mk__sentinel);
-    return lua_yieldk(L, 1, (lua_KContext)task, await_k);
-}
-
-/* ---- shields ----------------------------------------------------------------------------- */
-
-struct shield {
-    struct mk_task *task;
-    struct mk_timer *timer;
-};
-
-static void on_shield_over(void *arg)
-{
-    struct mk_task *task = arg;
-    task->shield_expired = true;
-    if (task->state == MK_TASK_WAITING && mk__task_must_raise(task) &&
-        task->wait->state == MK_WAIT_ARMED && task->wait->cancel)
-        task->wait->cancel(task->wait);
-}
-
-static int shield_end(lua_State *L)
-{
-    struct shield *shield = lua_touserdata(L, 1);
-    mk_timer_close(shield->timer);
-    shield->timer = NULL;
-    if (shield->task && --shield->task->shields == 0)
-        shield->task->shield_expired = false;
-    shield->task = NULL;
-    return 0;
-}
-
-static int shield_k(lua_State *L, int status, lua_KContext ctx)
-{
-    (void)status;
-    (void)ctx;
-    lua_closeslot(L, 1);
-    return lua_gettop(L) - 1;
-}
-
-int mk_shield(lua_State *L)
-{
-    luaL_checktype(L, 1, LUA_TFUNCTION);
-    lua_Integer ms = luaL_checkinteger(L, 2);
-    struct mk_sched *sched = mk_sched_of(L);
-    if (!sched->current)
-        return luaL_error(L, "shield needs a task");
-    lua_settop(L, 1);
-    struct shield *shield = lua_newuserdatauv(L, sizeof *shield, 0);
-    *shield = (struct shield){0};
-    lua_createtable(L, 0, 2);
-    lua_pushcfunction(L, shield_end);
-    lua_setfield(L, -2, "__close");
-    lua_pushcfunction(L, shield_end);
-    lua_setfield(L, -2, "__gc");
-    lua_setmetatable(L, -2);
-    lua_insert(L, 1);
-    lua_toclose(L, 1);
-    struct mk_error err;
-    shield->timer = mk_timer_start(sched->loop, ms, on_shield_over, sched->current, &err);
-    if (!shield->timer)
-        return mk__raise_nomem(L);
-    shield->task = sched->current;
-    shield->task->shields++;
-    lua_callk(L, 0, LUA_MULTRET, 0, shield_k);
-    return shield_k(L, LUA_OK, 0);
 }

@@ -45,6 +45,102 @@ describe("moonkeep", function()
     end)
   end)
 
+  describe("whatever is said", function()
+    it("arrives with its NULs, and in one piece however long", function()
+      local long = 3 * 1024 * 1024 + 77
+      local result = run(([[
+        local mk = require "moonkeep"
+        return mk.job { name = "x", run = function()
+          print "a\0b"
+          print(("é"):rep(%d))
+        end }]]):format(long))
+      assert.equal(0, result.code, result.stderr)
+      assert.equal("a\0b\n" .. ("é"):rep(long) .. "\n", result.stdout)
+    end)
+
+    it("in another encoding, or cut inside a character, does not hide the error", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        return mk.job { name = "x", run = function()
+          mk.log.warn("caf\xe9")
+          mk.log.warn(("é"):rep(3000))
+          mk.log.warn("x" .. ("é"):rep(3000))
+          mk.process.run { argv = { "sh", "-c", "printf 'caf\\351 kaputt\\n' >&2; exit 3" } }
+        end }]]
+      assert.equal("PROCESS_FAILED", result.result.error.code)
+      assert.equal("caf\u{fffd} kaputt", result.result.error.detail)
+      local warnings = 0
+      for _, event in ipairs(result.events) do
+        warnings = warnings + (event.level == "warn" and 1 or 0)
+      end
+      assert.equal(3, warnings)
+    end)
+
+    it("in an error is cut where nobody reads on", function()
+      local result = run [[
+        local mk = require "moonkeep"
+        return mk.job { name = "x", run = function() mk.error("MINE", ("x"):rep(1 << 22)) end }]]
+      assert.equal("MINE", result.result.error.code)
+      assert.is_true(#result.result.error.message < 100000)
+    end)
+  end)
+
+  it("tells that memory is out also when it is out for the scheduler", function()
+    local result = run([[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function()
+        local head = {}
+        local function fill(n)
+          pcall(function()
+            while true do head = { head, n > 0 and ("x"):rep(n) .. tostring(head) or false } end
+          end)
+        end
+        pcall(mk.timeout, "300ms", function()
+          for _, size in ipairs { 65536, 4096, 512, 64, 0, 0, 0 } do fill(size) end
+          mk.sleep "5s"
+        end)
+        head = nil
+        print "as good as new"
+      end }]], { flags = { "--lua-memory", "8MiB" } })
+    assert.equal(0, result.code, result.stderr)
+    assert.equal("as good as new\n", result.stdout)
+  end)
+
+  it("ends a worker whose finalizer never returns, and says so", function()
+    local result = run [[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function()
+        setmetatable({}, { __gc = function() while true do end end })
+      end }]]
+    assert.equal(1, result.code)
+    assert.equal("WORKER_DIED", result.result.error.code)
+    assert.matches("15 s after its last result", result.result.error.message)
+  end)
+
+  it("tells a run that was stopped before its closers were done", function()
+    local started = support.start_recipe(dir.path, [[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function()
+        print "ready"
+        mk.shield(function() mk.sleep "60s" end, "60s")
+      end }]])
+    local function signal()
+      mk.process.run { argv = { "kill", "-TERM", tostring(started.child:pid()) } }
+    end
+    support.eventually("it runs", function()
+      return mk.fs.exists(started.out) and mk.fs.read(started.out):find "ready"
+    end)
+    signal()
+    signal() -- at once: the same request again
+    mk.sleep "1200ms"
+    assert.is_true(started.child:running())
+    signal()
+    started:finish()
+    assert.equal(143, started.code)
+    assert.equal("CANCELED", started.result.error.code)
+    assert.matches("before its closers were done", started.result.error.message)
+  end)
+
   it("runs a plain script whose exit code is what it returns, or 0", function()
     for code, text in pairs { [0] = "", [3] = "return 3", [1] = "error 'no'" } do
       local path = ("%s/script%d.lua"):format(dir.path, code)
