@@ -18,7 +18,7 @@ local FOREIGN = {
   ["^zstd.*%.h$"] = { "codec" },
   ["^lz4.*%.h$"] = { "codec" },
   ["^xxhash%.h$"] = { "codec" },
-  ["^openssl/"] = { "codec" },
+  ["^openssl/"] = { "codec", "pg" }, -- pg asks what libpq's TLS holds back
   ["^jansson%.h$"] = { "bind", "host" },
 }
 

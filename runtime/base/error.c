@@ -71,6 +71,7 @@ static const struct {
 } known_errnos[] = {
     {ENOSPC, MK_ENOSPC, "free space there, or store the backup elsewhere"},
     {EDQUOT, MK_ENOSPC, "the user's disk quota is used up: raise it, or store elsewhere"},
+    {EFBIG, MK_ENOSPC, "raise the limit of file sizes (ulimit -f), or choose another file system"},
     {EACCES, MK_EACCES, "check the owner and mode of the path and of the folders above it"},
     {EPERM, MK_EACCES, "check the owner and mode of the path, and that it is not immutable"},
     {EROFS, MK_EACCES, "the file system is mounted read-only"},

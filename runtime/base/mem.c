@@ -56,9 +56,10 @@ void mk_free(void *ptr)
     free(ptr);
 }
 
-void mk_mem_fail_at(int64_t n)
+int64_t mk_mem_fail_at(int64_t n)
 {
-    atomic_store(&fail_countdown, n);
+    int64_t left = atomic_exchange(&fail_countdown, n);
+    return left > 0 ? left : 0;
 }
 
 int64_t mk_mem_live(void)

@@ -15,8 +15,9 @@ void *mk_realloc(void *ptr, size_t size);
 char *mk_strdup(const char *text);
 void mk_free(void *ptr);
 
-/* Makes the nth allocation from now on fail, once (n = 1 is the next one); 0 turns it off. */
-void mk_mem_fail_at(int64_t n);
+/* Makes the nth allocation from now on fail, once (n = 1 is the next one); 0 turns it off. Returns
+ * how many were still to come before the failure that was asked for last; 0: it has happened. */
+int64_t mk_mem_fail_at(int64_t n);
 /* Allocations not yet freed. */
 int64_t mk_mem_live(void);
 

@@ -13,8 +13,9 @@
  * node with several children is a tee, which shares each block by reference. Build it from the
  * source down, then start it; it ends by firing its wait, exactly once, after every stage has
  * closed. Sinks' results (digests) can be read until the flow is freed. Any failure fails the flow,
- * unless `independent` is set: then a branch that fails is cut off with a verdict of its own, and
- * the flow goes on while a sink is left.
+ * unless `independent` is set: then a branch whose sink fails is cut off with a verdict of its own,
+ * and the flow goes on while a sink is left. A transform that fails is no store's fault: it always
+ * fails the flow.
  */
 struct mk_flow;
 struct mk_node;

@@ -83,6 +83,8 @@ void mk__flow_unpark(struct mk_flow *flow);
 bool mk__flow_children_have_room(const struct mk_node *node);
 /* Hands a block to every living child; takes over the caller's reference. */
 void mk__flow_emit(struct mk_node *node, struct mk_block *block);
+/* Of a node that is cut off. */
+void mk__flow_drop_blocks(struct mk_node *node);
 void mk__flow_end_node(struct mk_node *node);
 void mk__flow_close_node(struct mk_node *node);
 

@@ -118,9 +118,11 @@ static void stream_job_done(struct mk_job *job)
     struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
     struct mk_flow *flow = node->flow;
     node->busy = false;
-    if (node->job_status != MK_OK) {
+    if (node->dead) {
+        mk__flow_drop_blocks(node);
+    } else if (node->job_status != MK_OK) {
         mk__flow_fail(flow, node, node->job_status, &node->err);
-    } else if (!flow->stopping && !node->dead) {
+    } else if (!flow->stopping) {
         if (node->block && node->block_used == node->block->len) {
             mk_block_unref(node->block);
             node->block = NULL;

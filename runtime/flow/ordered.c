@@ -57,8 +57,8 @@ struct mk_ordered_ring *mk_ordered_ring_new(struct mk_loop *loop, struct mk_pool
     int n_slots = SLOTS_PER_WORKER * mk_loop_workers(loop);
     struct mk_ordered_ring *ring = mk_calloc(sizeof *ring + n_slots * sizeof ring->slots[0]);
     if (!ring) {
-        stage->type->free(stage);
         mk_error_nomem(err, stage->type->name);
+        stage->type->free(stage);
         return NULL;
     }
     ring->loop = loop;

@@ -95,7 +95,7 @@ static void abort_stage(struct mk_node *node)
 {
     if (node->kind == NODE_SOURCE)
         node->source->type->abort(node->source);
-    else if (node->kind == NODE_SINK && !node->ended)
+    else if (node->kind == NODE_SINK && !node->dead)
         node->sink->type->abort(node->sink);
 }
 
@@ -127,14 +127,25 @@ static bool has_living_sink(const struct mk_flow *flow)
     return false;
 }
 
-/* Cuts a failed sink off, and the transforms that fed only it. */
+void mk__flow_drop_blocks(struct mk_node *node)
+{
+    mk_queue_clear(&node->in);
+    if (node->kind != NODE_STREAM || node->busy)
+        return; /* what a job or a stage has is given back when it answers */
+    mk_block_unref(node->block);
+    mk_block_unref(node->out);
+    node->block = node->out = NULL;
+}
+
+/* Cuts a failed sink off, and the transforms that fed only it. Their blocks go back to the pool,
+ * for other flows may wait for them. */
 static void cut_branch(struct mk_node *node)
 {
     node->sink->type->abort(node->sink);
     while (node->kind != NODE_SOURCE) {
         node->dead = true;
         node->ended = true;
-        mk_queue_clear(&node->in);
+        mk__flow_drop_blocks(node);
         if (--node->parent->n_children > 0)
             break;
         node = node->parent;
@@ -159,8 +170,8 @@ void mk__flow_on_cancel(struct mk_wait *wait)
 {
     struct mk_flow *flow =
         (struct mk_flow *)(void *)((char *)wait - offsetof(struct mk_flow, wait));
-    if (flow->fired)
-        return;
+    if (flow->fired || flow->closing)
+        return; /* how it ended is decided, and stages may be gone */
     mk__flow_fail(flow, NULL, MK_ECANCELED, NULL);
     mk__flow_pump(flow);
 }
@@ -248,6 +259,10 @@ static void run_nodes(struct mk_flow *flow)
         struct mk_node *node = flow->nodes[i];
         if (node->kind == NODE_ORDERED && (flow->stopping || node->dead))
             node->busy = node->ring && mk_ordered_ring_running(node->ring) > 0;
+        if (node->kind == NODE_ORDERED && node->dead && !node->busy) {
+            mk_ordered_ring_free(node->ring);
+            node->ring = NULL;
+        }
         if (!flow->stopping && !node->dead && mk__node_run(node))
             flow->again = true;
     }

@@ -1,7 +1,7 @@
 /*
  * A file as a sink: see stages.h. Blocks are written under a temporary name in the same folder;
  * finish syncs, renames without overwriting, and syncs the folder. Until then, and after any
- * failure, there is no file of the final name.
+ * failure of this sink or of the flow, there is no file of the final name.
  */
 #include <errno.h>
 #include <stddef.h>
@@ -21,6 +21,7 @@ struct sink_file {
     char *partial; /* the temporary name, once there is a file of that name */
     int fd;
     bool published;
+    bool aborted; /* loop thread */
     char path[];
 };
 
@@ -106,7 +107,7 @@ static void file_finish(struct mk_sink *sink)
 
 static void file_abort(struct mk_sink *sink)
 {
-    (void)sink; /* a write ends soon by itself; close removes what there is */
+    ((struct sink_file *)sink)->aborted = true; /* a write ends soon; close removes what there is */
 }
 
 /* Removes what an unfinished sink has written; off the loop, for the file may be large. */
@@ -115,7 +116,7 @@ static int discard(struct mk_call *call)
     struct sink_file *self = of_call(call);
     if (self->fd >= 0)
         close(self->fd);
-    unlink(self->partial);
+    unlink(self->published ? self->path : self->partial);
     return MK_OK;
 }
 
@@ -135,7 +136,7 @@ static void on_discarded(struct mk_wait *wait, void *arg)
 static void file_close(struct mk_sink *sink)
 {
     struct sink_file *self = (struct sink_file *)sink;
-    if (!self->partial || self->published) {
+    if (!self->partial || (self->published && !self->aborted)) {
         closed(self);
         return;
     }

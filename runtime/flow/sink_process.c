@@ -28,7 +28,7 @@ struct sink_process {
     uv_write_t write;
     bool pipe_open, pipe_closed;
     struct mk_reader *out_reader; /* the child's stdout, with keep_stdout */
-    struct mk_timer *linger;      /* how long its end is waited for after the child's */
+    struct mk_timer *linger;      /* how long its pipes are waited for after the child's end */
     char *kept;
     size_t kept_len;
     enum outstanding outstanding;
@@ -95,11 +95,15 @@ static void close_pipe(struct sink_process *self)
     uv_close((uv_handle_t *)&self->pipe, on_pipe_closed);
 }
 
-/* The child has ended, but a process that it has left keeps its stdout open. */
+/* The child has ended, but a process that it has left keeps its stdout or its stdin open. */
 static void on_linger(void *arg)
 {
     struct sink_process *self = arg;
     self->out_open = false;
+    if (self->write.data) {
+        self->broken = true;
+        close_pipe(self);
+    }
     answer(self);
 }
 
@@ -107,7 +111,7 @@ static void on_exit(void *arg)
 {
     struct sink_process *self = arg;
     self->exited = true;
-    if (self->out_open)
+    if (self->out_open || self->write.data)
         self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, NULL);
     if (self->closing)
         release_when_over(self);

@@ -195,6 +195,7 @@ static void process_want(struct mk_source *source, struct mk_block *block)
 {
     struct source_process *self = (struct source_process *)source;
     self->block = block;
+    self->heard = true; /* there was nobody to read until now: a whole period begins */
     if (!self->process)
         start(self);
     if (self->started && !self->eof)

@@ -44,7 +44,8 @@ struct mk_sink_type {
     /* All blocks have come, and the source has vouched for them: make the result last, then call
      * mk_sink_done. */
     void (*finish)(struct mk_sink *sink);
-    /* End early and leave nothing half-done; an outstanding put or finish is answered soon. */
+    /* End early and leave nothing half-done; an outstanding put or finish is answered soon. It may
+     * come after a good finish, when the flow fails elsewhere: then take back what can be. */
     void (*abort)(struct mk_sink *sink);
     /* Release everything, then call mk_sink_closed once. Nothing is outstanding. */
     void (*close)(struct mk_sink *sink);

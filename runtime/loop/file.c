@@ -57,27 +57,44 @@ int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct
     return status < 0 ? status : MK_ESYS;
 }
 
-int mk_file_sync_dir(const char *path, struct mk_error *err)
+/* Opens a folder, to be synced later. Returns the descriptor, or a negative MK_E*. */
+static int open_dir(const char *path, struct mk_error *err)
 {
     int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (fd < 0)
-        return mk_error_errno(err, errno, "sync", "could not open folder %s", path);
-    int status = MK_OK;
-    /* Some network file systems refuse to sync a folder: they have their own rules. */
-    if (fsync(fd) != 0 && errno != EINVAL)
-        status = mk_error_errno(err, errno, "sync", "could not sync folder %s", path);
-    close(fd);
-    return status;
+    return fd >= 0 ? fd : mk_error_errno(err, errno, "sync", "could not open folder %s", path);
 }
 
-static int sync_folder_of(const char *path, struct mk_error *err)
+static int open_folder_of(const char *path, struct mk_error *err)
 {
     char *folder = folder_of(path);
     if (!folder)
         return mk_error_nomem(err, "file");
-    int status = mk_file_sync_dir(folder, err);
+    int fd = open_dir(folder, err);
     mk_free(folder);
+    return fd;
+}
+
+/* Takes the descriptor over. */
+static int sync_and_close(int fd, const char *what, struct mk_error *err)
+{
+    int status = MK_OK;
+    /* Some network file systems refuse to sync a folder: they have their own rules. */
+    if (fsync(fd) != 0 && errno != EINVAL)
+        status = mk_error_errno(err, errno, "sync", "could not sync the folder of %s", what);
+    close(fd);
     return status;
+}
+
+int mk_file_sync_dir(const char *path, struct mk_error *err)
+{
+    int fd = open_dir(path, err);
+    return fd < 0 ? fd : sync_and_close(fd, path, err);
+}
+
+static int sync_folder_of(const char *path, struct mk_error *err)
+{
+    int fd = open_folder_of(path, err);
+    return fd < 0 ? fd : sync_and_close(fd, path, err);
 }
 
 /* rename that fails if `to` exists; by link where the file system lacks RENAME_NOREPLACE. */
@@ -89,15 +106,29 @@ static int rename_exclusive(const char *from, const char *to)
         return -1;
     if (link(from, to) != 0)
         return -1;
-    return unlink(from);
+    if (unlink(from) == 0)
+        return 0;
+    int errnum = errno;
+    unlink(to);
+    errno = errnum;
+    return -1;
 }
 
 int mk_file_publish(const char *from, const char *to, bool exclusive, struct mk_error *err)
 {
+    int folder = open_folder_of(to, err); /* what can fail comes before the rename */
+    if (folder < 0)
+        return folder;
     int result = exclusive ? rename_exclusive(from, to) : rename(from, to);
-    if (result != 0)
-        return mk_error_errno(err, errno, "publish", "could not publish %s", to);
-    return sync_folder_of(to, err);
+    if (result != 0) {
+        int status = mk_error_errno(err, errno, "publish", "could not publish %s", to);
+        close(folder);
+        return status;
+    }
+    int status = sync_and_close(folder, to, err);
+    if (status != MK_OK && exclusive)
+        unlink(to); /* it is ours, and it may not last */
+    return status;
 }
 
 static int write_all(int fd, const char *bytes, size_t len)
@@ -241,9 +272,14 @@ static int remove_entry(int dir_fd, const char *name, const char *shown, struct 
 
 static int remove_entries(int dir_fd, const char *shown, struct mk_error *err)
 {
-    DIR *dir = fdopendir(dup(dir_fd));
-    if (!dir)
-        return mk_error_errno(err, errno, "remove", "could not list %s", shown);
+    int copy = fcntl(dir_fd, F_DUPFD_CLOEXEC, 3);
+    DIR *dir = copy >= 0 ? fdopendir(copy) : NULL;
+    if (!dir) {
+        int status = mk_error_errno(err, errno, "remove", "could not list %s", shown);
+        if (copy >= 0)
+            close(copy);
+        return status;
+    }
     int status = MK_OK;
     for (struct dirent *entry; status == MK_OK && (entry = readdir(dir));) {
         if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)

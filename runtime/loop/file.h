@@ -17,7 +17,8 @@
  * ".NAME.<pid>-<n>.partial". Returns the descriptor, or a negative MK_E*. mk_free *partial. */
 int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct mk_error *err);
 
-/* fsyncs `from`'s folder entry into being `to`. With `exclusive`, MK_EEXIST if `to` exists. */
+/* Makes `from` be `to`, durably. With `exclusive`, MK_EEXIST if `to` exists, and after any failure
+ * there is no `to` of ours. */
 int mk_file_publish(const char *from, const char *to, bool exclusive, struct mk_error *err);
 
 /* Writes a small file durably. With `exclusive`, MK_EEXIST if it exists, which is then untouched.

@@ -4,16 +4,15 @@
  * libpq's part ends at the close, or, when a copy's thread is using it, as soon as that has ended.
  *
  * TLS: one PQconsumeInput may leave decrypted bytes inside OpenSSL with nothing left on the
- * socket to wake us, so an encrypted connection is read up to CONSUME_TLS times per wake-up: a
- * record has at most 16 KiB, and libpq asks for at least 8 KiB at a time.
+ * socket to wake us. How many calls it takes depends on how records and libpq's buffer meet, so
+ * OpenSSL is asked whether anything is left.
  */
+#include <openssl/ssl.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "pg/pg_impl.h"
-
-#define CONSUME_TLS 3
 
 static void on_poll(void *arg, int events)
 {
@@ -77,7 +76,7 @@ void mk_pg_close(struct mk_pg *pg)
     if (!pg)
         return;
     pg->closed = pg->broken = true;
-    mk__pg_query_lost(pg, "the connection was closed");
+    mk__pg_query_closed(pg);
     if (pg->copy)
         mk__pg_copy_lost(pg);
     else
@@ -138,11 +137,13 @@ void mk_pg_on_notice(struct mk_pg *pg,
 
 bool mk__pg_consume(PGconn *conn)
 {
-    int times = PQsslInUse(conn) ? CONSUME_TLS : 1;
-    while (times-- > 0)
+    do {
         if (!PQconsumeInput(conn))
             return false;
-    return true;
+        SSL *ssl = PQsslInUse(conn) ? PQsslStruct(conn, "OpenSSL") : NULL;
+        if (!ssl || SSL_pending(ssl) == 0)
+            return true;
+    } while (true);
 }
 
 void mk__pg_copy_text(char *to, size_t size, const char *from)

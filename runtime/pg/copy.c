@@ -215,7 +215,7 @@ static void copy_out(struct mk_pg_copy *self, struct mk_iothread *thread)
 
 static bool send_block(struct mk_pg_copy *self, struct mk_iothread *thread)
 {
-    for (;;) {
+    for (int refused = 0;;) {
         int sent =
             PQputCopyData(self->conn, (const char *)self->block->data, (int)self->block->len);
         if (sent < 0)
@@ -224,6 +224,10 @@ static bool send_block(struct mk_pg_copy *self, struct mk_iothread *thread)
             return false;
         if (sent > 0)
             return true;
+        if (++refused > 1) { /* everything has gone out, and still there is no room for it */
+            mk_error_nomem(&self->err, "copy");
+            return false;
+        }
     }
 }
 
@@ -374,11 +378,13 @@ static void give_back_when_over(struct mk_pg_copy *self)
     if (!self->over || self->cancel.running)
         return;
     mk__pg_cancel_end(&self->cancel);
-    if (self->err.status == MK_EPGLOST)
+    if (self->err.status == MK_EPGLOST || PQtransactionStatus(self->conn) == PQTRANS_ACTIVE)
         self->pg->broken = true;
-    mk__pg_copy_over(self->pg);
-    if (self->aborting)
+    if (self->pg->closed)
+        mk__pg_lost_error(&self->err, "copy", "it was closed");
+    else if (self->aborting)
         mk_error_set(&self->err, MK_ECANCELED, "copy", "canceled");
+    mk__pg_copy_over(self->pg);
     bool outstanding = self->request != NONE;
     int status = self->err.status;
     if (outstanding)

@@ -166,6 +166,13 @@ static void on_cancel(struct mk_wait *wait)
         mk__pg_query_lost(query->pg, "it could not be asked to cancel");
 }
 
+void mk__pg_query_closed(struct mk_pg *pg)
+{
+    mk__pg_query_lost(pg, "it was closed");
+    if (pg->query)
+        mk__pg_cancel_abandon(&pg->query->cancel);
+}
+
 /* ---- starting, reading ------------------------------------------------------------------- */
 
 struct mk_pg_query *mk_pg_query_start(struct mk_pg *pg, const char *sql, int n_params,

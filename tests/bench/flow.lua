@@ -64,9 +64,9 @@ local function bench_codec(codec, pack, unpack)
   mk.fs.remove(packed)
 end
 
-say("%d MB of COPY text from a file to a synced file, %d runs each in turn, medians; a ratio below" ..
-  " 1 means that moonkeep is faster, takes less CPU, or writes less. Targets: wall at most 1, size" ..
-  " within 2 %%, memory at most 64 MiB.", MB, support.runs)
+say("%d MB of COPY text from a file to a synced file, %d runs each in turn, medians; a ratio " ..
+  "below 1 means that moonkeep is faster, takes less CPU, or writes less. Targets: wall at most " ..
+  "1, size within 2 %%, memory at most 64 MiB.", MB, support.runs)
 say ""
 say "| codec | beside | wall s | theirs | ratio | CPU ratio | size ratio | MiB | theirs |"
 say "|---|---|---|---|---|---|---|---|---|"
@@ -107,8 +107,8 @@ end
 
 local bytes = mk.flow.run({ { kind = "copy", connection = connection,
   sql = "COPY events TO STDOUT" }, { kind = "null" } }).source.bytes_out
-say("A table of %d rows, %.2f GB as COPY text, to nowhere, beside `psql -c \"copy events to stdout\"" ..
-  " >/dev/null`. Server and client share the cores.", COPY_ROWS, bytes / 1e9)
+say("A table of %d rows, %.2f GB as COPY text, to nowhere, beside `psql -c \"copy events to " ..
+  "stdout\" >/dev/null`. Server and client share the cores.", COPY_ROWS, bytes / 1e9)
 say ""
 say "| COPY | wall s | psql | ratio | client CPU s | psql | MiB | target |"
 say "|---|---|---|---|---|---|---|---|"
@@ -144,7 +144,8 @@ memory_row("COPY of one row of 100 MB into a file, zstd:3", 64 + 8 + 200, suppor
 for _, rounds in ipairs { 1, 10 } do
   memory_row(("%d MB to zstd:3, gzip:1 and lz4 at once"):format(MB * rounds), 64,
     support.job(folder.path, "tee", [[
-      mk.flow.run { { kind = "process", argv = { "sh", "-c", "for i in $(seq %d); do cat %s; done" } },
+      mk.flow.run { { kind = "process",
+          argv = { "sh", "-c", "for i in $(seq %d); do cat %s; done" } },
         { kind = "tee", { { kind = "encode", codec = "zstd:3" }, { kind = "null" } },
           { { kind = "encode", codec = "gzip:1" }, { kind = "null" } },
           { { kind = "encode", codec = "lz4" }, { kind = "null" } } } }]], rounds, plain))
@@ -171,8 +172,8 @@ end
 do
   local idle = support.compare(folder.path, support.script(folder.path, "idle", ""),
     python("idle", "async def main(): pass\nasyncio.run(main())\n"))
-  say("Beside Python's asyncio, start-up and an idle process's memory taken off (%.0f and %.0f ms," ..
-    " %.0f and %.0f MiB).", idle.a.wall * 1e3, idle.b.wall * 1e3, idle.a.mib, idle.b.mib)
+  say("Beside Python's asyncio, start-up and an idle process's memory taken off (%.0f and " ..
+    "%.0f ms, %.0f and %.0f MiB).", idle.a.wall * 1e3, idle.b.wall * 1e3, idle.a.mib, idle.b.mib)
   say ""
   say "| | µs each | asyncio | ratio of whole commands | KiB each | asyncio |"
   say "|---|---|---|---|---|---|"

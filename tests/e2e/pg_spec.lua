@@ -177,6 +177,31 @@ describe("PostgreSQL", function()
       assert.equal("specs", c:value "SELECT current_database()")
     end)
 
+    it("goes on over TCP, when the first refuses and when it never answers (18, 19)", function()
+      local dir <close> = mk.fs.tempdir()
+      local tcp <close> = mk.pg.scratch { settings = { listen_addresses = "127.0.0.1",
+        port = math.random(30000, 39999) } }
+      local port = tcp:database("postgres"):connect():value "SHOW port"
+      local silent <close> = mk.process.spawn { argv = { "/usr/bin/python3", "-c", [[
+import os, socket, sys, time
+s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(5)
+open(sys.argv[1] + ".new", "w").write(str(s.getsockname()[1]))
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+time.sleep(60)]], dir.path .. "/port" } }
+      local silent_port = support.eventually("it listens", function()
+        return mk.fs.exists(dir.path .. "/port") and mk.fs.read(dir.path .. "/port")
+      end)
+      for _, first in ipairs { "1", silent_port } do
+        local source = mk.pg { host = "127.0.0.1,127.0.0.1", port = first .. "," .. port,
+          user = "postgres", dbname = "postgres" }
+        local c <close> = source:connect { timeout = "6s" }
+        assert.equal(port, c:value "SHOW port")
+      end
+      local alone = mk.pg { host = "127.0.0.1", port = silent_port }
+      assert.equal("TIMEOUT", caught(alone.connect, alone, { timeout = "300ms" }).code)
+      assert.is_true(silent:running())
+    end)
+
     it("takes URIs and conninfo strings", function()
       local encoded = cluster.folder:gsub("/", "%%2F")
       local c <close> = mk.pg("postgresql://postgres@" .. encoded .. "/specs"):connect()
@@ -284,6 +309,40 @@ describe("PostgreSQL", function()
         end
       end
       assert.equal(20000000, #c:value "SELECT repeat('x', 20000000)")
+    end)
+
+    it("is read to the end of what OpenSSL holds, however records fall (20)", function()
+      for _, unparsed in ipairs { 100, 5000, 8100 } do
+        local port_file = ("%s/port%d"):format(dir.path, unparsed)
+        local server <close> = mk.process.spawn { argv = { "/usr/bin/python3",
+          "tests/e2e/tls_server.py", dir.path .. "/cert.pem", dir.path .. "/key.pem", port_file,
+          tostring(unparsed) } }
+        support.eventually("the server listens", function()
+          assert.is_true(server:running())
+          return mk.fs.exists(port_file)
+        end)
+        local c <close> = mk.pg { host = "127.0.0.1", port = mk.fs.read(port_file),
+          user = "postgres", sslmode = "require" }:connect()
+        assert.is_true(#mk.timeout("20s", c.query, c, "SELECT") > 3)
+      end
+    end)
+
+    it("carries COPY in both directions around its record boundaries (20)", function()
+      local a <close> = tls:connect()
+      local b <close> = tls:connect()
+      b:query "CREATE TEMP TABLE sizes (v text)"
+      local sql = [[COPY (SELECT repeat('x', s + d) FROM (VALUES (8192), (16384), (32768), (65536))
+        AS sizes(s), generate_series(-20, 20) d) TO STDOUT]]
+      local report = mk.flow.run { { kind = "copy", connection = a, sql = sql, hash = true },
+        { kind = "copy", connection = b, sql = "COPY sizes FROM STDIN" } }
+      assert.equal(report.source.result, mk.flow.run({ { kind = "copy", connection = b,
+        sql = "COPY sizes TO STDOUT", hash = true }, { kind = "null" } }).source.result)
+      local ok, err = pcall(mk.timeout, "200ms", mk.flow.run, { { kind = "copy", connection = a,
+        sql = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000000)) TO STDOUT" },
+        { kind = "null" } })
+      assert.is_false(ok)
+      assert.equal("TIMEOUT", err.code)
+      assert.equal(1, a:value "SELECT 1")
     end)
 
     it("verifies the server's certificate and name", function()

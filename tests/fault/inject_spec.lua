@@ -1,6 +1,6 @@
--- One thing fails in a whole run, anywhere: the nth allocation, the nth call to the system, the
--- process itself (SIGKILL) at its nth step. Whatever n is, the run ends, says why, publishes a whole
--- backup or none, leaves nothing running, and the next run works. See inject.c for how.
+-- One thing fails in a whole run, anywhere: the nth allocation, the nth call to the system, or the
+-- process itself (SIGKILL) at its nth step. Whatever n is, the run ends, says why, publishes a
+-- whole backup or none, leaves nothing running, and the next run works. See inject.c for how.
 local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
 local support = require "support"

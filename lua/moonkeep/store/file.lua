@@ -113,8 +113,8 @@ function Session:publish(text)
 end
 
 --- Without a published manifest, removes everything that was written. The manifest comes first: it
---- may be there although publishing it has failed (in the sync of its folder, say), and a backup that
---- can be seen must be whole.
+--- may be there although publishing it has failed (in the sync of its folder, say), and a backup
+--- that can be seen must be whole.
 function Session:close()
   if self.closed then
     return

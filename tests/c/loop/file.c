@@ -139,6 +139,25 @@ static void every_failed_allocation_is_reported_and_leaks_nothing(void **state)
     }
 }
 
+/* A folder that may be written to but not read can't be synced: nothing must seem published. */
+static void a_file_whose_folder_cannot_be_synced_is_not_published(void **state)
+{
+    (void)state;
+    if (geteuid() == 0 && (setegid(65534) != 0 || seteuid(65534) != 0))
+        fail();
+    char drop[128], target[160];
+    struct mk_error err;
+    snprintf(drop, sizeof drop, "/tmp/moonkeep-drop-%d", (int)getpid());
+    snprintf(target, sizeof target, "%s/file", drop);
+    assert_int_equal(mkdir(drop, 0333), 0);
+    assert_int_equal(mk_file_write(target, "x", 1, 0600, true, &err), MK_EACCES);
+    assert_int_not_equal(access(target, F_OK), 0);
+    chmod(drop, 0700);
+    assert_int_equal(rmdir(drop), 0); /* and it is empty */
+    if (getuid() == 0 && (seteuid(0) != 0 || setegid(0) != 0))
+        fail();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -148,6 +167,7 @@ int main(void)
         cmocka_unit_test(missing_files_and_folders_are_named_in_the_error),
         cmocka_unit_test(folders_are_made_with_their_parents),
         cmocka_unit_test(removing_a_tree_does_not_follow_links),
+        cmocka_unit_test(a_file_whose_folder_cannot_be_synced_is_not_published),
         cmocka_unit_test(every_failed_allocation_is_reported_and_leaks_nothing),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
