@@ -204,6 +204,23 @@ struct mk_pg *mk_pg_connect_finish(struct mk_pg_connect *self, struct mk_error *
     return pg;
 }
 
+/* libpq quotes what it was given, up to all of it. Only what names a key, or nothing, is harmless.
+ */
+static bool is_harmless(const char *message)
+{
+    static const char *const before_key[] = {"invalid connection option \"",
+                                             "missing \"=\" after \""};
+    for (int i = 0; i < 2; i++) {
+        size_t len = strlen(before_key[i]);
+        if (strncmp(message, before_key[i], len) != 0)
+            continue;
+        size_t key = strspn(message + len, "abcdefghijklmnopqrstuvwxyz_");
+        const char *rest = message + len + key;
+        return key <= 32 && rest[0] == '"' && !strchr(rest + 1, '"');
+    }
+    return !strchr(message, '"');
+}
+
 int mk_pg_conninfo_parse(const char *conninfo,
                          void (*fn)(void *arg, const char *key, const char *value), void *arg,
                          struct mk_error *err)
@@ -214,8 +231,7 @@ int mk_pg_conninfo_parse(const char *conninfo,
         char text[256];
         mk__pg_copy_text(text, sizeof text, why ? why : "out of memory");
         PQfreemem(why);
-        /* libpq quotes what it was given. */
-        if (strchr(conninfo, '@') || strstr(conninfo, "password"))
+        if (!is_harmless(text))
             snprintf(text, sizeof text,
                      "not a valid connection string or URI (it is not shown, "
                      "for it may hold a password)");

@@ -364,8 +364,11 @@ static void a_stalled_sink_costs_neither_memory_nor_time(void **state)
         mk_loop_poll(rig.loop), usleep(1000);
     size_t in_use = mk_pool_in_use(rig.pool);
     int turns = 0;
-    for (uint64_t before = received; received == before; turns++)
-        mk_loop_run_once(rig.loop); /* until the end of the stall */
+    uint64_t before = received;
+    do { /* until the end of the stall */
+        mk_loop_run_once(rig.loop);
+        turns++;
+    } while (received == before);
     assert_true(mk_monotonic_ms() - began >= stall_ms / 2);
     assert_true(turns < 50); /* it slept */
     assert_true(in_use <= 6 + 4 && mk_pool_peak(rig.pool) <= 6 + 4);

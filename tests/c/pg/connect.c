@@ -97,6 +97,13 @@ static void conninfos_and_uris_are_split_by_libpq(void **state)
     assert_non_null(strstr(text, "sslmode=require;"));
     assert_int_equal(mk_pg_conninfo_parse("host=x nokey", on_key, text, &err), MK_EINVAL);
     assert_true(strlen(err.hint) > 0);
+    assert_non_null(strstr(err.message, "nokey"));
+    static const char *const secretive[] = {"me:s3cret", "postgresq://me:s3cret/app", "pw s3cret",
+                                            "password='s3cret", "host=a s3cret"};
+    for (size_t i = 0; i < sizeof secretive / sizeof secretive[0]; i++) {
+        assert_int_equal(mk_pg_conninfo_parse(secretive[i], on_key, text, &err), MK_EINVAL);
+        assert_null(strstr(err.message, "s3cret"));
+    }
 }
 
 int main(void)
