@@ -3,6 +3,7 @@
 local info, page = ...
 
 local rooms, order = {}, {}
+
 local function room_of(file)
   return file:match "/runtime/(%w+)/" or "main.c"
 end
@@ -18,8 +19,11 @@ for line in io.lines(info) do
     end
     room = rooms[name]
   end
-  room.lines = room.lines + (tonumber(line:match "^LF:(%d+)") or 0)
-  room.hit = room.hit + (tonumber(line:match "^LH:(%d+)") or 0)
+  local field, count = line:match "^(L[FH]):(%d+)"
+  local key = field == "LF" and "lines" or field == "LH" and "hit"
+  if key then
+    room[key] = room[key] + tonumber(count)
+  end
 end
 table.sort(order)
 

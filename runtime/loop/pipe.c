@@ -1,7 +1,6 @@
 /*
- * Pipe ends: see pipe.h. A writer also reads: a pipe's write end reports the death of its reader
- * as an error event, and for a socket pair a read of EOF tells the same, so whoever writes rarely
- * still learns at once that nobody listens any more.
+ * Pipe ends: see pipe.h. A writer also reads: the end of that tells it at once that nobody listens
+ * any more, also when it writes rarely.
  */
 #include "loop/pipe.h"
 
@@ -59,7 +58,9 @@ struct mk_reader *mk_reader_new(struct mk_loop *loop, int fd,
     reader->uv.data = reader;
     uv_pipe_init(&loop->uv, &reader->uv, 0);
     int result = uv_pipe_open(&reader->uv, fd);
-    if (result == 0)
+    if (result != 0)
+        close(fd); /* else it is the handle's */
+    else
         result = uv_read_start((uv_stream_t *)&reader->uv, reader_alloc, reader_read);
     if (result != 0) {
         uv_close((uv_handle_t *)&reader->uv, on_handle_closed);

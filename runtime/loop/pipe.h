@@ -7,8 +7,9 @@
 #include "loop/loop.h"
 
 /*
- * The two ends of a pipe, for small traffic such as events and a child's stderr. (Bulk data goes
- * through flow/, block by block.) Both take ownership of the descriptor.
+ * The two ends of a pipe or socket pair, for small traffic such as events and a child's stderr.
+ * (Bulk data goes through flow/, block by block.) A reader takes the descriptor over, also on
+ * failure; a writer, whose descriptor must be a socket, only when it succeeds.
  */
 struct mk_reader;
 

@@ -353,6 +353,41 @@ time.sleep(60)]], dir.path .. "/port" } }
     end)
   end)
 
+  describe("the collector", function()
+    it("takes a connection that is open, busy, closed, lost or copying (8)", function()
+      local states = {
+        function() db:connect() end,
+        function() db:connect():close() end,
+        function()
+          pcall(mk.timeout, "30ms", function() db:connect():query "SELECT pg_sleep(9)" end)
+        end,
+        function() pcall(mk.timeout, "1ms", function() db:connect() end) end,
+        function()
+          pcall(mk.timeout, "30ms", function()
+            mk.flow.run { { kind = "copy", connection = db:connect(),
+              sql = "COPY (SELECT pg_sleep(9)) TO STDOUT" }, { kind = "null" } }
+          end)
+        end,
+        function()
+          local c = db:connect()
+          pcall(c.query, c, "SELECT pg_terminate_backend(pg_backend_pid())")
+        end,
+      }
+      for _, state in ipairs(states) do
+        for _ = 1, 3 do
+          state()
+          collectgarbage()
+          collectgarbage()
+        end
+      end
+      local c <close> = db:connect()
+      support.eventually("no session but this one is left", function()
+        return c:value [[SELECT count(*) FROM pg_stat_activity
+          WHERE datname = 'specs' AND backend_type = 'client backend']] == 1
+      end)
+    end)
+  end)
+
   describe("a scratch cluster", function()
     it("can be reached by its socket only, and is gone afterwards", function()
       local folder

@@ -277,9 +277,25 @@ static void sweep_allocations_of_a_decoder(enum mk_codec_id id)
     free(packed.data);
 }
 
+static int use_lz4_encoder(struct mk_error *err)
+{
+    struct mk_stream *stream = mk_lz4_encoder_new(1, err);
+    mk_stream_free(stream);
+    return stream ? MK_OK : err->status;
+}
+
+static int use_zstd_encoder(struct mk_error *err)
+{
+    struct mk_stream *stream = mk_zstd_encoder_new(1, 1, err);
+    mk_stream_free(stream);
+    return stream ? MK_OK : err->status;
+}
+
 static void running_out_of_memory_is_an_error_and_leaks_nothing(void **state)
 {
     (void)state;
+    sweep_allocations("the lz4 encoder", use_lz4_encoder);
+    sweep_allocations("the zstd encoder", use_zstd_encoder);
     for (size_t c = 0; c < N_IDS; c++)
         sweep_allocations_of_a_decoder(ids[c]);
 }

@@ -77,6 +77,33 @@ static void an_attempt_can_be_cancelled(void **state)
     close(fd);
 }
 
+static char refusing_port[16];
+
+static int use_connect(struct mk_error *err)
+{
+    const char *keys[] = {"host", "port", NULL}, *values[] = {"127.0.0.1", refusing_port, NULL};
+    struct mk_error loop_err;
+    int64_t countdown = mk_mem_fail_at(0);
+    struct mk_loop *loop = mk_loop_new(1, &loop_err);
+    mk_mem_fail_at(countdown);
+    struct mk_pg_connect *attempt = mk_pg_connect_start(loop, keys, values, 5000, err);
+    if (attempt) {
+        struct mk_wait *wait = mk_pg_connect_wait(attempt);
+        while (wait->state == MK_WAIT_ARMED)
+            mk_loop_run_once(loop);
+        assert_null(mk_pg_connect_finish(attempt, err));
+    }
+    assert_int_equal(mk_loop_free(loop), 0);
+    return err->status == MK_EPGCONN ? MK_OK : err->status; /* nobody listens there */
+}
+
+static void an_allocation_that_fails_anywhere_is_an_error_and_leaks_nothing(void **state)
+{
+    (void)state;
+    close(silent_listener(refusing_port));
+    sweep_allocations("an attempt to connect", use_connect);
+}
+
 static void on_key(void *arg, const char *key, const char *value)
 {
     char *text = arg;
@@ -109,6 +136,8 @@ static void conninfos_and_uris_are_split_by_libpq(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        /* first, for abandoned threads of the others give their memory back at any time */
+        cmocka_unit_test(an_allocation_that_fails_anywhere_is_an_error_and_leaks_nothing),
         cmocka_unit_test(a_refused_connection_says_so),
         cmocka_unit_test(a_server_that_never_answers_is_given_up_at_our_deadline),
         cmocka_unit_test(an_attempt_can_be_cancelled),
