@@ -34,12 +34,11 @@ MK_RAISES struct mk_pg *mk_check_field_pg(lua_State *L, int table, const char *k
         lua_remove(L, -2);
     }
     struct mk_pg **box = luaL_testudata(L, -1, TYPE_NAME);
-    if (!box)
-        luaL_error(L, "%s must be a connection", key);
-    else if (!*box)
-        luaL_error(L, "the connection is closed");
+    struct mk_pg *pg = box ? *box : NULL;
+    if (!pg)
+        luaL_error(L, box ? "the connection is closed" : "%s must be a connection", key);
     lua_pop(L, 1); /* the table holds it */
-    return *box;
+    return pg;
 }
 
 static void on_notice(void *arg, const char *severity, const char *text)

@@ -202,10 +202,8 @@ static void copy_out(struct mk_pg_copy *self, struct mk_iothread *thread)
                 mk_content_hash_row(&self->hash, row, (size_t)n);
             wanted = wanted && deliver(self, thread, row, (size_t)n);
             PQfreemem(row);
-        } else if (n < 0) {
-            break; /* the end or an error: the results tell */
-        } else if (!wait_socket(self, thread, MK_POLL_READ)) {
-            break;
+        } else if (n < 0 || !wait_socket(self, thread, MK_POLL_READ)) {
+            break; /* the end, or an error: the results tell */
         }
     }
     take_results(self, thread);

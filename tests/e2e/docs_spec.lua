@@ -69,6 +69,19 @@ describe("the documentation", function()
     assert.equal(1, follow("docs/reference/recipes.md", {}))
   end)
 
+  it("docs/internals/traps.md names tests that exist", function()
+    local tests = mk.process.run { argv = { "grep", "-rhE", [[it\(|^static void |"\):format]],
+      "tests" } }
+    local n = 0
+    for row in mk.fs.read("docs/internals/traps.md"):gmatch "\n| [^\n]+ | ([^\n]+) |" do
+      for name in row:gmatch "`([^`]+)`" do
+        assert.is_truthy(name:find("./", 1, true) or tests:find(name, 1, true), name)
+        n = n + 1
+      end
+    end
+    assert.is_true(n > 40)
+  end)
+
   it("every error code that the library raises is in docs/reference/events.md", function()
     local events = mk.fs.read "docs/reference/events.md"
     local sources = mk.process.run { argv = { "grep", "-rhoE",

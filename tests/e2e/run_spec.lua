@@ -45,6 +45,70 @@ describe("moonkeep", function()
     end)
   end)
 
+  it("ends although tasks, timers, children, locks and flows were left to the end", function()
+    local path = dir.path .. "/leave.lua"
+    mk.fs.write(path, [[
+      local core_task = require "moonkeep.core.task"
+      local core_fs = require "moonkeep.core.fs"
+      local core_flow = require "moonkeep.core.flow"
+      local process = require "moonkeep.core.process"
+      KEEP = { core_task.scope(), core_task.scope(), process.spawn { argv = { "sleep", "60" } },
+        core_fs.lock(... .. "/leave.lock"), coroutine.wrap(function()
+          local _ <close> = setmetatable({}, { __close = print })
+          coroutine.yield()
+        end), core_flow.new { { kind = "process", argv = { "yes" } }, { kind = "null" } } }
+      KEEP[1]:spawn(function() core_task.sleep(60000) end)
+      KEEP[2]:deadline(60000, "late")
+      KEEP[5]()
+      KEEP[1]:spawn(function()
+        core_flow.new({ { kind = "process", argv = { "yes" } }, { kind = "null" } }):run()
+      end)
+      core_task.sleep(50)
+      return 7]])
+    local result = support.start(dir.path, { "--script", path, dir.path }):finish()
+    assert.equal(7, result.code, result.stderr)
+    assert.equal("", result.stderr)
+  end)
+
+  it("tells an error once, and exits with it", function()
+    local result = run [[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function()
+        mk.all { function()
+          coroutine.wrap(function()
+            local function deep() mk.error("MINE", "once") end
+            deep()
+          end)()
+        end }
+      end }]]
+    assert.equal(1, result.code)
+    local results = 0
+    for _, event in ipairs(result.events) do
+      results = results + (event.event == "result" and 1 or 0)
+    end
+    assert.equal(1, results)
+    local _, times = result.stderr:gsub("once", "")
+    assert.equal(1, times)
+    assert.matches("in local 'deep'", result.result.error.traceback)
+  end)
+
+  it("needs neither Lua's own files nor a folder that it may write to", function()
+    local recipe = dir.path .. "/anywhere.lua"
+    mk.fs.write(recipe, [[
+      local mk = require "moonkeep"
+      return mk.job { name = "x", run = function() mk.sleep "0 parsecs" end }]])
+    local binary = mk.fs.realpath(support.binary)
+    local out = dir.path .. "/anywhere.out"
+    local child = mk.process.spawn { cwd = "/proc", env = { LUA_PATH = "/nowhere/?.lua",
+      LUA_PATH_5_4 = "/nowhere/?.lua", LUA_CPATH = "/nowhere/?.so", HOME = "/nowhere", OUT = out },
+      argv = { "sh", "-c", 'exec "$0" run "$1" 2>"$OUT"', binary, recipe } }
+    assert.equal(1, (child:wait()))
+    local event = mk.json.decode(mk.fs.read(out):match "[^\n]+result[^\n]+")
+    assert.equal("INVALID", event.error.code)
+    assert.matches("anywhere.lua:2", event.error.where)
+    assert.matches("moonkeep/task.lua:%d+: in function", event.error.traceback)
+  end)
+
   describe("whatever is said", function()
     it("arrives with its NULs, and in one piece however long", function()
       local long = 3 * 1024 * 1024 + 77

@@ -233,6 +233,95 @@ describe("a traceback", function()
   end)
 end)
 
+describe("closers", function()
+  it("run on break out of a loop whose variable is captured", function()
+    -- Lua 5.4.4 calls nil for the fourth value of `for` there: a local is what works.
+    local closed, captured = 0, {}
+    for i = 1, 3 do
+      local _ <close> = closer(function() closed = closed + 1 end)
+      captured[i] = function() return i end
+      if i == 2 then
+        break
+      end
+    end
+    assert.equal(2, closed)
+    assert.equal(2, captured[2]())
+  end)
+
+  it("run when an error leaves a coroutine that nobody protects", function()
+    local closed = {}
+    caught(mk.all, { function()
+      coroutine.wrap(function()
+        local _ <close> = closer(function() mk.sleep "1ms" closed[#closed + 1] = "awaited" end)
+        local _ <close> = closer(function() closed[#closed + 1] = "inner" end)
+        error "x"
+      end)()
+    end })
+    assert.equal("inner", closed[1])
+  end)
+
+  it("that would await in coroutine.close are told that they cannot, and nothing hangs", function()
+    local err
+    local co = coroutine.create(function()
+      local _ <close> = closer(function() err = caught(mk.sleep, "1ms") end)
+      coroutine.yield()
+    end)
+    coroutine.resume(co)
+    coroutine.close(co)
+    assert.matches("cannot await here", tostring(err))
+    mk.sleep "1ms"
+  end)
+
+  it("that are cancelled while they run go on under their shield", function()
+    local steps = {}
+    caught(mk.timeout, "10ms", function()
+      mk.timeout("40ms", function()
+        local _ <close> = closer(function()
+          mk.shield(function()
+            steps[1] = "began"
+            mk.sleep "80ms" -- both cancellations come meanwhile
+            steps[2] = "ended"
+          end)
+        end)
+        mk.sleep "10s"
+      end)
+    end)
+    assert.same({ "began", "ended" }, steps)
+  end)
+
+  it("that raise do not hide the error, and the first error is the one that counts", function()
+    local err = caught(mk.all, {
+      function() mk.sleep "5ms" error "first" end,
+      function()
+        local _ <close> = closer(function() error "from a closer" end)
+        mk.sleep "10s"
+      end,
+      function()
+        local ok = pcall(mk.sleep, "10s")
+        assert(not ok)
+        error "second"
+      end,
+    })
+    assert.equal("first", err.message)
+    local also = {}
+    for i, other in ipairs(err.also) do
+      also[i] = other.message
+    end
+    table.sort(also)
+    assert.same({ "from a closer", "second" }, also)
+  end)
+end)
+
+describe("an operation that is over before its task waits", function()
+  it("gives its result at once", function()
+    local child = mk.process.spawn { argv = { "true" } }
+    child:wait()
+    assert.equal(0, (child:wait()))
+    core_flow.new({ { kind = "memory", text = "x" }, { kind = "null" } }):run()
+    core.sleep(0)
+  end)
+end)
+
 describe("a list of functions", function()
   it("must have no gaps", function()
     local err = caught(mk.all, { print, nil, print })
