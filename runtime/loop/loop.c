@@ -65,7 +65,8 @@ int mk_loop_free(struct mk_loop *loop)
     mk__workers_stop(loop->workers);
     uv_run(&loop->uv, UV_RUN_NOWAIT); /* close callbacks */
     uv_walk(&loop->uv, close_forgotten, &forgotten);
-    uv_run(&loop->uv, UV_RUN_DEFAULT);
+    while (uv_run(&loop->uv, UV_RUN_DEFAULT) != 0)
+        continue; /* a timer ends it early */
     int result = uv_loop_close(&loop->uv);
     if (result != 0)
         mk_log(MK_LOG_ERROR, "the event loop did not close: %s", uv_strerror(result));

@@ -1,4 +1,9 @@
-/* One-shot timers: see timer.h. The handle's memory lives until libuv's close callback. */
+/*
+ * One-shot timers: see timer.h. The handle's memory lives until libuv's close callback.
+ *
+ * uv_run runs timers that are due first, and then waits for other events all the same. What our
+ * timers do is what a turn of the loop was made for, so they keep it from waiting (uv_stop).
+ */
 #include "loop/timer.h"
 
 #include "base/mem.h"
@@ -13,6 +18,7 @@ struct mk_timer {
 static void on_timer(uv_timer_t *uv)
 {
     struct mk_timer *timer = uv->data;
+    uv_stop(uv->loop);
     timer->fn(timer->arg);
 }
 

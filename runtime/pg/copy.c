@@ -378,9 +378,10 @@ static void give_back_when_over(struct mk_pg_copy *self)
     mk__pg_cancel_end(&self->cancel);
     if (self->err.status == MK_EPGLOST || PQtransactionStatus(self->conn) == PQTRANS_ACTIVE)
         self->pg->broken = true;
-    if (self->pg->closed)
+    if (self->pg->closed) {
+        self->err.sqlstate[0] = '\0'; /* that of the cancel request */
         mk__pg_lost_error(&self->err, "copy", "it was closed");
-    else if (self->aborting)
+    } else if (self->aborting)
         mk_error_set(&self->err, MK_ECANCELED, "copy", "canceled");
     mk__pg_copy_over(self->pg);
     bool outstanding = self->request != NONE;
@@ -479,22 +480,14 @@ static void on_cancel_ignored(void *arg)
     shut(arg);
 }
 
-/* Tells the thread. Returns false when it has been told before, or is over. */
-static bool begin_abort(struct mk_pg_copy *self)
+void mk_pg_copy_abort(struct mk_pg_copy *self)
 {
     if (self->over || self->aborting)
-        return false;
+        return;
     pthread_mutex_lock(&self->mutex);
     self->aborting = true;
     pthread_mutex_unlock(&self->mutex);
     mk_iothread_wake(self->thread);
-    return true;
-}
-
-void mk_pg_copy_abort(struct mk_pg_copy *self)
-{
-    if (!begin_abort(self))
-        return;
     self->cancel.on_sent = on_cancel_sent;
     self->cancel.on_ignored = on_cancel_ignored;
     self->cancel.arg = self;
@@ -504,10 +497,10 @@ void mk_pg_copy_abort(struct mk_pg_copy *self)
         shut(self);
 }
 
+/* Also cancelled, not only cut off: a server that is not sending would not notice. */
 void mk__pg_copy_lost(struct mk_pg *pg)
 {
-    begin_abort(pg->copy);
-    shut(pg->copy);
+    mk_pg_copy_abort(pg->copy);
 }
 
 void mk_pg_copy_close(struct mk_pg_copy *self)

@@ -31,7 +31,7 @@ struct mk_wait *mk_pg_connect_wait(struct mk_pg_connect *attempt);
 /* After the wait has fired: ends the attempt. The connection, or NULL with the error. */
 struct mk_pg *mk_pg_connect_finish(struct mk_pg_connect *attempt, struct mk_error *err);
 
-/* With a query under way, that one fires with MK_EPGLOST; so does a copy, soon. NULL is allowed. */
+/* A query or a copy under way is cancelled, and ends with MK_EPGLOST, soon. NULL is allowed. */
 void mk_pg_close(struct mk_pg *pg);
 /* For whoever may still look at it after its owner has closed it. */
 struct mk_pg *mk_pg_ref(struct mk_pg *pg);

@@ -33,7 +33,8 @@ void mk__pg_copy_over(struct mk_pg *pg);
 void mk__pg_query_ready(struct mk_pg *pg, int events);
 /* The query under way ends with MK_EPGLOST. */
 void mk__pg_query_lost(struct mk_pg *pg, const char *why);
-/* The same, for the connection is being closed: nobody waits for a cancel request any more. */
+/* The same, for the connection is being closed. The server is asked to cancel, or it would go on
+ * until it next has something to send. */
 void mk__pg_query_closed(struct mk_pg *pg);
 /* The copy under way ends: the connection is being closed. */
 void mk__pg_copy_lost(struct mk_pg *pg);

@@ -153,24 +153,30 @@ static void on_cancel_ignored(void *arg)
     mk__pg_query_lost(query->pg, "it did not react to a cancel request");
 }
 
+static bool send_cancel(struct mk_pg_query *query)
+{
+    query->cancel.on_sent = on_cancel_sent;
+    query->cancel.on_ignored = on_cancel_ignored;
+    query->cancel.arg = query;
+    return mk__pg_cancel_start(&query->cancel, query->pg->loop, PQgetCancel(query->pg->conn));
+}
+
 static void on_cancel(struct mk_wait *wait)
 {
     struct mk_pg_query *query = (struct mk_pg_query *)(void *)wait;
     if (query->canceled || query->ended)
         return;
     query->canceled = true;
-    query->cancel.on_sent = on_cancel_sent;
-    query->cancel.on_ignored = on_cancel_ignored;
-    query->cancel.arg = query;
-    if (!mk__pg_cancel_start(&query->cancel, query->pg->loop, PQgetCancel(query->pg->conn)))
+    if (!send_cancel(query))
         mk__pg_query_lost(query->pg, "it could not be asked to cancel");
 }
 
 void mk__pg_query_closed(struct mk_pg *pg)
 {
+    struct mk_pg_query *query = active(pg);
+    if (query && !query->canceled)
+        send_cancel(query);
     mk__pg_query_lost(pg, "it was closed");
-    if (pg->query)
-        mk__pg_cancel_abandon(&pg->query->cancel);
 }
 
 /* ---- starting, reading ------------------------------------------------------------------- */

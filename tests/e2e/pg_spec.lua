@@ -106,6 +106,22 @@ describe("PostgreSQL", function()
     end)
   end)
 
+  describe("closing a connection", function()
+    it("stops what the server does for it", function()
+      local c = db:connect()
+      local err = caught(mk.all, {
+        function() c:query "SELECT pg_sleep(61)" end,
+        function() mk.sleep "50ms" c:close() mk.sleep "20s" end,
+      })
+      assert.equal("PG_CONNECTION_LOST", err.code)
+      local other <close> = db:connect()
+      support.eventually("the server has stopped", function()
+        return other:value [[SELECT count(*) FROM pg_stat_activity
+          WHERE query = 'SELECT pg_sleep(61)' AND state = 'active']] == 0
+      end)
+    end)
+  end)
+
   describe("a transaction", function()
     it("commits, and rolls back on any error", function()
       local c <close> = db:connect()
@@ -338,7 +354,7 @@ time.sleep(60)]], dir.path .. "/port" } }
       assert.equal(report.source.result, mk.flow.run({ { kind = "copy", connection = b,
         sql = "COPY sizes TO STDOUT", hash = true }, { kind = "null" } }).source.result)
       local ok, err = pcall(mk.timeout, "200ms", mk.flow.run, { { kind = "copy", connection = a,
-        sql = "COPY (SELECT repeat('x', 1000) FROM generate_series(1, 100000000)) TO STDOUT" },
+        sql = "COPY (SELECT repeat('x', 1000), generate_series(1, 100000000)) TO STDOUT" },
         { kind = "null" } })
       assert.is_false(ok)
       assert.equal("TIMEOUT", err.code)
