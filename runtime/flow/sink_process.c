@@ -96,23 +96,35 @@ static void close_pipe(struct sink_process *self)
 }
 
 /* The child has ended, but a process that it has left keeps its stdout or its stdin open. */
-static void on_linger(void *arg)
+static void give_up_pipes(struct sink_process *self)
 {
-    struct sink_process *self = arg;
     self->out_open = false;
     if (self->write.data) {
         self->broken = true;
         close_pipe(self);
     }
-    answer(self);
+}
+
+static void on_linger(void *arg)
+{
+    give_up_pipes(arg);
+    answer(arg);
 }
 
 static void on_exit(void *arg)
 {
     struct sink_process *self = arg;
     self->exited = true;
-    if (self->out_open || self->write.data)
-        self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, NULL);
+    struct mk_error err;
+    if (self->out_open || self->write.data) {
+        self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, &err);
+        if (!self->linger && self->status == MK_OK) {
+            self->status = err.status;
+            self->err = err;
+        }
+        if (!self->linger)
+            give_up_pipes(self);
+    }
     if (self->closing)
         release_when_over(self);
     else

@@ -153,7 +153,12 @@ static void on_linger(void *arg)
 static void watch_linger(struct source_process *self)
 {
     self->heard = false;
-    self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, NULL);
+    self->linger = mk_timer_start(self->loop, MK_PROCESS_LINGER_MS, on_linger, self, &self->err);
+    if (self->linger)
+        return;
+    stop_reading(self);
+    self->eof = true;
+    self->status = self->err.status;
 }
 
 static void on_exit(void *arg)

@@ -123,7 +123,7 @@ bool mk_pg_is_open(const struct mk_pg *pg)
 
 const char *mk_pg_parameter(const struct mk_pg *pg, const char *name)
 {
-    return PQparameterStatus(pg->conn, name);
+    return pg->copy ? NULL : PQparameterStatus(pg->conn, name); /* its thread may change them */
 }
 
 void mk_pg_on_notice(struct mk_pg *pg,

@@ -40,7 +40,8 @@ void mk_pg_unref(struct mk_pg *pg);
 int mk_pg_server_version(const struct mk_pg *pg);
 int mk_pg_backend_pid(const struct mk_pg *pg);
 bool mk_pg_is_open(const struct mk_pg *pg);
-/* A parameter that the server reports, such as "server_encoding"; NULL: it does not. */
+/* A parameter that the server reports, such as "server_encoding"; NULL: it does not, or a copy is
+ * under way. */
 const char *mk_pg_parameter(const struct mk_pg *pg, const char *name);
 /* Called with each NOTICE or WARNING, loop thread. */
 void mk_pg_on_notice(struct mk_pg *pg,

@@ -1,0 +1,53 @@
+#ifndef MK_PG_COPY_IMPL_H
+#define MK_PG_COPY_IMPL_H
+
+/* For copy.c, the loop's side, and copy_thread.c, the thread's side, only. */
+#include <pthread.h>
+
+#include "loop/iothread.h"
+#include "pg/pg_impl.h"
+
+#define MAX_NOTICES 32 /* kept between two looks of the loop */
+
+enum mk_pg_copy_request { MK_COPY_NONE, MK_COPY_BLOCK, MK_COPY_FINISH };
+
+struct mk_pg_copy_notice {
+    char severity[16];
+    char text[240];
+};
+
+struct mk_pg_copy {
+    struct mk_pg *pg; /* loop */
+    PGconn *conn;     /* the thread's */
+    int socket_fd;    /* a copy of its descriptor: whoever has no more patience shuts it */
+    struct mk_iothread *thread; /* loop */
+    enum mk_pg_copy_dir dir;    /* never changes, like hash_rows, sql and client */
+    bool hash_rows;
+    char *sql;
+    struct mk_pg_copy_client client;
+    PGcancel *cancel_handle; /* loop; the cancel request's, once that has been started */
+    struct mk__pg_cancel cancel;
+    bool closing; /* loop */
+    bool over;    /* loop: the thread has gone */
+
+    pthread_mutex_t mutex;
+    enum mk_pg_copy_request request; /* under mutex: set by the loop, none once answered */
+    struct mk_block *block;          /* the same */
+    bool aborting;                   /* under mutex: set by the loop, once */
+    bool answered;                   /* under mutex: set by the thread, reset by the loop */
+    struct mk_pg_copy_notice notices[MAX_NOTICES]; /* under mutex */
+    int n_notices, n_dropped;                      /* under mutex */
+
+    /* The thread's; read by the loop after the end. */
+    struct mk_iothread *own; /* itself */
+    struct mk_error err;
+    int64_t rows;
+    struct mk_content_hash hash;
+};
+
+/* The thread's body. */
+void mk__pg_copy_run(struct mk_iothread *thread, void *copy);
+/* libpq's notice receiver while the copy lasts: on the thread. */
+void mk__pg_copy_on_notice(void *copy, const PGresult *result);
+
+#endif

@@ -1,0 +1,255 @@
+/*
+ * The thread's side of a COPY: see copy.c. It owns the libpq connection, and waits in one place
+ * only, mk_iothread_wait: for the socket, for the loop's bell, or for both.
+ *
+ * - A row that does not fit into the rest of a block waits here, so a connection's memory is its
+ *   blocks and libpq's two copies of a row.
+ * - Told to abort, it ends the COPY (out: throws rows away until the server's error; in: sends an
+ *   error) and reads results to the end, so that the connection is usable afterwards.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+#include "loop/poll.h"
+#include "pg/copy_impl.h"
+
+/* ---- waiting ----------------------------------------------------------------- */
+
+static bool failed(const struct mk_pg_copy *self)
+{
+    return self->err.status != MK_OK;
+}
+
+static bool lost(struct mk_pg_copy *self)
+{
+    mk__pg_lost_error(&self->err, "copy", PQerrorMessage(self->conn));
+    return false;
+}
+
+/* Waits for the socket; false when the connection is lost. */
+static bool wait_socket(struct mk_pg_copy *self, int events)
+{
+    int ready = mk_iothread_wait(self->own, PQsocket(self->conn), events);
+    if ((ready & MK_POLL_READ) && !mk__pg_consume(self->conn))
+        return lost(self);
+    return true;
+}
+
+/* Sends what libpq has queued; reads meanwhile, for a server that sends notices may wait for us. */
+static bool flush(struct mk_pg_copy *self)
+{
+    for (;;) {
+        int left = PQflush(self->conn);
+        if (left < 0)
+            return lost(self);
+        if (left == 0)
+            return true;
+        if (!wait_socket(self, MK_POLL_READ | MK_POLL_WRITE))
+            return false;
+    }
+}
+
+static bool next_result(struct mk_pg_copy *self, PGresult **result)
+{
+    while (PQisBusy(self->conn))
+        if (!wait_socket(self, MK_POLL_READ))
+            break; /* its last words may have come with the end */
+    *result = NULL;
+    if (PQisBusy(self->conn))
+        return false;
+    *result = PQgetResult(self->conn);
+    return true;
+}
+
+/* Reads all results. What the server says of the end is better than what we have noticed. */
+static void take_results(struct mk_pg_copy *self)
+{
+    PGresult *result;
+    while (next_result(self, &result) && result) {
+        ExecStatusType status = PQresultStatus(result);
+        if (status == PGRES_FATAL_ERROR) {
+            bool says_more =
+                self->err.status == MK_EPGLOST && PQresultErrorField(result, PG_DIAG_SQLSTATE);
+            if (!failed(self) || says_more)
+                mk__pg_result_error(&self->err, "copy", result);
+        } else if (status == PGRES_COMMAND_OK) {
+            self->rows = strtoll(PQcmdTuples(result), NULL, 10);
+        }
+        PQclear(result);
+        if (status == PGRES_COPY_IN)
+            PQputCopyEnd(self->conn, "one COPY at a time");
+        if (status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+            lost(self);
+            return;
+        }
+    }
+    if (PQstatus(self->conn) != CONNECTION_OK)
+        lost(self);
+}
+
+/* ---- requests ---------------------------------------------------------------- */
+
+/* Waits for something to do. False: there is an abort instead. */
+static bool take_request(struct mk_pg_copy *self, enum mk_pg_copy_request *request)
+{
+    for (;;) {
+        pthread_mutex_lock(&self->mutex);
+        bool aborting = self->aborting;
+        *request = self->answered ? MK_COPY_NONE : self->request;
+        pthread_mutex_unlock(&self->mutex);
+        if (aborting)
+            return false;
+        if (*request != MK_COPY_NONE)
+            return true;
+        mk_iothread_wait(self->own, -1, 0);
+    }
+}
+
+static void answer(struct mk_pg_copy *self)
+{
+    pthread_mutex_lock(&self->mutex);
+    self->answered = true;
+    pthread_mutex_unlock(&self->mutex);
+    mk_iothread_post(self->own);
+}
+
+/* ---- out --------------------------------------------------------------------- */
+
+/* Puts a row's bytes into blocks. False: aborted. */
+static bool deliver(struct mk_pg_copy *self, const char *bytes, size_t len)
+{
+    while (len > 0) {
+        enum mk_pg_copy_request request;
+        if (!take_request(self, &request))
+            return false;
+        struct mk_block *block = self->block; /* the thread's while it has not been answered */
+        size_t n = MK_BLOCK_BYTES - block->len;
+        if (n > len)
+            n = len;
+        memcpy(block->data + block->len, bytes, n);
+        block->len += n;
+        bytes += n;
+        len -= n;
+        if (block->len == MK_BLOCK_BYTES)
+            answer(self);
+    }
+    return true;
+}
+
+static void copy_out(struct mk_pg_copy *self)
+{
+    bool wanted = true;
+    for (;;) {
+        char *row = NULL;
+        int n = PQgetCopyData(self->conn, &row, 1);
+        if (n > 0) {
+            if (self->hash_rows)
+                mk_content_hash_row(&self->hash, row, (size_t)n);
+            wanted = wanted && deliver(self, row, (size_t)n);
+            PQfreemem(row);
+        } else if (n < 0 || !wait_socket(self, MK_POLL_READ)) {
+            break; /* the end, or an error: the results tell */
+        }
+    }
+    take_results(self);
+}
+
+/* ---- in ---------------------------------------------------------------------- */
+
+static bool send_block(struct mk_pg_copy *self)
+{
+    for (int refused = 0;;) {
+        int sent =
+            PQputCopyData(self->conn, (const char *)self->block->data, (int)self->block->len);
+        if (sent < 0)
+            return lost(self);
+        if (!flush(self))
+            return false;
+        if (sent > 0)
+            return true;
+        if (++refused > 1) { /* everything has gone out, and still there is no room for it */
+            mk_error_nomem(&self->err, "copy");
+            return false;
+        }
+    }
+}
+
+static void copy_in(struct mk_pg_copy *self)
+{
+    enum mk_pg_copy_request request;
+    bool aborted = false;
+    do {
+        aborted = !take_request(self, &request);
+        if (aborted || request == MK_COPY_FINISH)
+            break;
+        if (!send_block(self))
+            break;
+        answer(self);
+    } while (!failed(self));
+    if (PQputCopyEnd(self->conn, aborted ? "moonkeep has stopped this COPY" : NULL) > 0)
+        flush(self);
+    take_results(self);
+}
+
+/* ---- from the start to the end ------------------------------------------------- */
+
+void mk__pg_copy_on_notice(void *arg, const PGresult *result)
+{
+    struct mk_pg_copy *self = arg;
+    const char *severity = PQresultErrorField(result, PG_DIAG_SEVERITY_NONLOCALIZED);
+    const char *text = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    pthread_mutex_lock(&self->mutex);
+    if (self->n_notices < MAX_NOTICES) {
+        struct mk_pg_copy_notice *notice = &self->notices[self->n_notices++];
+        snprintf(notice->severity, sizeof notice->severity, "%s", severity ? severity : "NOTICE");
+        snprintf(notice->text, sizeof notice->text, "%s", text ? text : "");
+    } else {
+        self->n_dropped++;
+    }
+    pthread_mutex_unlock(&self->mutex);
+    mk_iothread_post(self->own);
+}
+
+/* Begins the COPY. False: it has not begun, for the reason in `err`. */
+static bool begin(struct mk_pg_copy *self)
+{
+    if (!PQsendQuery(self->conn, self->sql) || !flush(self))
+        return lost(self);
+    PGresult *result;
+    if (!next_result(self, &result) || !result)
+        return lost(self);
+    ExecStatusType status = PQresultStatus(result);
+    bool is_right = status == (self->dir == MK_PG_COPY_OUT ? PGRES_COPY_OUT : PGRES_COPY_IN);
+    if (status == PGRES_FATAL_ERROR) {
+        mk__pg_result_error(&self->err, "copy", result);
+    } else if (!is_right) {
+        mk_error_set(&self->err, MK_EINVAL, "copy", "this is not a %s",
+                     self->dir == MK_PG_COPY_OUT ? "COPY ... TO STDOUT" : "COPY ... FROM STDIN");
+    }
+    if (is_right) {
+        PQclear(result);
+        return true;
+    }
+    if (status == PGRES_COPY_IN)
+        PQputCopyEnd(self->conn, "this direction was not asked for");
+    if (status == PGRES_COPY_OUT)
+        shutdown(self->socket_fd, SHUT_RDWR); /* it may have no end */
+    PQclear(result);
+    if (status != PGRES_COPY_OUT)
+        take_results(self);
+    return false;
+}
+
+void mk__pg_copy_run(struct mk_iothread *thread, void *arg)
+{
+    struct mk_pg_copy *self = arg;
+    self->own = thread;
+    if (begin(self)) {
+        if (self->dir == MK_PG_COPY_OUT)
+            copy_out(self);
+        else
+            copy_in(self);
+    }
+}
