@@ -81,6 +81,24 @@ function M.rounds(what, standard, all)
   return n
 end
 
+--- Calls fn, which must raise, and returns the error.
+function M.caught(fn, ...)
+  local ok, err = pcall(fn, ...)
+  assert(not ok, "it did not raise")
+  return err
+end
+
+--- Waits until nobody is connected to a database, and no client program of its cluster runs.
+function M.nothing_runs(cluster, database)
+  M.eventually("no client program is left", function()
+    return #M.processes("host='" .. cluster.folder) == 0
+  end)
+  local c <close> = cluster:database("postgres"):connect()
+  M.eventually("no backend is left", function()
+    return c:value("SELECT count(*) FROM pg_stat_activity WHERE datname = $1", database) == 0
+  end)
+end
+
 --- Calls fn until it returns something true; raises after ten seconds.
 function M.eventually(what, fn)
   for _ = 1, 1000 do

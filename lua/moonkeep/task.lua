@@ -60,13 +60,16 @@ function M.each(list, options, fn)
   return results
 end
 
---- Calls fn and returns its results, or raises TIMEOUT when it has not returned in time.
+--- Calls fn and returns its results, or raises TIMEOUT when it has not returned in time, counted
+--- from when it begins.
 function M.timeout(duration, fn, ...)
   local ms = units.check_duration(duration, "the timeout")
   spec.check_argument("mk.timeout", "fn", "function", fn)
   local scope <close> = core.scope()
-  local number = scope:spawn(fn, ...)
-  scope:deadline(ms, errors.new("TIMEOUT", ("it was not done within %s"):format(duration)))
+  local number = scope:spawn(function(...)
+    scope:deadline(ms, errors.new("TIMEOUT", ("it was not done within %s"):format(duration)))
+    return fn(...)
+  end, ...)
   scope:join()
   return scope:results(number)
 end

@@ -9,13 +9,13 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 
 #define DROP_BYTES (8u * 1024 * 1024)
 #define MAX_BYTES  (16u * 1024 * 1024)
@@ -107,11 +107,7 @@ struct mk_output *mk_output_new(struct mk_error *err)
     pthread_mutex_init(&self->mutex, NULL);
     pthread_cond_init(&self->changed, NULL);
     self->last = &self->first;
-    sigset_t all, before; /* signals are the loop thread's */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&self->thread, NULL, thread_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = mk_thread_create(&self->thread, false, thread_main, self);
     if (result != 0) {
         mk_error_errno(err, result, "output", "could not start a thread");
         mk_free(self);

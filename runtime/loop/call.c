@@ -6,10 +6,10 @@
 #include "loop/call.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "loop/loop_impl.h"
 
 struct pool_call {
@@ -136,16 +136,7 @@ int mk_thread_start(struct mk_loop *loop, struct mk_thread_call *call, int (*run
     uv_async_init(&loop->uv, &self->async, on_returned);
     self->async.data = self;
 
-    sigset_t all, before; /* signals are the loop thread's */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    pthread_attr_t attributes;
-    pthread_attr_init(&attributes);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    pthread_t thread;
-    int result = pthread_create(&thread, &attributes, thread_main, self);
-    pthread_attr_destroy(&attributes);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = mk_thread_create(NULL, true, thread_main, self);
     if (result != 0) {
         /* Ends like an abandoned call, so that there is one path: the wait fires with an error. */
         self->refs = 1;

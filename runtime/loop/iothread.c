@@ -7,13 +7,12 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "loop/loop_impl.h"
 #include "loop/poll.h"
 
@@ -80,11 +79,7 @@ struct mk_iothread *mk_iothread_start(struct mk_loop *loop, const struct mk_ioth
     uv_async_init(&loop->uv, &self->async, on_async);
     self->async.data = self;
 
-    sigset_t all, before; /* signals are the loop thread's */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(&self->thread, NULL, thread_main, self);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int result = mk_thread_create(&self->thread, false, thread_main, self);
     if (result != 0) {
         mk_error_errno(err, result, "thread", "could not start a thread");
         close(self->wake_fd);

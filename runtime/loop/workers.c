@@ -6,9 +6,9 @@
 #include "loop/workers.h"
 
 #include <pthread.h>
-#include <signal.h>
 
 #include "base/mem.h"
+#include "base/thread.h"
 #include "loop/loop_impl.h"
 
 struct job_list {
@@ -100,17 +100,6 @@ void mk_workers_submit(struct mk_loop *loop, struct mk_job *job)
     pthread_mutex_unlock(&workers->mutex);
 }
 
-/* Workers take no signals: those are the loop thread's. */
-static int start_thread(pthread_t *thread, struct mk_workers *workers)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int result = pthread_create(thread, NULL, worker_main, workers);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return result;
-}
-
 struct mk_workers *mk__workers_new(struct mk_loop *loop, int threads, struct mk_error *err)
 {
     struct mk_workers *workers = mk_calloc(sizeof *workers + threads * sizeof(pthread_t));
@@ -126,7 +115,8 @@ struct mk_workers *mk__workers_new(struct mk_loop *loop, int threads, struct mk_
     workers->async.data = workers;
     uv_unref((uv_handle_t *)&workers->async);
     while (workers->n_threads < threads) {
-        int result = start_thread(&workers->threads[workers->n_threads], workers);
+        int result =
+            mk_thread_create(&workers->threads[workers->n_threads], false, worker_main, workers);
         if (result != 0) {
             mk_error_errno(err, result, "workers", "could not start a worker thread");
             mk__workers_stop(workers);

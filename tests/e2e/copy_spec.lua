@@ -4,11 +4,7 @@ local host = require "moonkeep.core.host"
 local mk = require "moonkeep"
 local support = require "support"
 
-local function caught(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
+local caught = support.caught
 
 -- Reads all it gets after a pause, so that a COPY is still under way meanwhile.
 local SLOW = { kind = "process", argv = { "sh", "-c", "sleep 0.3; cat >/dev/null" } }

@@ -3,11 +3,7 @@ local mk = require "moonkeep"
 local pg = require "moonkeep.pg"
 local support = require "support"
 
-local function caught(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
+local caught = support.caught
 
 describe("PostgreSQL", function()
   local cluster, db

@@ -37,15 +37,8 @@ describe("whatever ends a run", function()
     return found
   end
 
-  -- Nobody is connected to the database under test, and no client program runs.
   local function nothing_runs()
-    support.eventually("no client program is left", function()
-      return #support.processes("host='" .. cluster.folder) == 0
-    end)
-    local c <close> = cluster:database("postgres"):connect()
-    support.eventually("no backend is left", function()
-      return c:value "SELECT count(*) FROM pg_stat_activity WHERE datname = 'big'" == 0
-    end)
+    support.nothing_runs(cluster, "big")
   end
 
   -- Nothing that looks like a backup; in `store` not even a fragment, unless `fragments`.

@@ -80,13 +80,7 @@ describe("a backup in which", function()
   end
 
   local function nothing_runs()
-    support.eventually("no client program is left", function()
-      return #support.processes("host='" .. cluster.folder) == 0
-    end)
-    local c <close> = cluster:database("postgres"):connect()
-    support.eventually("no backend is left", function()
-      return c:value "SELECT count(*) FROM pg_stat_activity WHERE datname = 'small'" == 0
-    end)
+    support.nothing_runs(cluster, "small")
   end
 
   -- `n` numbers from 1 to `of`, evenly spread.

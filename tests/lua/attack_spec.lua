@@ -6,12 +6,7 @@ local core_process = require "moonkeep.core.process"
 local core_flow = require "moonkeep.core.flow"
 local host = require "moonkeep.core.host"
 local mk = require "moonkeep"
-
-local function caught(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
+local caught = require("support").caught
 
 local function closer(fn)
   return setmetatable({}, { __close = fn })

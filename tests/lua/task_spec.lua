@@ -2,12 +2,7 @@ local core = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
 local mk = require "moonkeep"
-
-local function caught(fn, ...)
-  local ok, err = pcall(fn, ...)
-  assert.is_false(ok)
-  return err
-end
+local caught = require("support").caught
 
 describe("tasks", function()
   it("run at once and give their results in order", function()

@@ -1,61 +1,11 @@
 /* Whole flows under attack: cancelled at every turn of the loop, out of memory at every
  * allocation, with branches that die, workers that finish in reverse, and stalls. */
-#include <dirent.h>
 #include <stdio.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "flow/rig.h"
-#include "loop/file.h"
-
-static char folder[64], path[128];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/moonkeep-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/file", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    struct mk_error err;
-    return mk_file_remove_tree(folder, &err);
-}
-
-static int count_files(void)
-{
-    int n = 0;
-    DIR *dir = opendir(folder);
-    while (readdir(dir))
-        n++;
-    closedir(dir);
-    return n - 2; /* . and .. */
-}
-
-static struct mk_command *command(const char *script)
-{
-    struct mk_command *self = mk_calloc(sizeof *self);
-    char **argv = mk_calloc(4 * sizeof *argv);
-    if (!self || !argv) {
-        mk_free(self);
-        mk_free(argv);
-        return NULL;
-    }
-    self->argv = argv;
-    argv[0] = mk_strdup("sh");
-    argv[1] = argv[0] ? mk_strdup("-c") : NULL;
-    argv[2] = argv[1] ? mk_strdup(script) : NULL;
-    if (argv[2])
-        return self;
-    mk_command_free(self);
-    return NULL;
-}
 
 /* How often a loop runs, or how long it takes: MOONKEEP_ROUNDS=all stands for the whole. */
 static int rounds(const char *what, int standard, int all)

@@ -2,11 +2,14 @@
 #define TESTS_C_FLOW_RIG_H
 
 /* A flow with its loop and pool, and stages that misbehave on purpose. */
+#include <dirent.h>
 #include <signal.h>
+#include <stdio.h>
 
 #include "base/mem.h"
 #include "flow/flow.h"
 #include "flow/stages.h"
+#include "loop/file.h"
 #include "loop/timer.h"
 #include "support.h"
 
@@ -49,6 +52,57 @@ static inline void rig_down(struct rig *rig)
     assert_int_equal(mk_loop_free(rig->loop), 0);
     assert_int_equal(mk_pool_in_use(rig->pool), 0);
     mk_pool_free(rig->pool);
+}
+
+/* ---- a folder for a whole test program, and commands ---------------------------------------- */
+
+static char folder[64], path[128];
+
+static inline int make_folder(void **state)
+{
+    (void)state;
+    snprintf(folder, sizeof folder, "/tmp/moonkeep-test-XXXXXX");
+    if (!mkdtemp(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/file", folder);
+    return 0;
+}
+
+static inline int remove_folder(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    return mk_file_remove_tree(folder, &err);
+}
+
+static inline int count_files(void)
+{
+    int n = 0;
+    DIR *dir = opendir(folder);
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n - 2; /* . and .. */
+}
+
+/* For a shell; NULL when memory is out. */
+static inline struct mk_command *command(const char *script)
+{
+    struct mk_command *self = mk_calloc(sizeof *self);
+    char **argv = mk_calloc(4 * sizeof *argv);
+    if (!self || !argv) {
+        mk_free(self);
+        mk_free(argv);
+        return NULL;
+    }
+    self->argv = argv;
+    argv[0] = mk_strdup("sh");
+    argv[1] = argv[0] ? mk_strdup("-c") : NULL;
+    argv[2] = argv[1] ? mk_strdup(script) : NULL;
+    if (argv[2])
+        return self;
+    mk_command_free(self);
+    return NULL;
 }
 
 /* A source that counts bytes out: 0, 1, 2 ... mod 251, in blocks of any size, and may fail. */

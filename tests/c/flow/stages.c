@@ -5,48 +5,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "loop/file.h"
-
-static char folder[64], path[128];
-
-static int make_folder(void **state)
-{
-    (void)state;
-    snprintf(folder, sizeof folder, "/tmp/moonkeep-test-XXXXXX");
-    if (!mkdtemp(folder))
-        return -1;
-    snprintf(path, sizeof path, "%s/file", folder);
-    return 0;
-}
-
-static int remove_folder(void **state)
-{
-    (void)state;
-    struct mk_error err;
-    return mk_file_remove_tree(folder, &err);
-}
-
-static struct mk_command *command(const char *script)
-{
-    struct mk_command *self = mk_calloc(sizeof *self);
-    self->argv = mk_calloc(4 * sizeof *self->argv);
-    self->argv[0] = mk_strdup("sh");
-    self->argv[1] = mk_strdup("-c");
-    self->argv[2] = mk_strdup(script);
-    return self;
-}
-
-static int count_files(void)
-{
-    char list[160];
-    snprintf(list, sizeof list, "ls -A %s | wc -l", folder);
-    FILE *pipe = popen(list, "r");
-    int n = -1;
-    assert_int_equal(fscanf(pipe, "%d", &n), 1);
-    pclose(pipe);
-    return n;
-}
-
 static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void **state)
 {
     (void)state;
