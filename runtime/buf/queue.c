@@ -5,7 +5,7 @@
 
 void mk_queue_init(struct mk_queue *queue, size_t limit)
 {
-    assert(limit > 0 && limit < MK_QUEUE_SLOTS);
+    assert(limit > 0 && limit <= MK_QUEUE_SLOTS - MK_QUEUE_BURST);
     queue->head = 0;
     queue->count = 0;
     queue->limit = limit;

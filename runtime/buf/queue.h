@@ -6,16 +6,17 @@
 #include "buf/block.h"
 
 #define MK_QUEUE_SLOTS 8
+#define MK_QUEUE_BURST 4
 
 /*
  * A bounded first-in first-out queue of blocks: one edge of a flow. The limit is soft: a put is
- * refused by nobody, but the pump runs a stage only while the edge behind it has room, and a
- * stage emits at most one block per run, so an edge never holds more than `limit` + 1.
+ * refused by nobody, but the pump runs a stage only while the edge behind it has room, and a stage
+ * emits at most MK_QUEUE_BURST blocks per run, so an edge never holds `limit` + MK_QUEUE_BURST.
  */
 struct mk_queue {
     struct mk_block *slots[MK_QUEUE_SLOTS];
     size_t head, count;
-    size_t limit; /* < MK_QUEUE_SLOTS */
+    size_t limit; /* <= MK_QUEUE_SLOTS - MK_QUEUE_BURST */
 };
 
 void mk_queue_init(struct mk_queue *queue, size_t limit);

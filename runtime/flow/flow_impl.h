@@ -36,12 +36,13 @@ struct mk_node {
     struct mk_sink *sink;
     struct mk_ordered_ring *ring;
     struct mk_stream *stream;
-    struct mk_job job;      /* stream: its step on a worker */
-    struct mk_block *block; /* what is being filled, put or read */
-    size_t block_used;      /* stream: how much of `block` has been read */
-    struct mk_block *out;   /* stream: what is being written */
-    bool job_done;          /* stream: set by the worker, read after it */
-    int job_status;         /* the same */
+    struct mk_job job;                     /* stream: its step on a worker */
+    struct mk_block *block;                /* what is being filled, put or read */
+    size_t block_used;                     /* stream: how much of `block` has been read */
+    struct mk_block *outs[MK_QUEUE_BURST]; /* stream: what is being written, full ones first */
+    int n_outs;
+    bool job_done;  /* stream: set by the worker, read after it */
+    int job_status; /* the same */
 };
 
 struct mk_flow_engine {

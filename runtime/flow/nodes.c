@@ -84,17 +84,29 @@ void mk_source_closed(struct mk_source *source)
 
 /* ---- streams ----------------------------------------------------------------------------- */
 
-/* Worker. Runs until the input is used up, a block is full, or everything has come out. */
+/* The block that is being filled, a new one if the last is full; NULL when there are enough. */
+static struct mk_block *stream_out(struct mk_node *node)
+{
+    struct mk_block *last = node->n_outs > 0 ? node->outs[node->n_outs - 1] : NULL;
+    if (last && last->len < MK_BLOCK_BYTES)
+        return last;
+    if (node->n_outs == MK_QUEUE_BURST)
+        return NULL;
+    last = mk_pool_take(node->flow->engine->pool);
+    if (last)
+        node->outs[node->n_outs++] = last;
+    else
+        node->job_status = mk_error_nomem(&node->err, node->name);
+    return last;
+}
+
+/* Worker. Runs until the input is used up, enough blocks are full, or everything has come out. */
 static void stream_job_run(struct mk_job *job)
 {
     struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
     node->job_status = MK_OK;
-    if (!node->out && !(node->out = mk_pool_take(node->flow->engine->pool))) {
-        node->job_status = mk_error_nomem(&node->err, node->name);
-        return;
-    }
-    for (;;) {
-        struct mk_block *in = node->block, *out = node->out;
+    for (struct mk_block *out; (out = stream_out(node));) {
+        struct mk_block *in = node->block;
         struct mk_stream_io io = {
             .in = in ? in->data + node->block_used : NULL,
             .in_len = in ? in->len - node->block_used : 0,
@@ -108,9 +120,24 @@ static void stream_job_run(struct mk_job *job)
         node->block_used += io.in_used;
         out->len += io.out_used;
         node->job_done = io.done;
-        if (io.done || out->len == MK_BLOCK_BYTES || (in && node->block_used == in->len))
+        if (io.done || (in && node->block_used == in->len))
             return;
     }
+}
+
+/* Hands on what is full, and at the end what there is; keeps the rest for the next job. */
+static void stream_emit(struct mk_node *node)
+{
+    int n = 0;
+    for (; n < node->n_outs; n++) {
+        struct mk_block *out = node->outs[n];
+        if (out->len < MK_BLOCK_BYTES && !(node->job_done && out->len > 0))
+            break;
+        mk__flow_emit(node, out);
+    }
+    for (int i = n; i < node->n_outs; i++)
+        node->outs[i - n] = node->outs[i];
+    node->n_outs -= n;
 }
 
 static void stream_job_done(struct mk_job *job)
@@ -127,10 +154,7 @@ static void stream_job_done(struct mk_job *job)
             mk_block_unref(node->block);
             node->block = NULL;
         }
-        if (node->out->len == MK_BLOCK_BYTES || (node->job_done && node->out->len > 0)) {
-            mk__flow_emit(node, node->out);
-            node->out = NULL;
-        }
+        stream_emit(node);
         if (node->job_done)
             mk__flow_end_node(node);
     }

@@ -127,14 +127,20 @@ static bool has_living_sink(const struct mk_flow *flow)
     return false;
 }
 
+static void drop_stream_blocks(struct mk_node *node)
+{
+    mk_block_unref(node->block);
+    node->block = NULL;
+    while (node->n_outs > 0)
+        mk_block_unref(node->outs[--node->n_outs]);
+}
+
 void mk__flow_drop_blocks(struct mk_node *node)
 {
     mk_queue_clear(&node->in);
     if (node->kind != NODE_STREAM || node->busy)
         return; /* what a job or a stage has is given back when it answers */
-    mk_block_unref(node->block);
-    mk_block_unref(node->out);
-    node->block = node->out = NULL;
+    drop_stream_blocks(node);
 }
 
 /* Cuts a failed sink off, and the transforms that fed only it. Their blocks go back to the pool,
@@ -204,9 +210,7 @@ static void stream_free_done(struct mk_job *job)
 
 static void close_stream(struct mk_node *node)
 {
-    mk_block_unref(node->block);
-    mk_block_unref(node->out);
-    node->block = node->out = NULL;
+    drop_stream_blocks(node);
     if (!node->flow->started) {
         mk_stream_free(node->stream);
         node->closed = true;

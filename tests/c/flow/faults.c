@@ -117,26 +117,26 @@ static void an_allocation_that_fails_anywhere_is_an_error_and_leaks_nothing(void
 
 /* ---- branches that die ----------------------------------------------------------------------- */
 
-/* Makes two blocks of every input byte; fails after a while when it is told to. */
+/* Makes blocks without end of its first input; or, to fail slowly at a certain step, one of each.
+ */
 struct swelling {
     struct mk_stream base;
-    int slow_failure_after;
+    int slow_failure_at;
 };
 
 static int swelling_step(struct mk_stream *stream, struct mk_stream_io *io, struct mk_error *err)
 {
     struct swelling *self = (struct swelling *)stream;
-    if (self->slow_failure_after > 0 && --self->slow_failure_after == 0) {
+    bool fails = self->slow_failure_at > 0;
+    if (fails && --self->slow_failure_at == 0) {
         usleep(300000);
         return mk_error_set(err, MK_ECORRUPT, "swelling", "found too late");
     }
     memset(io->out, 0, io->out_cap);
-    io->out_used = io->out_cap;
-    if (io->in_len == 0) {
-        io->out_used = 0;
-        io->done = io->end;
-    }
-    return MK_OK; /* never uses its input up */
+    io->out_used = io->in_len > 0 ? io->out_cap : 0;
+    io->in_used = fails ? io->in_len : 0;
+    io->done = io->end && io->in_len == 0;
+    return MK_OK;
 }
 
 static void swelling_free(struct mk_stream *stream)
@@ -146,11 +146,11 @@ static void swelling_free(struct mk_stream *stream)
 
 static const struct mk_stream_type swelling_type = {swelling_step, swelling_free};
 
-static struct mk_stream *swelling_new(int slow_failure_after)
+static struct mk_stream *swelling_new(int slow_failure_at)
 {
     struct swelling *self = mk_calloc(sizeof *self);
     self->base.type = &swelling_type;
-    self->slow_failure_after = slow_failure_after;
+    self->slow_failure_at = slow_failure_at;
     return &self->base;
 }
 

@@ -167,12 +167,23 @@ struct checking_sink {
     uint64_t *received_out;
 };
 
+static inline void checking_done(struct checking_sink *self)
+{
+    struct mk_error err;
+    if (self->fail_at && self->received >= self->fail_at) {
+        mk_error_set(&err, MK_ENOSPC, "checking", "full on purpose");
+        mk_sink_done(&self->base, MK_ENOSPC, &err);
+    } else {
+        mk_sink_done(&self->base, MK_OK, NULL);
+    }
+}
+
 static inline void checking_answer(void *arg)
 {
     struct checking_sink *self = arg;
     mk_timer_close(self->timer);
     self->timer = NULL;
-    mk_sink_done(&self->base, MK_OK, NULL);
+    checking_done(self);
 }
 
 static inline void checking_put(struct mk_sink *sink, struct mk_block *block)
@@ -186,14 +197,10 @@ static inline void checking_put(struct mk_sink *sink, struct mk_block *block)
     if (self->bad_out)
         *self->bad_out = self->bad;
     struct mk_error err;
-    if (self->fail_at && self->received >= self->fail_at) {
-        mk_error_set(&err, MK_ENOSPC, "checking", "full on purpose");
-        mk_sink_done(sink, MK_ENOSPC, &err);
-    } else if (self->delay_ms == 0) {
-        mk_sink_done(sink, MK_OK, NULL);
-    } else {
+    if (self->delay_ms == 0)
+        checking_done(self);
+    else
         self->timer = mk_timer_start(self->loop, self->delay_ms, checking_answer, self, &err);
-    }
 }
 
 static inline void checking_finish(struct mk_sink *sink)
