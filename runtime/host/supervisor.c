@@ -105,12 +105,10 @@ static void on_event(struct supervisor *self, const char *line, size_t len)
     const char *name = json_string_value(json_object_get(event, "event"));
     json_int_t deadline_ms = json_integer_value(json_object_get(event, "deadline_ms"));
     bool starts = name && strcmp(name, "start") == 0;
-    if (starts || (name && strcmp(name, "result") == 0)) { /* each job has its own */
+    bool ends = name && strcmp(name, "result") == 0;
+    if (starts || ends) { /* each job has its own */
         mk_timer_close(self->deadline);
         self->deadline = NULL;
-    }
-    bool ends = name && strcmp(name, "result") == 0;
-    if (starts || ends) {
         mk_timer_close(self->ending);
         self->ending =
             ends ? mk_timer_start(self->loop, GRACE_MS, on_ending_over, self, NULL) : NULL;

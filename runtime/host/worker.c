@@ -120,8 +120,8 @@ static int panic_fd = -1; /* the event socket */
 static int on_panic(lua_State *L)
 {
     static const char event[] =
-        "\n{\"event\":\"result\",\"job\":\"\",\"status\":\"failed\",\"error\":{\"code\":\"LUA_"
-        "MEMORY\","
+        "\n{\"event\":\"result\",\"job\":\"\",\"status\":\"failed\",\"error\":{"
+        "\"code\":\"LUA_MEMORY\","
         "\"message\":\"memory ran out in the middle of the scheduler\","
         "\"hint\":\"give the host more memory, or raise --lua-memory\","
         "\"left\":\"nothing half-done is visible; the next run removes what was begun\"}}\n";

@@ -208,68 +208,18 @@ static void what_a_dead_branch_still_finds_harms_nobody(void **state)
 
 /* ---- order ----------------------------------------------------------------------------------- */
 
-struct reverse_slot {
-    struct mk_slot base;
-    int number;
-};
-struct reverse_stage {
-    struct mk_ordered base;
-    int issued;
-};
-
-static int reverse_init(struct mk_ordered *stage, struct mk_slot *slot, struct mk_error *err)
-{
-    (void)stage;
-    (void)slot;
-    (void)err;
-    return MK_OK;
-}
-
-static void reverse_fini(struct mk_slot *slot)
-{
-    (void)slot;
-}
-
-static bool reverse_prepare(struct mk_ordered *stage, struct mk_slot *slot)
-{
-    if (slot->in)
-        ((struct reverse_slot *)slot)->number = ((struct reverse_stage *)stage)->issued++;
-    return slot->in != NULL;
-}
-
 /* Of every pair, the first piece takes longer than the second. */
 static int reverse_run(struct mk_slot *slot, struct mk_error *err)
 {
     (void)err;
-    if (((struct reverse_slot *)slot)->number % 2 == 0)
+    if (((struct numbered_slot *)slot)->number % 2 == 0)
         usleep(5000);
     memcpy(slot->out->data, slot->in->data, slot->in->len);
     slot->out->len = slot->in->len;
     return MK_OK;
 }
 
-static void reverse_collect(struct mk_ordered *stage, struct mk_slot *slot)
-{
-    (void)stage;
-    (void)slot;
-}
-
-static void reverse_end(struct mk_ordered *stage, struct mk_block *out)
-{
-    (void)stage;
-    (void)out;
-}
-
-static void reverse_free(struct mk_ordered *stage)
-{
-    mk_free(stage);
-}
-
-static const struct mk_ordered_type reverse_type = {"reverse",       sizeof(struct reverse_slot),
-                                                    reverse_init,    reverse_fini,
-                                                    reverse_prepare, reverse_run,
-                                                    reverse_collect, reverse_end,
-                                                    reverse_free};
+static const struct mk_ordered_type reverse_type = NUMBERED_TYPE("reverse", reverse_run);
 
 static void pieces_that_finish_in_reverse_come_out_in_order(void **state)
 {
@@ -278,13 +228,11 @@ static void pieces_that_finish_in_reverse_come_out_in_order(void **state)
     rig_up(&rig, 8);
     bool bad = false;
     uint64_t received = 0;
-    struct reverse_stage *stage = mk_calloc(sizeof *stage);
-    stage->base.type = &reverse_type;
     struct checking_sink *sink = checking_new(rig.loop);
     sink->bad_out = &bad;
     sink->received_out = &received;
     struct mk_node *node = mk_flow_source(rig.flow, &counting_new(100 * 1000, 1000)->base);
-    node = mk_flow_ordered(rig.flow, node, &stage->base, &rig.err);
+    node = mk_flow_ordered(rig.flow, node, numbered_new(&reverse_type), &rig.err);
     mk_flow_sink(rig.flow, node, &sink->base);
     assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
     assert_int_equal(received, 100000);
@@ -292,8 +240,7 @@ static void pieces_that_finish_in_reverse_come_out_in_order(void **state)
     rig_down(&rig);
 }
 
-/* ---- stalls ------------------------------------------------------------------------------------
- */
+/* ---- stalls ---- */
 
 static void a_stalled_sink_costs_neither_memory_nor_time(void **state)
 {

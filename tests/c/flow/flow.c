@@ -217,39 +217,10 @@ static void gzip_in_parallel_reads_back_whatever_the_block_sizes(void **state)
     }
 }
 
-struct failing_slot {
-    struct mk_slot base;
-    int number;
-};
-struct failing_stage {
-    struct mk_ordered base;
-    int issued;
-};
-
-static int failing_init(struct mk_ordered *stage, struct mk_slot *slot, struct mk_error *err)
-{
-    (void)stage;
-    (void)slot;
-    (void)err;
-    return MK_OK;
-}
-
-static void failing_fini(struct mk_slot *slot)
-{
-    (void)slot;
-}
-
-static bool failing_prepare(struct mk_ordered *stage, struct mk_slot *slot)
-{
-    if (slot->in)
-        ((struct failing_slot *)slot)->number = ((struct failing_stage *)stage)->issued++;
-    return slot->in != NULL;
-}
-
 /* The tenth piece fails at once; its neighbours take their time. */
 static int failing_run(struct mk_slot *slot, struct mk_error *err)
 {
-    int number = ((struct failing_slot *)slot)->number;
+    int number = ((struct numbered_slot *)slot)->number;
     if (number == 10)
         return mk_error_set(err, MK_ECORRUPT, "failing", "piece 10");
     for (volatile int i = 0; i < 2000000; i++)
@@ -258,38 +229,15 @@ static int failing_run(struct mk_slot *slot, struct mk_error *err)
     return MK_OK;
 }
 
-static void failing_collect(struct mk_ordered *stage, struct mk_slot *slot)
-{
-    (void)stage;
-    (void)slot;
-}
-
-static void failing_end(struct mk_ordered *stage, struct mk_block *out)
-{
-    (void)stage;
-    (void)out;
-}
-
-static void failing_free(struct mk_ordered *stage)
-{
-    mk_free(stage);
-}
-
-static const struct mk_ordered_type failing_type = {"failing",       sizeof(struct failing_slot),
-                                                    failing_init,    failing_fini,
-                                                    failing_prepare, failing_run,
-                                                    failing_collect, failing_end,
-                                                    failing_free};
+static const struct mk_ordered_type failing_type = NUMBERED_TYPE("failing", failing_run);
 
 static void an_error_in_one_piece_waits_for_the_pieces_that_run(void **state)
 {
     (void)state;
     struct rig rig;
     rig_up(&rig, 8);
-    struct failing_stage *stage = mk_calloc(sizeof *stage);
-    stage->base.type = &failing_type;
     struct mk_node *node = mk_flow_source(rig.flow, &counting_new(1000, 10)->base);
-    node = mk_flow_ordered(rig.flow, node, &stage->base, &rig.err);
+    node = mk_flow_ordered(rig.flow, node, numbered_new(&failing_type), &rig.err);
     mk_flow_sink(rig.flow, node, mk_sink_null(&rig.err));
     assert_int_equal(rig_run(&rig), MK_ECORRUPT);
     assert_string_equal(mk_flow_error(rig.flow)->message, "piece 10");

@@ -105,6 +105,70 @@ static inline struct mk_command *command(const char *script)
     return NULL;
 }
 
+/* ---- an ordered stage of which only `run` matters; it knows the number of its piece ------------
+ */
+
+struct numbered_slot {
+    struct mk_slot base;
+    int number;
+};
+struct numbered_stage {
+    struct mk_ordered base;
+    int issued;
+};
+
+static inline int numbered_init(struct mk_ordered *stage, struct mk_slot *slot,
+                                struct mk_error *err)
+{
+    (void)stage;
+    (void)slot;
+    (void)err;
+    return MK_OK;
+}
+
+static inline void numbered_fini(struct mk_slot *slot)
+{
+    (void)slot;
+}
+
+static inline bool numbered_prepare(struct mk_ordered *stage, struct mk_slot *slot)
+{
+    if (slot->in)
+        ((struct numbered_slot *)slot)->number = ((struct numbered_stage *)stage)->issued++;
+    return slot->in != NULL;
+}
+
+static inline void numbered_collect(struct mk_ordered *stage, struct mk_slot *slot)
+{
+    (void)stage;
+    (void)slot;
+}
+
+static inline void numbered_end(struct mk_ordered *stage, struct mk_block *out)
+{
+    (void)stage;
+    (void)out;
+}
+
+static inline void numbered_free(struct mk_ordered *stage)
+{
+    mk_free(stage);
+}
+
+#define NUMBERED_TYPE(name_, run_)                                                                 \
+    {                                                                                              \
+        .name = (name_), .slot_bytes = sizeof(struct numbered_slot), .slot_init = numbered_init,   \
+        .slot_fini = numbered_fini, .prepare = numbered_prepare, .run = (run_),                    \
+        .collect = numbered_collect, .end = numbered_end, .free = numbered_free                    \
+    }
+
+static inline struct mk_ordered *numbered_new(const struct mk_ordered_type *type)
+{
+    struct numbered_stage *self = mk_calloc(sizeof *self);
+    self->base.type = type;
+    return &self->base;
+}
+
 /* A source that counts bytes out: 0, 1, 2 ... mod 251, in blocks of any size, and may fail. */
 struct counting_source {
     struct mk_source base;
