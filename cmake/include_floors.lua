@@ -3,7 +3,7 @@
 -- Floors include only downwards, siblings don't include each other, and each foreign library is
 -- known to the rooms that wrap it and to nobody else. docs/internals/house.md has the picture.
 
-local FLOOR = { base = 0, buf = 1, codec = 1, loop = 2, pg = 3, flow = 4, sched = 5, bind = 6,
+local FLOOR = { base = 0, buf = 1, codec = 1, loop = 2, pg = 3, db = 3, flow = 4, sched = 5, bind = 6,
   host = 7 }
 
 -- header pattern -> rooms that may include it
@@ -13,6 +13,7 @@ local FOREIGN = {
   ["^lauxlib%.h$"] = { "sched", "bind", "host" },
   ["^lualib%.h$"] = { "host" },
   ["^libpq%-fe%.h$"] = { "pg" },
+  ["^sqlite3%.h$"] = { "db" },
   ["^zlib%.h$"] = { "codec" },
   ["^isa%-l%.h$"] = { "codec" },
   ["^zstd.*%.h$"] = { "codec" },

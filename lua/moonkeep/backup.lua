@@ -5,118 +5,70 @@
 --- file. On the way the table of contents is read by pg_restore itself, so a dump that it cannot
 --- read is never published. The manifest comes last.
 local clock = require "moonkeep.clock"
+local database = require "moonkeep.pg.database"
+local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
+local globals = require "moonkeep.pg.globals"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
-local process = require "moonkeep.process"
-local spec = require "moonkeep.spec"
+local restore_text = require "moonkeep.restore_text"
 local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
 local units = require "moonkeep.units"
 
 local M = {}
 
-local DEFAULT_CODEC = "zstd:1"
+M.DEFAULT_CODEC = "zstd:1"
 
-local Stream = {}
+local Stream = { __name = "moonkeep.Stream" }
 Stream.__index = Stream
 
-M.DUMP_OPTIONS = {
-  format = { type = "string", check = function(value)
-    return value ~= "custom" and "must be \"custom\"" or nil
-  end },
-}
-
--- What the manifest says of the source; also proves that the server can be reached.
-local function describe(source)
-  local connection <close> = source:connect()
-  local row = connection:row [[
-    SELECT current_database() AS database, current_setting('server_version') AS server_version,
-           pg_catalog.pg_encoding_to_char(d.encoding) AS encoding, d.datcollate AS collate,
-           d.datctype AS ctype,
-           -- by name, for these columns came with 15 and were renamed in 17
-           coalesce(to_jsonb(d)->>'datlocprovider', 'c') = 'i' AS icu,
-           coalesce(to_jsonb(d)->>'daticulocale', to_jsonb(d)->>'datlocale') AS icu_locale
-    FROM pg_catalog.pg_database d WHERE d.datname = current_database()]]
-  -- Not granted to everybody, and absent on some managed services.
-  local ok, system = pcall(connection.value, connection,
-    "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
-  return row, connection:major(), ok and system or nil
+function Stream:__tostring()
+  return ("an unstarted dump of %s"):format(tostring(self.source))
 end
 
-function M.is_stream(value)
-  return getmetatable(value) == Stream
-end
-
---- An unstarted dump of a source, as one stream in pg_dump's custom format.
+--- An unstarted dump of a source: pg_dump's one stream. `options`: the table `dump`.
 function M.dump(source, options)
-  options = options or {}
-  spec.check("dump", M.DUMP_OPTIONS, options)
-  return setmetatable({ source = source, codec = DEFAULT_CODEC }, Stream)
+  return setmetatable({ source = source, options = options or {}, codec = M.DEFAULT_CODEC,
+    kind = "logical" }, Stream)
+end
+
+--- An unstarted dump of roles and tablespaces.
+function M.dump_globals(source, with_passwords)
+  return setmetatable({ source = source, options = {}, codec = M.DEFAULT_CODEC, kind = "globals",
+    with_passwords = with_passwords }, Stream)
 end
 
 --- The same stream, compressed: "zstd:3", "gzip:6", "none".
 function M.compress(stream, codec)
-  flow.codec(codec) -- raises on an unknown one
   stream.codec = codec
   return stream
 end
 
-local RESTORE_TEXT = [[
-How to restore this backup without moonkeep
-===========================================
+-- ---- the flow -----------------------------------------------------------------------------------
 
-It is a dump of the database %s, made by %s in custom format%s.
-Run these commands with bash, in the folder of this file. NEWDB is the name of the database to
-create; give host, port and user as you usually do (PGHOST, PGPORT, PGUSER).
-
-    set -euo pipefail
-
-First make sure that the file is whole:
-
-    echo "%s  %s" | sha256sum --check
-
-Then restore it:
-
-    createdb --template=template0 %s "$NEWDB"
-    %spg_restore --exit-on-error --dbname="$NEWDB"%s
-
-pg_restore must be of version %d or newer%s. The roles that own things in the database must exist
-on the new server; if they don't, add --no-owner --no-privileges to pg_restore.
-]]
-
--- For a shell, in single quotes.
-local function shell_quote(text)
-  return "'" .. text:gsub("'", "'\\''") .. "'"
-end
-
-local function createdb_options(source)
-  local options = { "--encoding=" .. shell_quote(source.encoding),
-    "--lc-collate=" .. shell_quote(source.collate), "--lc-ctype=" .. shell_quote(source.ctype) }
-  if source.icu then
-    options[#options + 1] = "--locale-provider=icu --icu-locale=" .. shell_quote(source.icu_locale)
-  end
-  return table.concat(options, " ")
-end
-
--- What to install, how to decompress, per codec.
-local STOCK = {
-  none = { "", "", " %s" },
-  gzip = { ", compressed by gzip", "gzip --decompress --stdout %s | ", "" },
-  lz4 = { ", compressed by lz4", "lz4 -d -c %s | ", "" },
-  zstd = { ", compressed by zstd", "zstd --decompress --stdout %s | ", "" },
+-- What each format is called, and how its end is proved while it is being made: by pg_restore,
+-- which reads its table of contents, or by the line that pg_dump writes last.
+local FORMATS = {
+  custom = { object = "data.dump" },
+  tar = { object = "data.tar" },
+  plain = { object = "data.sql", last_line = "-- PostgreSQL database dump complete" },
+  globals = { object = "globals.sql", last_line = "-- PostgreSQL database cluster dump complete" },
 }
 
-local function restore_text(manifest, object, major)
-  local codec = flow.codec(object.codec)
-  local what, before, after = table.unpack(STOCK[codec])
-  local packaged = codec == "zstd" or codec == "lz4"
-  local unpacker = packaged and ("; %s is in the package of that name"):format(codec) or ""
-  return RESTORE_TEXT:format(manifest.source.database, manifest.dump.program, what,
-    object.sha256, object.name, createdb_options(manifest.source),
-    before:format(object.name), after:format(object.name), major, unpacker)
+local TAIL_BYTES = 200
+
+--- The stage that proves a stream of a format to be whole, for a tee: `report.proof.result` then
+--- goes to check_proof.
+function M.proof_stage(format, major)
+  if FORMATS[format].last_line then
+    return { kind = "process", label = "proof", keep_stdout = true,
+      argv = { "tail", "--bytes=" .. TAIL_BYTES } }
+  end
+  return { kind = "process", label = "proof", early = true, keep_stdout = true,
+    argv = { tools.find("pg_restore", major), "--list", "--format=" .. format } }
 end
 
 -- Entries of `pg_restore -l`, whose other lines are comments.
@@ -129,7 +81,54 @@ local function count_toc(listing)
   end
   return n
 end
-M.count_toc = count_toc
+
+--- The number of entries in the table of contents (0 for SQL); nil, why when the stream is not
+--- whole.
+function M.check_proof(format, result)
+  local last_line = FORMATS[format].last_line
+  if not last_line then
+    return count_toc(result)
+  elseif result:find(last_line, 1, true) then
+    return 0
+  end
+  return nil, ("it does not end with the line %q"):format(last_line)
+end
+
+local function argv_of(stream, major)
+  local conninfo, env = stream.source:for_program()
+  local argv
+  if stream.kind == "globals" then
+    argv = { tools.find("pg_dumpall", major), "--globals-only", "--no-password" }
+    argv[#argv + 1] = not stream.with_passwords and "--no-role-passwords" or nil
+  else
+    argv = { tools.find("pg_dump", major), "--format=" .. (stream.options.format or "custom"),
+      "--no-password" }
+    argv[#argv + 1] = (stream.options.format or "custom") == "custom" and "--compress=0" or nil
+    dump_options.add_dump(argv, stream.options, major)
+  end
+  argv[#argv + 1] = "--dbname=" .. conninfo
+  return argv, env
+end
+
+local function format_of(stream)
+  return stream.kind == "globals" and "globals" or stream.options.format or "custom"
+end
+
+local function move(stream, major, object, sessions)
+  local argv, env = argv_of(stream, major)
+  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
+  for _, session in ipairs(sessions) do
+    stored[#stored + 1] = { session:sink(object.name) }
+  end
+  return flow.run({
+    { kind = "process", env = env, argv = argv },
+    { kind = "tee", { M.proof_stage(format_of(stream), major) },
+      { { kind = "encode", codec = object.codec }, stored } },
+  }, { title = ("%s of %s"):format(stream.kind == "globals" and "globals" or "dump",
+    tostring(stream.source)) })
+end
+
+-- ---- publication --------------------------------------------------------------------------------
 
 local function begin_all(job, series, id, targets)
   local sessions = setmetatable({}, { __close = function(list)
@@ -143,61 +142,83 @@ local function begin_all(job, series, id, targets)
       getmetatable(sessions).__close(sessions)
       local err = errors.of(session)
       err.message = ("store %s: %s"):format(store.name, err.message)
-      error(err, 0)
+      error(errors.explain(err), 0)
     end
     sessions[#sessions + 1] = session
   end
   return sessions
 end
 
-local function move(stream, major, object, sessions)
-  local conninfo, env = stream.source:for_program()
-  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
+-- What the manifest says of the source; also proves that the server can be reached.
+local function describe(source)
+  local connection <close> = source:connect()
+  -- Not granted to everybody, and absent on some managed services.
+  local ok, system = pcall(connection.value, connection,
+    "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
+  return database.describe(connection), connection:major(), ok and system or nil
+end
+
+-- A small object with a checksum of its own, in every store.
+local function put(sessions, manifest, name, role, text)
+  local report = flow.run { { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }
   for _, session in ipairs(sessions) do
-    stored[#stored + 1] = { session:sink(object.name) }
+    session:put(name, text)
   end
-  return flow.run({
-    { kind = "process", env = env, argv = { tools.find("pg_dump", major), "--format=custom",
-      "--compress=0", "--no-password", "--dbname=" .. conninfo } },
-    { kind = "tee",
-      { { kind = "process", label = "toc", early = true, keep_stdout = true,
-        argv = { tools.find("pg_restore", major), "--list" } } },
-      { { kind = "encode", codec = object.codec }, stored } },
-  }, { title = "dump of " .. tostring(stream.source) })
+  manifest.objects[#manifest.objects + 1] = { name = name, role = role, codec = "none",
+    size = #text, decoded_size = #text, sha256 = report.sum.result }
+end
+
+local function version_of(program, major)
+  return ("%s %s"):format(program, tools.version(tools.find(program, major)) or "?")
 end
 
 --- Moves a stream into every store of the list and publishes it there. Returns the backup:
---- { id, job, series, manifest, stores }. On any failure nothing is published anywhere.
-function M.upload(job, stream, targets)
+--- { id, job, series, manifest, stores, proof }. On any failure nothing is published anywhere.
+--- `extra`: fields for the manifest (tags, globals, run).
+function M.upload(job, stream, targets, extra)
   local began = clock.monotonic()
   local description, major, system = describe(stream.source)
-  local series = stores.series(description.database)
+  local is_globals = stream.kind == "globals"
+  local series = is_globals and globals.SERIES or stores.series(description.database)
   local id = clock.compact() .. "-" .. host.random(3)
+  local format = format_of(stream)
   local _, _, suffix = flow.codec(stream.codec)
-  local object = { name = "data.dump" .. suffix, role = "data", codec = stream.codec }
+  local object = { name = FORMATS[format].object .. suffix, role = "data", codec = stream.codec }
+  local program = is_globals and "pg_dumpall" or "pg_dump"
   local sessions <close> = begin_all(job, series, id, targets)
 
-  log.info("dumping %s with pg_dump %d, %s", tostring(stream.source), major, stream.codec)
+  log.info("dumping %s of %s with %s, %s", is_globals and "roles and tablespaces" or "the database",
+    tostring(stream.source), version_of(program, major), stream.codec)
   local report = move(stream, major, object, sessions)
   object.size = report.stored.bytes_in
   object.sha256 = report.stored.result
   object.decoded_size = report.source.bytes_out
   if object.decoded_size == 0 then
-    errors.raise("EMPTY_DUMP", "pg_dump ended without an error and without a byte")
+    errors.raise("EMPTY_DUMP", program .. " ended without an error and without a byte")
+  end
+  local entries, why = M.check_proof(format, report.proof.result)
+  if not entries then
+    errors.raise("TRUNCATED_DUMP", ("%s ended without an error, but its output is not whole: %s")
+      :format(program, why))
   end
 
-  local version = process.run { argv = { tools.find("pg_dump", major), "--version" } }
   local manifest = {
-    format = manifests.FORMAT, kind = "logical", id = id, job = job, series = series,
-    created_at = clock.iso(), moonkeep = host.version(), source = description,
-    system_identifier = system,
-    run = { seconds = (clock.monotonic() - began) / 1000 },
+    format = manifests.FORMAT, kind = stream.kind, id = id, job = job, series = series,
+    created_at = clock.iso(), moonkeep = host.version(), host = host.name(),
+    source = description, system_identifier = system,
+    run = { id = extra and extra.run, seconds = (clock.monotonic() - began) / 1000 },
     needs = { pg_restore = major, codec = (flow.codec(object.codec)) },
-    dump = { format = "custom", program = "pg_dump " .. (version:match "(%d+[%w.]*)" or "?"),
-      toc_entries = count_toc(report.toc.result) },
-    objects = { object },
+    dump = { format = format == "globals" and "plain" or format,
+      program = version_of(program, major), toc_entries = entries,
+      selection = dump_options.selection(stream.options),
+      passwords = is_globals and stream.with_passwords or nil },
+    objects = { object }, tags = extra and extra.tags, globals = extra and extra.globals,
   }
-  local text = restore_text(manifest, object, major)
+  if not is_globals then
+    put(sessions, manifest, "database.sql", "properties",
+      restore_text.properties_sql(description))
+  end
+  local text = restore_text.make(manifest)
   for _, session in ipairs(sessions) do
     session:put("RESTORE.txt", text)
   end
@@ -208,8 +229,8 @@ function M.upload(job, stream, targets)
   log.info("published %s: %s, %s before compression, in %s", id, units.format_size(object.size),
     units.format_size(object.decoded_size), #targets == 1 and targets[1].name or
     (#targets .. " stores"))
-  return { id = id, job = job, series = series, manifest = manifest, stores = targets,
-    proof = "stored" }
+  return stores.backup { id = id, job = job, series = series, manifest = manifest,
+    stores = targets, proof = "stored" }
 end
 
 return M

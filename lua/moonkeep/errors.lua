@@ -32,45 +32,30 @@ function M.of(raised)
   return M.new("LUA_ERROR", tostring(raised))
 end
 
--- What servers and their client programs say, and what to do about it. The texts are those of
--- PostgreSQL's sources (lc_messages = C); an error in another language just gets no hint.
-local known_faults = {
-  { "Connection refused",
-    "is PostgreSQL running there, and is this its port? Try: pg_isready -h HOST -p PORT" },
-  { "No such file or directory.*Is the server running locally",
-    "no server listens on that socket: start it, or give host and port" },
-  { "could not translate host name", "the host name does not resolve: check its spelling and DNS" },
-  { "password authentication failed",
-    "check user and password: ~/.pgpass (mode 0600), PGPASSWORD, or the service file" },
-  { "no password supplied",
-    "the server wants a password: put it into ~/.pgpass (mode 0600) or PGPASSWORD" },
-  { "no pg_hba.conf entry", "allow this user, database and address in the server's pg_hba.conf" },
-  { "Peer authentication failed",
-    "run as the operating-system user of that name, or connect over TCP with a password" },
-  { "database \".-\" does not exist", "list the databases with: psql -l" },
-  { "role \".-\" does not exist",
-    "create the role first, or restore with no_owner = true, no_privileges = true" },
-  { "permission denied for",
-    "give the backup role read access: GRANT pg_read_all_data TO backup_role" },
-  { "server version mismatch", "install the client programs of the server's major version" },
-  { "No space left on device", "free space there, or store the backup elsewhere" },
-  { "too many clients already", "no connection is free: raise max_connections, or wait" },
-  { "the database system is starting up", "the server is starting: try again in a moment" },
-  { "terminating connection due to administrator command",
-    "somebody ended the session (pg_terminate_backend or a server restart): run it again" },
-  { "server closed the connection unexpectedly",
-    "look into the server's log: it may have crashed or restarted" },
-}
+-- What a program quotes of the user's own: it could look like anything.
+local QUOTED = { "\n[^\n]*Command was:.*", "\n[^\n]*CONTEXT:[^\n]*", "\n[^\n]*STATEMENT:[^\n]*" }
 
---- Gives an error value the hint of a known fault, if it has none that helps.
+local function fill(hint, captures)
+  return (hint:gsub("%%(%d)", function(n)
+    return captures[tonumber(n)] or "?"
+  end))
+end
+
+--- Gives an error value the name (`fault`) and the hint of a known fault, if it has no hint that
+--- helps. See moonkeep.pg.faults.
 function M.explain(err)
   if not core.is_error(err) or err.hint then
     return err
   end
   local text = (err.message or "") .. "\n" .. (err.detail or "")
-  for _, fault in ipairs(known_faults) do
-    if text:find(fault[1]) then
-      err.hint = fault[2]
+  for _, pattern in ipairs(QUOTED) do
+    text = text:gsub(pattern, "")
+  end
+  for _, fault in ipairs(require "moonkeep.pg.faults") do
+    local found = table.pack(text:find(fault[2]))
+    if found[1] then
+      err.fault = fault[1]
+      err.hint = fill(fault[3], { table.unpack(found, 3, found.n) })
       break
     end
   end

@@ -1,14 +1,23 @@
 --- What `require "moonkeep"` gives to a recipe.
-local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
-local json = require "moonkeep.core.json"
 local pg = require "moonkeep.pg"
 local scratch = require "moonkeep.pg.scratch"
+local secret = require "moonkeep.secret"
 local stores = require "moonkeep.store"
 local task = require "moonkeep.task"
 
+local arg = {}
+for name, value in pairs(require "moonkeep.arg") do
+  arg[name] = name ~= "parse" and value or nil
+end
+
 return {
   job = jobs.new,
+  task = jobs.task,
+  policy = require("moonkeep.policy").new,
+  arg = arg,
+  secret = { env = secret.env, file = secret.file, cmd = secret.cmd,
+    credential = secret.credential },
   pg = setmetatable({ scratch = scratch.new }, {
     __call = function(_, what)
       return pg.source(what)
@@ -22,9 +31,9 @@ return {
   shield = task.shield,
   flow = require "moonkeep.flow",
   process = require "moonkeep.process",
-  fs = fs,
+  fs = require "moonkeep.fs",
   clock = require "moonkeep.clock",
-  json = json,
+  json = require "moonkeep.core.json",
   log = require "moonkeep.log",
   error = require("moonkeep.errors").raise,
 }

@@ -1,259 +1,147 @@
---- Jobs: what a recipe returns. A job is a table of keys; its `run` function, if it has one, gets a
---- context whose methods are the same verbs with the same options.
-local backups = require "moonkeep.backup"
-local compare = require "moonkeep.pg.compare"
+--- Jobs and tasks: what a recipe returns. A job is a table of keys; its `run` function, if it has
+--- one, gets a context whose methods are the same verbs with the same options. A task is run by hand.
+local arg = require "moonkeep.arg"
+local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
 local errors = require "moonkeep.errors"
-local flow = require "moonkeep.flow"
-local log = require "moonkeep.log"
-local pg = require "moonkeep.pg"
-local restores = require "moonkeep.restore"
+local policy = require "moonkeep.policy"
+local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
-local stores = require "moonkeep.store"
 local units = require "moonkeep.units"
-local verify = require "moonkeep.verify"
 
 local M = {}
 
-local function is_source(value)
-  return not pg.is_source(value) and "must be a server, as mk.pg makes it" or nil
-end
-
-local function are_stores(value)
-  local seen = {}
-  for _, store in ipairs(value) do
-    if not stores.is_store(store) then
-      return "must be a list of stores, as mk.store makes them"
-    elseif seen[store.name] then
-      return ("must not have store %q twice"):format(store.name)
-    end
-    seen[store.name] = true
-  end
-end
-
-local function is_codec(value)
-  local ok, err = pcall(flow.codec, value)
-  return not ok and ("must be a codec (%s)"):format(err.hint) or nil
-end
-
-local function is_level(value)
-  for _, level in ipairs(verify.LEVELS) do
-    if value == level then
-      return nil
-    end
-  end
-  return ("must be one of %s"):format(table.concat(verify.LEVELS, ", "))
-end
-
--- The keys of a backup: a job has them, and ctx:backup takes them.
-local BACKUP_KEYS = {
-  source = { type = "any", check = is_source },
-  dump = { type = "table" },
-  compress = { type = "string", check = is_codec },
-  upload = { type = "list", check = are_stores },
-  verify = { type = "string", check = is_level },
-}
-
-local JOB_KEYS = {
-  name = { type = "string", required = true, check = function(name)
-    return not name:match "^%w[%w._-]*$" and
-      "must be made of letters, digits, '.', '_' and '-'" or nil
-  end },
-  deadline = { type = "duration" },
-  run = { type = "function" },
-}
-for key, entry in pairs(BACKUP_KEYS) do
-  JOB_KEYS[key] = entry
-end
-
--- ---- the context --------------------------------------------------------------------------------
-
-local Context = {}
-Context.__index = function(_, name)
-  local method = Context[name]
-  if method ~= nil or type(name) ~= "string" then
-    return method
-  end
-  local names = {}
-  for key, value in pairs(Context) do
-    names[#names + 1] = type(value) == "function" and key:sub(1, 2) ~= "__" and key or nil
-  end
-  local meant = spec.nearest(name, names)
-  error(("ctx has no method %q%s"):format(name,
-    meant and (", did you mean %q?"):format(meant) or ""), 2)
-end
-
-local function setting(self, options, key)
-  local value = options[key]
-  if value == nil then
-    value = self.job[key]
-  end
-  return value
-end
-
-local function required(self, options, key)
-  local value = setting(self, options, key)
-  if value == nil then
-    errors.raise("INVALID", ("ctx:backup needs `%s`"):format(key),
-      { hint = "give it to the job, or to ctx:backup" })
-  end
-  return value
-end
-
--- What the methods take besides options.
-local ARGUMENTS = {
-  stream = { type = "table", required = true, check = function(value)
-    return not backups.is_stream(value) and "must be a stream, as ctx:dump makes it" or nil
-  end },
-  backup = { type = "table", required = true, check = function(value)
-    local is_backup = type(value.id) == "string" and type(value.manifest) == "table" and
-      type(value.stores) == "table" and #value.stores > 0
-    return not is_backup and
-      "must be a backup, as ctx:backup, ctx:upload or store:latest give it" or nil
-  end },
-  stores = { type = "list", required = true, check = are_stores },
-  source = { type = "any", required = true, check = is_source },
-  codec = { type = "string", required = true, check = is_codec },
-  level = { type = "string", required = true, check = is_level },
-}
-
--- check("ctx:verify", { backup = backup, level = level }, "backup", "level")
-local function check(what, values, ...)
-  local definition = {}
-  for _, name in ipairs { ... } do
-    definition[name] = ARGUMENTS[name]
-  end
-  spec.check(what, definition, values)
-end
-
---- An unstarted dump of a source (default: the job's).
-function Context:dump(options)
-  options = options or {}
-  spec.check("ctx:dump", { source = BACKUP_KEYS.source, dump = BACKUP_KEYS.dump }, options)
-  return backups.dump(required(self, options, "source"), setting(self, options, "dump"))
-end
-
---- Compresses a stream: ctx:compress(stream, "gzip:6").
-function Context:compress(stream, codec)
-  check("ctx:compress", { stream = stream, codec = codec }, "stream", "codec")
-  return backups.compress(stream, codec)
-end
-
---- Moves a stream into stores (default: the job's) and publishes the backup there.
-function Context:upload(stream, targets)
-  targets = targets or required(self, {}, "upload")
-  check("ctx:upload", { stream = stream, stores = targets }, "stream", "stores")
-  local backup = backups.upload(self.job.name, stream, targets)
-  self.published[#self.published + 1] = backup
-  return backup
-end
-
---- Proves a backup: level "read" or "decoded".
-function Context:verify(backup, level)
-  check("ctx:verify", { backup = backup, level = level }, "backup", "level")
-  return verify.verify(backup, level)
-end
-
---- Restores a backup into a new database; see moonkeep.restore for the options.
-function Context:restore(backup, options)
-  check("ctx:restore", { backup = backup }, "backup")
-  return restores.restore(backup, options)
-end
-
---- Dumps, compresses, uploads and verifies as the job's keys say; `options` override them.
-function Context:backup(options)
-  options = options or {}
-  spec.check("ctx:backup", BACKUP_KEYS, options)
-  local stream = self:dump { source = options.source, dump = options.dump }
-  local codec = setting(self, options, "compress")
-  if codec then
-    stream = self:compress(stream, codec)
-  end
-  local backup = self:upload(stream, required(self, options, "upload"))
-  return self:verify(backup, setting(self, options, "verify") or "read")
-end
-
---- Compares two databases table by table and returns the numbers of tables and rows; raises
---- DIFFERENT with every difference. See moonkeep.pg.compare.
-function Context:compare(a, b)
-  spec.check("ctx:compare", { [1] = ARGUMENTS.source, [2] = ARGUMENTS.source }, { a, b })
-  local n_tables, more = compare.compare(compare.fingerprint(a), compare.fingerprint(b))
-  if not n_tables then
-    errors.raise("DIFFERENT", ("%s differs from %s"):format(tostring(b), tostring(a)),
-      { detail = table.concat(more, "\n") })
-  end
-  return n_tables, more
-end
-
-local OPERATORS = {
-  ["=="] = function(a, b) return a == b end,
-  ["~="] = function(a, b) return a ~= b end,
-  ["<"] = function(a, b) return a < b end,
-  ["<="] = function(a, b) return a <= b end,
-  [">"] = function(a, b) return a > b end,
-  [">="] = function(a, b) return a >= b end,
-}
-
---- Fails the run unless `a op b` holds: ctx:check("orders", n, ">", 1000).
-function Context:check(what, a, op, b)
-  local compare_values = OPERATORS[op]
-  if not compare_values then
-    errors.raise("INVALID", ("ctx:check: there is no operator %q"):format(tostring(op)),
-      { hint = "there are ==, ~=, <, <=, > and >=" })
-  end
-  if op ~= "==" and op ~= "~=" and (type(a) ~= type(b) or
-    (type(a) ~= "number" and type(a) ~= "string")) then
-    errors.raise("CHECK_FAILED", ("%s: %s %s %s cannot be compared: a %s and a %s"):format(what,
-      tostring(a), op, tostring(b), type(a), type(b)))
-  end
-  if not compare_values(a, b) then
-    errors.raise("CHECK_FAILED", ("%s: %s %s %s does not hold"):format(what, tostring(a), op,
-      tostring(b)))
-  end
-  log.info("checked %s: %s %s %s", what, tostring(a), op, tostring(b))
-end
-
---- Prints a line on stdout.
-function Context:show(text, ...)
-  log.show(text, ...)
-end
-
--- ---- jobs ---------------------------------------------------------------------------------------
-
-local Job = {}
+local Job = { __name = "moonkeep.Job" }
 Job.__index = Job
 
---- Checks the keys and makes a job. Loading does no I/O.
-function M.new(keys)
-  spec.check("mk.job", JOB_KEYS, keys)
-  if keys.dump then
-    spec.check("mk.job: dump", backups.DUMP_OPTIONS, keys.dump)
-  end
-  if not keys.run then
-    for _, key in ipairs { "source", "upload" } do
-      if keys[key] == nil then
-        errors.raise("INVALID", ("mk.job: %s is missing (or give it a run function)"):format(key))
-      end
+function Job:__tostring()
+  return self.kind .. " " .. self.name
+end
+
+-- What the types of the keys do not say. Returns a list of mistakes, and the compiled schedule.
+local function check_job(keys)
+  local found, rule = {}, nil
+  for _, key in ipairs(keys.run and {} or { "source", "upload" }) do
+    if keys[key] == nil then
+      found[#found + 1] = { key = key, text = key .. " is missing (or give the job a run function)" }
     end
   end
-  return setmetatable({ keys = keys, name = keys.name, where = core_error.where(),
-    deadline_ms = keys.deadline and units.duration(keys.deadline) }, Job)
+  local dump = keys.dump or {}
+  if dump.schema_only and dump.data_only then
+    found[#found + 1] = { key = "dump.data_only",
+      text = "dump.data_only and dump.schema_only exclude each other" }
+  end
+  for _, key in ipairs { "clean", "if_exists" } do
+    if dump[key] and dump.format ~= "plain" then
+      found[#found + 1] = { key = "dump." .. key, text = ("dump.%s is for the plain format; " ..
+        "others are restored with existing = \"clean\""):format(key) }
+    end
+  end
+  if keys.exclude_databases and not keys.databases then
+    found[#found + 1] = { key = "exclude_databases",
+      text = "exclude_databases goes with databases" }
+  end
+  if keys.schedule then
+    local mistakes
+    rule, mistakes = schedule.compile(keys.schedule)
+    table.move(mistakes, 1, #mistakes, #found + 1, found)
+  end
+  return found, rule
+end
+
+local function new(kind, what, keys)
+  local origins
+  if type(keys) == "table" and kind == "job" then
+    keys, origins = policy.with_defaults(keys)
+  end
+  local self = setmetatable({ kind = kind, keys = {}, name = "?", origins = origins,
+    where = core_error.where() }, Job)
+  if not spec.check(what, kind, keys) then
+    return self
+  end
+  if kind == "job" then
+    local found
+    found, self.rule = check_job(keys)
+    if #found > 0 then
+      spec.report(("%s %q"):format(what, keys.name), found)
+    end
+  end
+  self.keys, self.name, self.policies = keys, keys.name, policy.current()
+  self.deadline_ms = keys.deadline and units.duration(keys.deadline)
+  return self
+end
+
+--- mk.job { ... }: checks the keys and makes a job. Loading does no I/O.
+function M.new(keys)
+  return new("job", "mk.job", keys)
+end
+
+--- mk.task { ... }
+function M.task(keys)
+  return new("task", "mk.task", keys)
 end
 
 function M.is_job(value)
   return getmetatable(value) == Job
 end
 
---- Runs a job and returns the list of backups that it has published. The list is also filled when
---- an error is raised: pass one in to see how far it got.
-function Job:execute(published)
-  local context = setmetatable({ job = self.keys, published = published }, Context)
-  if self.keys.run then
-    self.keys.run(context)
-  else
-    context:backup()
+--- The same job with some keys replaced, all of it checked again.
+function M.with(job, keys)
+  local changed = setmetatable({}, Job)
+  for key, value in pairs(job) do
+    changed[key] = value
   end
-  return published
+  spec.check(("%s %s"):format(job.kind, job.name), job.kind, keys)
+  local found
+  found, changed.rule = check_job(keys)
+  if #found > 0 then
+    spec.report(("%s %s"):format(job.kind, job.name), found)
+  end
+  changed.keys = keys
+  changed.deadline_ms = keys.deadline and units.duration(keys.deadline)
+  return changed
+end
+
+--- The values of its typed arguments, from the texts of --set. Raises USAGE.
+function Job:arguments(texts)
+  return arg.parse(tostring(self), self.keys.args or {}, texts or {})
+end
+
+--- Runs it once. `published` is filled with the backups that it publishes, also when an error is
+--- raised. `how`: arguments (values), run_id, consent.
+function Job:execute(published, how)
+  local keys = self.keys
+  local ctx = context.new { job = keys, published = published, run_id = how.run_id,
+    consent = how.consent }
+  local function body()
+    if keys.before then
+      keys.before(ctx)
+    end
+    if keys.run then
+      keys.run(ctx, how.arguments or {})
+    else
+      ctx:backup()
+    end
+  end
+  if not keys.after then
+    body()
+    return
+  end
+  local ok, err = xpcall(body, errors.handler)
+  local shield = require("moonkeep.core.task").shield
+  local told, why = xpcall(shield, errors.handler, function()
+    keys.after(ctx, not ok and errors.of(err) or nil)
+  end, 15000)
+  if not ok then
+    if not told then -- the first failure is what counts; the other one goes along
+      err = errors.of(err)
+      err.also = err.also or {}
+      table.insert(err.also, errors.of(why))
+    end
+    error(err, 0)
+  elseif not told then
+    error(why, 0)
+  end
 end
 
 return M

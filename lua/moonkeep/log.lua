@@ -1,18 +1,20 @@
 --- Messages of a run. Levels: debug, info, warn, error. Arguments as for string.format.
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
+local redact = require "moonkeep.redact"
 
 local M = {}
 
 for _, level in ipairs { "debug", "info", "warn", "error" } do
   M[level] = function(text, ...)
-    host.log(level, select("#", ...) > 0 and text:format(...) or tostring(text))
+    host.log(level, redact.text(select("#", ...) > 0 and text:format(...) or tostring(text)))
   end
 end
 
 --- One event to the supervisor; see docs/reference/events.md.
 function M.event(event, important)
-  host.emit(json.encode(event, false, true), important or false)
+  event.time = event.time or host.iso_time()
+  host.emit(json.encode(redact.value(event), false, true), important or false)
 end
 
 -- What one event carries of a long text: the supervisor takes lines of up to 16 MiB, JSON's escapes

@@ -1,16 +1,22 @@
 --- Manifests: what a backup is, as JSON, and the proof that it exists. A backup exists if, and only
 --- if, its manifest does; it is written last and never changed.
 ---
----   { "format": 1, "kind": "logical", "id": ..., "job": ..., "series": ..., "created_at": ...,
----     "moonkeep": version, "run": { "seconds": n }, "system_identifier": "7...", "needs": {...},
----     "source": { "database", "server_version", "encoding", "collate", "ctype" },
----     "dump": { "format": "custom", "program": "pg_dump 15.20", "toc_entries": n },
+---   { "format": 1, "kind": "logical" | "globals", "id", "job", "series", "created_at",
+---     "moonkeep": version, "host", "run": { "id", "seconds" }, "system_identifier": "7...",
+---     "needs": { "pg_restore": major, "codec" }, "tags": {...},
+---     "globals": id of the globals that were backed up with it,
+---     "source": { "database", "server_version", "encoding", "collate", "ctype", and the database's
+---       own properties: see pg/database.lua },
+---     "dump": { "format": "custom" | "plain" | "tar", "program": "pg_dump 15.20", "toc_entries": n,
+---       "selection": the keys that make it less than the whole },
 ---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ] }
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
 
 local M = { FORMAT = 1 }
+
+local DUMP_FORMATS = { custom = true, plain = true, tar = true }
 
 function M.encode(manifest)
   return json.encode(manifest, true) .. "\n"
@@ -45,11 +51,16 @@ function M.decode(text)
       corrupt(("its source has no %q"):format(key))
     end
   end
+  if not DUMP_FORMATS[manifest.dump.format] then
+    errors.raise("UNSUPPORTED", ("the dump has the format %s, which is unknown here"):format(
+      tostring(manifest.dump.format)), { hint = "install a newer moonkeep" })
+  end
   for _, object in ipairs(manifest.objects) do
     if type(object.name) ~= "string" or not object.name:match "^%w[%w._-]*$" then
       corrupt "an object has no proper name"
     end
-    if math.type(object.size) ~= "integer" or type(object.sha256) ~= "string" then
+    if math.type(object.size) ~= "integer" or math.type(object.decoded_size) ~= "integer" or
+      type(object.sha256) ~= "string" then
       corrupt(("object %s has no size or checksum"):format(object.name))
     end
     if type(object.codec) ~= "string" or not pcall(flow.codec, object.codec) then

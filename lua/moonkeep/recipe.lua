@@ -1,12 +1,14 @@
---- Loading recipes: text only, in an environment of their own, with strict globals. Recipes are
+--- Loading recipes: text only, in an environment of their own, with strict globals, and without
+--- I/O, so that looking at a recipe is always safe. Recipes are
 --- trusted as crontabs are; this guards against accidents (a misspelt name, a global that leaks
 --- from one job into the next), not against attackers. Except for one case: a recipe that others
 --- can write is not run as root.
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
-local host = require "moonkeep.core.host"
 local jobs = require "moonkeep.job"
+local lines = require "moonkeep.recipe_lines"
+local policy = require "moonkeep.policy"
 local process = require "moonkeep.process"
 local spec = require "moonkeep.spec"
 
@@ -17,6 +19,19 @@ local STANDARD = { "assert", "error", "getmetatable", "ipairs", "next", "pairs",
   "type", "xpcall", "coroutine", "math", "string", "table", "utf8", "_VERSION" }
 local OS = { "clock", "date", "difftime", "getenv", "time" }
 
+-- The loader's own reading, while what waits is refused to the recipe.
+local function unguarded(fn, ...)
+  core_task.guard(false)
+  local results = table.pack(pcall(fn, ...))
+  core_task.guard(true)
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return table.unpack(results, 2, results.n)
+end
+
+local run_file -- one file of a recipe
+
 -- Text chunks only, and in the recipe's own environment unless another one is given.
 local function text_load(environment)
   return function(chunk, name, _, env)
@@ -24,16 +39,34 @@ local function text_load(environment)
   end
 end
 
-local function recipe_require(name)
-  if name == "moonkeep" then
-    return require "moonkeep"
+-- `require "moonkeep"`, and the recipe's neighbours: `require "shared.stores"` is shared/stores.lua
+-- in the recipe's folder, loaded once, in an environment of its own.
+local function make_require(loading)
+  return function(name)
+    if name == "moonkeep" then
+      return require "moonkeep"
+    end
+    if type(name) ~= "string" or not name:match "^[%w_][%w_-]*[%w_.-]*$" or name:find("..", 1, true) then
+      errors.raise("INVALID", ("a recipe cannot require %q"):format(tostring(name)),
+        { hint = "there is require \"moonkeep\", and the recipe's neighbours by name: require " ..
+          "\"stores\" is stores.lua beside it" })
+    end
+    if loading.modules[name] == nil then
+      local path = loading.folder .. "/" .. name:gsub("%.", "/") .. ".lua"
+      if not unguarded(fs.exists, path) then
+        errors.raise("INVALID", ("there is no %s to require"):format(path),
+          { hint = "a recipe can require \"moonkeep\" and files of its own folder" })
+      end
+      loading.modules[name] = true -- a circle finds this
+      local result = run_file(path, loading)
+      loading.modules[name] = result == nil and true or result
+    end
+    return loading.modules[name]
   end
-  errors.raise("INVALID", ("a recipe cannot require %q"):format(tostring(name)),
-    { hint = "there is: require \"moonkeep\"" })
 end
 
-local function make_environment()
-  local environment = { os = {}, require = recipe_require }
+local function make_environment(loading)
+  local environment = { os = {}, require = make_require(loading) }
   for _, name in ipairs(STANDARD) do
     environment[name] = _G[name]
   end
@@ -107,14 +140,13 @@ local function check_safe(path)
   until folder == ""
 end
 
---- Loads a recipe and returns its list of jobs. Raises on anything that is wrong with it.
-function M.load(path)
-  if not fs.exists(path) then
-    errors.raise("NOT_FOUND", ("there is no recipe %s"):format(path))
-  end
-  local real = fs.realpath(path)
-  check_safe(real)
-  local chunk, why = load(fs.read(real), "@" .. path, "t", make_environment())
+-- Reads, checks and runs one file of a recipe; returns what it returns.
+function run_file(path, loading)
+  local real = unguarded(fs.realpath, path)
+  unguarded(check_safe, real)
+  local text = unguarded(fs.read, real)
+  lines.remember(path, text)
+  local chunk, why = load(text, "@" .. path, "t", make_environment(loading))
   if why == "not enough memory" then
     error(why, 0)
   elseif not chunk then
@@ -124,18 +156,110 @@ function M.load(path)
         "recipes are Lua source text, never compiled" or nil })
   end
   core_task.track_lines(true)
-  local result = chunk(table.unpack(host.arguments())) -- `...` of the recipe
+  local result = chunk()
   core_task.track_lines(false)
+  return result
+end
+
+-- The jobs among what a file has returned; nil when it is something else.
+local function jobs_of(result)
   local list = jobs.is_job(result) and { result } or result
-  local is_list = type(list) == "table" and #list > 0
-  for _, job in ipairs(is_list and list or {}) do
-    is_list = is_list and jobs.is_job(job)
+  if type(list) ~= "table" or #list == 0 then
+    return nil
   end
-  if not is_list then
-    errors.raise("INVALID", ("%s returns no job"):format(path),
-      { hint = "end it with: return mk.job { name = \"...\", ... }" })
+  for _, job in ipairs(list) do
+    if not jobs.is_job(job) then
+      return nil
+    end
   end
   return list
+end
+
+local function check_names(path, list)
+  local seen = {}
+  for _, job in ipairs(list) do
+    if seen[job.name] then
+      spec.report(path, { { text = ("two jobs are called %q"):format(job.name), where = job.where } })
+    end
+    seen[job.name] = true
+    job.path = path
+    for _, mistake in ipairs(policy.violations(job)) do
+      spec.report("policy", { mistake })
+    end
+  end
+end
+
+local POLICY = "policy.lua"
+
+local function load_file(path, is_optional)
+  if not unguarded(fs.exists, path) then
+    errors.raise("NOT_FOUND", ("there is no recipe %s"):format(path),
+      { hint = "moonkeep init writes a first one" })
+  end
+  local folder = path:match "^(.*)/[^/]*$" or "."
+  local loading = { folder = folder, modules = {} }
+  local _, list = policy.scope(function()
+    local rules = folder .. "/" .. POLICY
+    if path:match "[^/]*$" ~= POLICY and unguarded(fs.exists, rules) then
+      run_file(folder == "." and POLICY or rules, loading)
+    end
+    local found = jobs_of(run_file(path, loading))
+    if not found and not is_optional then
+      errors.raise("INVALID", ("%s returns no job"):format(path),
+        { hint = "end it with: return mk.job { name = \"...\", ... }" })
+    end
+    check_names(path, found or {})
+    return found or {}
+  end)
+  return list
+end
+
+-- Loading does no I/O of the recipe's: what waits is refused meanwhile (see core.task.guard).
+local function guarded(path, is_optional)
+  core_task.guard(true)
+  local results = table.pack(pcall(spec.collecting, path, load_file, path, is_optional))
+  core_task.guard(false)
+  core_task.track_lines(false)
+  if not results[1] then
+    error(results[2], 0)
+  end
+  return results[2]
+end
+
+--- Loads a recipe and returns its list of jobs and tasks. Raises one error with everything that is
+--- wrong with it.
+function M.load(path)
+  return guarded(path, false)
+end
+
+--- The recipes of a list of paths: files, or folders, of which every .lua file but policy.lua that
+--- returns jobs counts. Returns the jobs, and a list of errors of the files that don't load.
+function M.load_all(paths)
+  local list, failures = {}, {}
+  local function add(path, is_optional)
+    local ok, result = pcall(guarded, path, is_optional)
+    if ok then
+      table.move(result, 1, #result, #list + 1, list)
+    else
+      failures[#failures + 1] = { path = path, error = errors.of(result) }
+    end
+  end
+  for _, path in ipairs(paths) do
+    local stat = fs.stat(path)
+    if stat and stat.type == "directory" then
+      local names = fs.list(path)
+      table.sort(names)
+      for _, name in ipairs(names) do
+        if name:match "%.lua$" and not name:match "%.d%.lua$" and name ~= POLICY and
+          name:sub(1, 1) ~= "." then
+          add(path == "." and name or path:gsub("/+$", "") .. "/" .. name, true)
+        end
+      end
+    else
+      add(path, false)
+    end
+  end
+  return list, failures
 end
 
 return M

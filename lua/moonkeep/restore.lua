@@ -1,127 +1,180 @@
---- Restoring into a new database.
+--- Restoring a backup.
 ---
---- The stream goes from the store through the decompressor into pg_restore. It is loaded under a
---- working name, and gets its real one only when every byte was the recorded one and pg_restore
---- has ended well; until then, and after any failure, there is no database of that name.
-local core_task = require "moonkeep.core.task"
+--- The stream goes from the store through the decompressor into pg_restore or psql. A database that
+--- does not exist (or is to be replaced) is loaded under a working name, and gets its real one only
+--- when every byte was the recorded one and the program has ended well; until then, and after any
+--- failure, there is no database of that name. Into a database that exists everything is loaded in
+--- one transaction.
+local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
-local host = require "moonkeep.core.host"
+local globals = require "moonkeep.pg.globals"
+local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
-local manifests = require "moonkeep.manifest"
 local pg = require "moonkeep.pg"
 local spec = require "moonkeep.spec"
-local tools = require "moonkeep.pg.tools"
-local verify = require "moonkeep.verify"
+local working = require "moonkeep.pg.working"
 
 local M = {}
 
-local MAX_NAME = 63 -- NAMEDATALEN - 1
+local SELECTIONS = { "table", "schema", "exclude_schema", "section", "schema_only", "data_only" }
 
-local OPTIONS = {
-  into = { type = "any", required = true, check = function(value)
-    return not pg.is_source(value) and "must be a server, as mk.pg makes it" or nil
-  end },
-  database = { type = "string", required = true, check = function(name)
-    return (#name == 0 or #name > MAX_NAME) and "must have 1 to 63 bytes" or nil
-  end },
-  no_owner = { type = "boolean" },
-  no_privileges = { type = "boolean" },
-}
-
--- Marks a database that is being restored, so that the next restore can tell what a dead one left.
-local MARK = "moonkeep: a restore in progress"
--- The first half of the advisory locks that those who restore hold, in the database postgres.
-local LOCK_CLASS = 0x6d6b -- "mk"
-
-local function working_name(name)
-  local suffix = "_restoring_" .. host.random(3)
-  return name:sub(1, MAX_NAME - #suffix) .. suffix
-end
-
--- Whoever restores holds a lock on the working name; the server lets go of it with the connection.
-local function try_lock(admin, name)
-  return admin:value("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK_CLASS, name)
-end
-
-local function drop(admin, name)
-  admin:query(("DROP DATABASE IF EXISTS %s WITH (FORCE)"):format(pg.identifier(name)))
-end
-
--- Drops the working databases of restores that were killed.
-local function sweep(admin)
-  local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
-    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], MARK)
-  for _, row in ipairs(rows) do
-    if try_lock(admin, row.name) then
-      log.info("dropping %s, which an earlier restore had left", row.name)
-      drop(admin, row.name)
-      admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
+local function selects(options)
+  for _, key in ipairs(SELECTIONS) do
+    if options[key] then
+      return true
     end
+  end
+  return false
+end
+
+-- Keys that contradict each other or the backup.
+local function check_options(manifest, options)
+  local format, found = manifest.dump.format, {}
+  local function refuse(key, text)
+    found[#found + 1] = { key = key, text = text }
+  end
+  if manifest.kind == "globals" then
+    refuse("backup", "it holds roles and tablespaces: restore a database's backup with globals = " ..
+      "true, or follow its RESTORE.txt")
+  end
+  if options.schema_only and options.data_only then
+    refuse("data_only", "data_only and schema_only exclude each other")
+  end
+  if options.dependencies and not options.table then
+    refuse("dependencies", "dependencies goes with table")
+  end
+  if options.disable_triggers and not options.data_only then
+    refuse("disable_triggers", "disable_triggers goes with data_only")
+  end
+  if format == "plain" then
+    for _, key in ipairs { "no_owner", "no_privileges", "no_comments", "no_tablespaces", "role",
+      "jobs", table.unpack(SELECTIONS) } do
+      if options[key] then
+        refuse(key, ("%s is not possible: a plain dump is SQL, and restored whole; back up with " ..
+          "format = \"custom\" for it"):format(key))
+      end
+    end
+    if options.existing == "clean" then
+      refuse("existing", "existing = \"clean\" is not possible with a plain dump; use \"replace\"")
+    end
+    if options.on_error == "continue" then
+      refuse("on_error", "on_error = \"continue\" is not possible with a plain dump: psql would " ..
+        "report success")
+    end
+  end
+  if #found > 0 then
+    spec.report("ctx:restore", found)
   end
 end
 
-local function create(admin, name, source)
-  local icu = source.icu and (" LOCALE_PROVIDER icu ICU_LOCALE " .. pg.literal(source.icu_locale))
-  admin:query(("CREATE DATABASE %s TEMPLATE template0 ENCODING %s LC_COLLATE %s LC_CTYPE %s%s")
-    :format(pg.identifier(name), pg.literal(source.encoding), pg.literal(source.collate),
-      pg.literal(source.ctype), icu or ""))
-  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name), pg.literal(MARK)))
+local function check_version(manifest, major)
+  local needed = manifest.needs.pg_restore
+  if major < needed then
+    errors.raise("PG_VERSION_MISMATCH",
+      ("the backup is of version %d, the server to restore into is %d"):format(needed, major),
+      { hint = ("restore into version %d or newer: older servers do not know all that is in it")
+        :format(needed) })
+  end
 end
 
-local function load(backup, store, target, options)
-  local manifest = backup.manifest
-  local object = manifests.data_object(manifest)
-  local conninfo, env = target:for_program()
-  local argv = { tools.find("pg_restore", manifest.needs.pg_restore), "--format=custom",
-    "--exit-on-error", "--no-password", "--dbname=" .. conninfo }
-  argv[#argv + 1] = options.no_owner and "--no-owner" or nil
-  argv[#argv + 1] = options.no_privileges and "--no-privileges" or nil
-  local report = verify.reading(store, backup, object, {
-    store:source(backup.job, backup.series, backup.id, object.name),
-    { kind = "tee",
-      { { kind = "sha256", label = "stored" } },
-      { { kind = "decode", codec = object.codec },
-        { kind = "process", env = env, argv = argv } } },
-  }, { title = "restore into " .. tostring(target) })
-  verify.check_digest(store, backup, object, report.stored)
+local function restore_roles(admin, backup, store)
+  local id = backup.manifest.globals
+  if not id then
+    errors.raise("NOT_FOUND", "the backup has no globals beside it", { hint =
+      "back up with dump = { globals = true }, or create the roles first, or restore with " ..
+      "no_owner = true, no_privileges = true" })
+  end
+  local roles = store:backup(backup.job, globals.SERIES, id)
+  local created = globals.create_missing(admin, load.text(roles, store))
+  log.info(#created > 0 and "created the roles %s" or "all roles exist%s",
+    table.concat(created, ", "))
 end
 
---- Restores a backup, from its first store, into a new database on the server `into`. Returns the
---- source of that database. Raises ALREADY_EXISTS when there is one of that name. `no_owner` and
---- `no_privileges` are pg_restore's: for a server that lacks the roles of the source.
-function M.restore(backup, options)
-  spec.check("ctx:restore", OPTIONS, options)
-  local name = options.database
+-- Statements whose roles are missing here are left out, aloud.
+local function apply_properties(admin, name, source, options)
+  local exists, missing = {}, {}
+  for _, row in ipairs(admin:query "SELECT rolname AS name FROM pg_catalog.pg_roles") do
+    exists[row.name] = true
+  end
+  for _, statement in ipairs(database.statements(source, pg.identifier(name), options)) do
+    if statement.role and not exists[statement.role] then
+      missing[statement.role] = true
+    else
+      admin:query(statement.sql)
+    end
+  end
+  for role in pairs(missing) do
+    log.warn("there is no role %s here: what it owned, or was granted or set on the database " ..
+      "itself, is left out", role)
+  end
+end
+
+local function into_new(admin, backup, store, target, options, replaces)
+  local manifest, name = backup.manifest, target.keys.dbname
+  local made <close> = working.create(admin, name, manifest.source)
+  load.into(backup, store, target:with { dbname = made.name }, options)
+  if options.properties ~= false and not selects(options) then
+    apply_properties(admin, made.name, manifest.source, options)
+  else
+    admin:query(("COMMENT ON DATABASE %s IS NULL"):format(pg.identifier(made.name)))
+  end
+  made:publish(replaces)
+end
+
+-- Refuses to touch what somebody may still need. Returns whether the database is there.
+local function look_at_target(admin, target, options)
+  local name = target.keys.dbname
+  if not admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) then
+    return false
+  end
+  local connection <close> = target:connect()
+  local n = database.count_objects(connection)
+  local existing = options.existing or "refuse"
+  if n > 0 and existing == "refuse" then
+    errors.raise("NOT_EMPTY", ("the database %q exists and is not empty (%d objects)"):format(name,
+      n), { hint = "restore under another name; or say what may be done to it: existing = " ..
+      "\"add\", \"clean\" or \"replace\"" })
+  end
+  return true, n
+end
+
+--- What a restore would do, for plans and for consent: { database, exists, objects, existing }.
+function M.look(options, manifest)
+  local name = options.database or manifest.source.database
   local admin <close> = options.into:with({ dbname = "postgres" }):connect()
-  if admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) then
-    errors.raise("ALREADY_EXISTS", ("there is a database %q already"):format(name),
-      { hint = "restore under another name, or drop it first: dropdb " .. name })
+  local target = options.into:with { dbname = name }
+  local exists = admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) ~= nil
+  local objects = 0
+  if exists then
+    local connection <close> = target:connect()
+    objects = database.count_objects(connection)
   end
-  sweep(admin)
-  local working = working_name(name)
-  if not try_lock(admin, working) then
-    errors.raise("BUSY", ("another restore uses %s"):format(working))
+  return { database = name, exists = exists, objects = objects, major = admin:major() }
+end
+
+--- Restores a backup from its first store and returns the source of the database. `options`: see
+--- `restore` in definitions/tables.lua. Raises NOT_EMPTY, PG_VERSION_MISMATCH, CORRUPT,
+--- RESTORE_FAILED.
+function M.restore(backup, options)
+  spec.check("ctx:restore", "restore", options)
+  local manifest, store = backup.manifest, backup.stores[1]
+  check_options(manifest, options)
+  local admin <close> = options.into:with({ dbname = "postgres" }):connect()
+  check_version(manifest, admin:major())
+  local target = options.into:with { dbname = options.database or manifest.source.database }
+  local exists, objects = look_at_target(admin, target, options)
+  working.sweep(admin)
+  if options.globals then
+    restore_roles(admin, backup, store)
   end
-  create(admin, working, backup.manifest.source)
-  local renamed = false
-  local _ <close> = setmetatable({}, { __close = function()
-    if not renamed then
-      core_task.shield(function()
-        local ok, err = pcall(drop, admin, working)
-        if not ok then
-          log.warn("could not drop the unfinished database %s: %s", working, err.message)
-        end
-      end, 15000)
-    end
-  end })
-  log.info("restoring %s into %s", backup.id, tostring(options.into:with { dbname = name }))
-  load(backup, backup.stores[1], options.into:with { dbname = working }, options)
-  admin:query(("COMMENT ON DATABASE %s IS NULL"):format(pg.identifier(working)))
-  admin:query(("ALTER DATABASE %s RENAME TO %s"):format(pg.identifier(working),
-    pg.identifier(name)))
-  renamed = true
+  log.info("restoring %s into %s", backup.id, tostring(target))
+  if not exists or options.existing == "replace" then
+    into_new(admin, backup, store, target, options, exists)
+  else
+    load.into(backup, store, target, options, objects > 0 and options.existing or "empty")
+  end
   log.info("restored %s", backup.id)
-  return options.into:with { dbname = name }
+  return target
 end
 
 return M

@@ -1,10 +1,14 @@
---- Checks the tables that recipes write. All mistakes of a table are reported at once, each with
---- its key, and with the key that was probably meant.
+--- Checks the tables that recipes write against moonkeep.definitions. All mistakes of a table, and
+--- of the tables in it, are found at once, each with its key, the line it is on, and the key that
+--- was probably meant.
 ---
---- A definition maps each key to { type = ..., required = bool, check = fn(value) -> nil | why }.
---- Types: "string", "boolean", "integer", "function", "table", "duration", "list", "any".
+--- While a recipe is being loaded, mistakes are collected instead of raised (M.collecting), so that
+--- one look tells all of a file's; the maker that asked returns a value that is never used.
+local core_error = require "moonkeep.core.error"
 local errors = require "moonkeep.errors"
-local units = require "moonkeep.units"
+local lines = require "moonkeep.recipe_lines"
+local tables = require "moonkeep.definitions.tables"
+local types = require "moonkeep.definitions.types"
 
 local M = {}
 
@@ -28,10 +32,12 @@ local function distance(a, b)
   return row[#b]
 end
 
+local MAX_NAME = 64
+
 --- The name nearest to `name`, or nil when none is near enough to be meant.
 function M.nearest(name, names)
   local best, best_distance = nil, math.max(1, #name // 3) + 1
-  for _, candidate in ipairs(names) do
+  for _, candidate in ipairs(#name <= MAX_NAME and names or {}) do
     local d = distance(name, candidate)
     if d < best_distance then
       best, best_distance = candidate, d
@@ -40,87 +46,178 @@ function M.nearest(name, names)
   return best
 end
 
-local function sorted_keys(t)
-  local keys = {}
-  for key in pairs(t) do
-    keys[#keys + 1] = tostring(key)
-  end
-  table.sort(keys)
-  return keys
+--- ", did you mean "x"?" or "".
+function M.suggestion(name, names)
+  local meant = M.nearest(tostring(name), names)
+  return meant and (", did you mean \"%s\"?"):format(meant) or ""
 end
 
-local checks = {
-  any = function() end,
-  string = function(v) return type(v) ~= "string" and "must be a string" or nil end,
-  boolean = function(v) return type(v) ~= "boolean" and "must be true or false" or nil end,
-  integer = function(v) return math.type(v) ~= "integer" and "must be a whole number" or nil end,
-  ["function"] = function(v) return type(v) ~= "function" and "must be a function" or nil end,
-  table = function(v) return type(v) ~= "table" and "must be a table" or nil end,
-  list = function(v)
-    if type(v) ~= "table" or #v == 0 then
-      return "must be a list of at least one, { ... }"
+-- The keys of a table by name, and their names in order.
+local indexes = setmetatable({}, { __mode = "k" })
+local function index_of(definition)
+  if not indexes[definition] then
+    local index, names = {}, {}
+    for i, entry in ipairs(definition.keys) do
+      index[entry[1]], names[i] = entry, entry[1]
     end
-    local n = 0
-    for key in pairs(v) do
-      n = n + 1
-      if math.type(key) ~= "integer" or key < 1 or key > #v then
-        return "must be a list without gaps or names"
-      end
-    end
-    if n ~= #v then
-      return "must be a list without gaps or names"
-    end
-  end,
-  duration = function(v) return select(2, units.duration(v)) end,
-}
+    indexes[definition] = { by_name = index, names = names }
+  end
+  return indexes[definition]
+end
+
+local MAX_SHOWN = 60
 
 local function shown(value)
   if type(value) == "string" then
-    return ("%q"):format(value)
+    local text = ("%q"):format(#value > MAX_SHOWN and value:sub(1, MAX_SHOWN) .. "..." or value)
+    return (text:gsub("\\\n", "\\n"))
+  end
+  local meta = getmetatable(value)
+  if type(meta) == "table" and type(meta.__name) == "string" then
+    return "a " .. meta.__name:gsub("^moonkeep%.", ""):lower()
   end
   local is_plain = type(value) == "number" or type(value) == "boolean" or value == nil
   return is_plain and tostring(value) or "a " .. type(value)
 end
 
-local function check_key(definition, key, value)
-  local entry = definition[key]
+local function definition_of(name_or_definition)
+  return type(name_or_definition) == "table" and name_or_definition or tables[name_or_definition]
+end
+
+local find_mistakes
+
+local function check_key(found, definition, path, key, value)
+  local index = index_of(definition)
+  local entry = index.by_name[key]
+  local full = path .. tostring(key)
   if not entry then
-    local meant = type(key) == "string" and M.nearest(key, sorted_keys(definition))
-    return ("unknown key %s%s"):format(shown(key),
-      meant and (", did you mean \"%s\"?"):format(meant) or
-      ("; it has " .. table.concat(sorted_keys(definition), ", ")))
+    local meant = type(key) == "string" and M.nearest(key, index.names)
+    found[#found + 1] = { key = full, text = ("unknown key %s%s"):format(shown(key), meant and
+      (", did you mean \"%s\"?"):format(meant) or "; it has " .. table.concat(index.names, ", ")) }
+    return
   end
-  local why = checks[entry.type](value) or (entry.check and entry.check(value))
-  return why and ("%s %s, not %s"):format(key, why, shown(value))
+  local why = types[entry[2]].check(value, entry)
+  if why then
+    found[#found + 1] = { key = full, text = ("%s %s, not %s"):format(full, why, shown(value)) }
+  elseif entry.keys then
+    find_mistakes(found, tables[entry.keys], full .. ".", value)
+  end
+end
+
+function find_mistakes(found, definition, path, value)
+  local keys = {}
+  for key in pairs(value) do
+    keys[#keys + 1] = key
+  end
+  table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
+  for _, key in ipairs(keys) do
+    check_key(found, definition, path, key, value[key])
+  end
+  for _, entry in ipairs(definition.keys) do
+    if entry.required and value[entry[1]] == nil then
+      found[#found + 1] = { key = path .. entry[1], text = path .. entry[1] .. " is missing" }
+    end
+  end
+end
+
+--- The mistakes in `value`: a list of { key, text }. Not raised.
+function M.mistakes(definition, value, path)
+  local found = {}
+  find_mistakes(found, definition_of(definition), path or "", value)
+  return found
+end
+
+-- One error value of mistakes that know their lines.
+local function error_of(what, found)
+  if #found == 1 then
+    return errors.new("INVALID", ("%s: %s"):format(what, found[1].text),
+      { where = found[1].where, hint = found[1].hint, mistakes = found })
+  end
+  local texts = {}
+  for i, mistake in ipairs(found) do
+    texts[i] = mistake.text
+  end
+  return errors.new("INVALID", ("%s has %d mistakes: %s"):format(what, #found,
+    table.concat(texts, "; ")), { where = found[1].where, mistakes = found })
+end
+
+local collected -- while a recipe is being loaded: { what, mistakes }[]
+
+--- Reports mistakes: raises INVALID, or, while loading, keeps them for later. `what` names the
+--- table: "mk.job".
+function M.report(what, found)
+  local where = core_error.where()
+  for _, mistake in ipairs(found) do
+    mistake.where = mistake.where or lines.locate(where, mistake.key) or where
+  end
+  if not collected then
+    error(error_of(what, found), 0)
+  end
+  for _, mistake in ipairs(found) do
+    mistake.text = ("%s: %s"):format(what, mistake.text)
+    collected[#collected + 1] = mistake
+  end
+end
+
+--- Calls fn, which loads a recipe, and raises one error with every mistake that was found.
+function M.collecting(what, fn, ...)
+  local outer = collected
+  collected = {}
+  local results = table.pack(xpcall(fn, errors.handler, ...))
+  local found = collected
+  collected = outer
+  if not results[1] then
+    if #found == 0 then
+      error(results[2], 0)
+    end
+    local err = errors.of(results[2])
+    found[#found + 1] = { text = err.message, where = err.where, hint = err.hint }
+  end
+  if #found > 0 then
+    local seen, unique = {}, {}
+    for _, mistake in ipairs(found) do
+      local line = ("%s: %s"):format(mistake.where, mistake.text)
+      if not seen[line] then
+        seen[line] = true
+        unique[#unique + 1] = mistake
+      end
+    end
+    if #unique == 1 then
+      error(errors.new("INVALID", unique[1].text, { where = unique[1].where,
+        hint = unique[1].hint, mistakes = unique }), 0)
+    end
+    local details = {}
+    for i, mistake in ipairs(unique) do
+      details[i] = ("%s: %s"):format(mistake.where or what, mistake.text)
+    end
+    error(errors.new("INVALID", ("%s has %d mistakes"):format(what, #unique),
+      { detail = table.concat(details, "\n"), mistakes = unique }), 0)
+  end
+  return table.unpack(results, 2, results.n)
 end
 
 --- Raises INVALID unless an argument is of a type: check_argument("mk.each", "fn", "function", fn).
 function M.check_argument(what, name, type_name, value)
-  local why = checks[type_name](value)
+  local why = types[type_name].check(value, {})
   if why then
     errors.raise("INVALID", ("%s: %s %s, not %s"):format(what, name, why, shown(value)))
   end
 end
 
---- Raises one INVALID error that lists every mistake in `value`. `what` names it: "mk.job".
+--- Reports every mistake in `value`. Returns whether there were none (while loading; otherwise it
+--- raises). `definition`: a name in moonkeep.definitions.tables, or such a table.
 function M.check(what, definition, value)
-  if type(value) ~= "table" then
-    errors.raise("INVALID", ("%s takes a table, not %s"):format(what, type(value)),
-      { hint = ("write it as %s { key = value, ... }"):format(what) })
+  if type(value) ~= "table" or getmetatable(value) then
+    M.report(what, { { text = ("it takes a table, not %s"):format(shown(value)),
+      hint = ("write it as %s { key = value, ... }"):format(what) } })
+    return false
   end
-  local mistakes = {}
-  for key, item in pairs(value) do
-    mistakes[#mistakes + 1] = check_key(definition, key, item)
+  local found = M.mistakes(definition, value)
+  if #found > 0 then
+    M.report(what, found)
+    return false
   end
-  for key, entry in pairs(definition) do
-    if entry.required and value[key] == nil then
-      mistakes[#mistakes + 1] = ("%s is missing"):format(key)
-    end
-  end
-  if #mistakes > 0 then
-    table.sort(mistakes)
-    errors.raise("INVALID", ("%s: %s"):format(what, table.concat(mistakes, "; ")))
-  end
+  return true
 end
 
 return M

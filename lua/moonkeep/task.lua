@@ -7,10 +7,6 @@ local units = require "moonkeep.units"
 
 local M = {}
 
-local EACH_OPTIONS = { parallel = { type = "integer", check = function(n)
-  return n < 1 and "must be at least 1" or nil
-end } }
-
 --- Waits. mk.sleep "1s"
 function M.sleep(duration)
   core.sleep(units.check_duration(duration, "the time to sleep"))
@@ -40,7 +36,7 @@ function M.each(list, options, fn)
   end
   spec.check_argument("mk.each", "list", "table", list)
   spec.check_argument("mk.each", "fn", "function", fn)
-  spec.check("mk.each", EACH_OPTIONS, options)
+  spec.check("mk.each", "each", options)
   if #list == 0 and next(list) ~= nil then
     errors.raise("INVALID", "mk.each: list must be a list, not a table with names")
   end

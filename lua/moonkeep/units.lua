@@ -49,4 +49,21 @@ function M.format_size(bytes)
   return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, names[i])
 end
 
+--- 5400000 -> "1h 30m"; of the two largest units that count.
+function M.format_duration(ms)
+  if ms < 1000 then
+    return ("%d ms"):format(ms)
+  end
+  local seconds = ms // 1000
+  local parts = { { seconds // 86400, "d" }, { seconds // 3600 % 24, "h" }, { seconds // 60 % 60, "m" },
+    { seconds % 60, "s" } }
+  for i, part in ipairs(parts) do
+    if part[1] > 0 then
+      local second = parts[i + 1]
+      return ("%d%s"):format(part[1], part[2]) ..
+        (second and second[1] > 0 and (" %d%s"):format(second[1], second[2]) or "")
+    end
+  end
+end
+
 return M

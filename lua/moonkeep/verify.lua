@@ -8,9 +8,8 @@ local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
-local tools = require "moonkeep.pg.tools"
 
-local M = { LEVELS = { "stored", "read", "decoded" } }
+local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
 
 local function damaged(store, backup, object, why)
   local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
@@ -48,14 +47,23 @@ function M.check_digest(store, backup, object, node)
   end
 end
 
+function M.read_object(backup, store, object)
+  local report = M.reading(store, backup, object, {
+    store:source(backup.job, backup.series, backup.id, object.name),
+    { kind = "sha256", label = "stored" },
+  }, { title = "reading " .. object.name })
+  M.check_digest(store, backup, object, report.stored)
+end
+
 function M.read(backup, store)
   for _, object in ipairs(backup.manifest.objects) do
-    local report = M.reading(store, backup, object, {
-      store:source(backup.job, backup.series, backup.id, object.name),
-      { kind = "sha256", label = "stored" },
-    }, { title = "reading " .. object.name })
-    M.check_digest(store, backup, object, report.stored)
+    M.read_object(backup, store, object)
   end
+end
+
+-- The format by which the stream is proved: globals end with a line of their own.
+local function format_of(manifest)
+  return manifest.kind == "globals" and "globals" or manifest.dump.format
 end
 
 function M.decoded(backup, store)
@@ -68,8 +76,7 @@ function M.decoded(backup, store)
       { { kind = "decode", codec = object.codec },
         { kind = "tee",
           { { kind = "null", label = "decoded" } },
-          { { kind = "process", label = "toc", early = true, keep_stdout = true,
-            argv = { tools.find("pg_restore", manifest.needs.pg_restore), "--list" } } } } } },
+          { backups.proof_stage(format_of(manifest), manifest.needs.pg_restore) } } } },
   }, { title = "decoding " .. object.name })
   if not ok and report.code == "PROCESS_FAILED" then
     damaged(store, backup, object, report.message)
@@ -81,10 +88,15 @@ function M.decoded(backup, store)
     damaged(store, backup, object, ("it decodes to %d bytes, not %d"):format(
       report.decoded.bytes_in, object.decoded_size))
   end
-  local entries = backups.count_toc(report.toc.result)
+  local entries, why = backups.check_proof(format_of(manifest), report.proof.result)
   if entries ~= manifest.dump.toc_entries then
-    damaged(store, backup, object, ("its table of contents has %d entries, not %d"):format(
+    damaged(store, backup, object, why or ("its table of contents has %d entries, not %d"):format(
       entries, manifest.dump.toc_entries))
+  end
+  for _, other in ipairs(manifest.objects) do
+    if other ~= object then
+      M.read_object(backup, store, other)
+    end
   end
 end
 

@@ -19,12 +19,21 @@ struct mk_runtime {
     struct mk_flow_engine *engine;
     /* Takes one line of JSON, without the newline; `important` ones are never dropped. */
     void (*emit)(void *arg, const char *json, size_t len, bool important);
-    void *emit_arg;
-    int argc; /* what the recipe or script was given */
+    /* Whether answers to questions (mk_answer) are awaited; false when nobody can give any. */
+    bool (*listen)(void *arg, bool on);
+    /* How long Lua may compute without waiting, and how much memory it may have. */
+    void (*limit)(void *arg, int64_t watchdog_ms, size_t lua_memory_bytes);
+    void *host_arg;     /* the argument of these */
+    struct mk_ask *ask; /* the question that is open */
+    int argc;           /* the command line */
     char **argv;
 };
 struct mk_runtime *mk_runtime_of(lua_State *L);
 void mk_runtime_set(lua_State *L, struct mk_runtime *runtime);
+
+/* The answer, as JSON, to the question that is open, if one is. */
+#define MK_ANSWER_BYTES 4096
+void mk_answer(struct mk_runtime *runtime, const char *json, size_t len);
 
 /* Error values: a table { code, op, message, hint, detail, sqlstate, where, traceback, also }. */
 void mk_push_error(lua_State *L, const struct mk_error *err);
@@ -52,6 +61,7 @@ int luaopen_core_fs(lua_State *L);
 int luaopen_core_process(lua_State *L);
 int luaopen_core_flow(lua_State *L);
 int luaopen_core_pg(lua_State *L);
+int luaopen_core_db(lua_State *L);
 int luaopen_core_json(lua_State *L);
 int luaopen_core_host(lua_State *L);
 

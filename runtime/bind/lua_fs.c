@@ -333,6 +333,28 @@ static int l_chown(lua_State *L)
     return op_await(L, op);
 }
 
+static int run_rename(struct mk_call *call)
+{
+    struct op *op = of(call);
+    if (rename(op->path, op->path2) != 0)
+        return mk_error_errno(&call->err, errno, "rename", "could not rename %s to %s", op->path,
+                              op->path2);
+    return MK_OK;
+}
+
+/* rename(from, to): replaces what is there */
+static int l_rename(lua_State *L)
+{
+    const char *to = luaL_checkstring(L, 2);
+    struct op *op = op_new(L, run_rename, NULL);
+    op->path2 = mk_strdup(to);
+    if (!op->path2) {
+        op_free(op);
+        mk_raise_nomem(L);
+    }
+    return op_await(L, op);
+}
+
 #define LOCK_TYPE "moonkeep.lock"
 
 static int run_lock(struct mk_call *call)
@@ -392,9 +414,9 @@ int luaopen_core_fs(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     static const luaL_Reg functions[] = {
-        {"write", l_write},       {"read", l_read}, {"mkdir", l_mkdir}, {"remove", l_remove},
-        {"list", l_list},         {"stat", l_stat}, {"chown", l_chown}, {"mkdtemp", l_mkdtemp},
-        {"realpath", l_realpath}, {"lock", l_lock}, {NULL, NULL},
+        {"write", l_write},       {"read", l_read}, {"mkdir", l_mkdir},   {"remove", l_remove},
+        {"list", l_list},         {"stat", l_stat}, {"chown", l_chown},   {"mkdtemp", l_mkdtemp},
+        {"realpath", l_realpath}, {"lock", l_lock}, {"rename", l_rename}, {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

@@ -83,13 +83,24 @@ static int l_track_lines(lua_State *L)
     return 0;
 }
 
+/* guard(on): see mk_sched_guard */
+static int l_guard(lua_State *L)
+{
+    mk_sched_guard(L, lua_toboolean(L, 1));
+    return 0;
+}
+
 int luaopen_core_task(lua_State *L)
 {
     mk_scope_open(L);
-    static const luaL_Reg functions[] = {
-        {"sleep", l_sleep}, {"scope", mk_scope_new},        {"shield", mk_shield},
-        {"stats", l_stats}, {"track_lines", l_track_lines}, {"canceled", l_canceled},
-        {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"sleep", l_sleep},
+                                         {"scope", mk_scope_new},
+                                         {"shield", mk_shield},
+                                         {"stats", l_stats},
+                                         {"track_lines", l_track_lines},
+                                         {"canceled", l_canceled},
+                                         {"guard", l_guard},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

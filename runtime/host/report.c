@@ -4,20 +4,22 @@
  */
 #include "host/report.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 /* How long the end of a run waits for somebody to read what it says. */
 #define FINISH_MS 10000
 
-int mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose,
-                   struct mk_error *err)
+int mk_report_init(struct mk_report *report, bool json, struct mk_error *err)
 {
     const char *no_color = getenv("NO_COLOR");
-    *report = (struct mk_report){.json = json, .quiet = quiet, .verbose = verbose};
+    *report = (struct mk_report){.json = json, .journal = -1};
     report->tty = isatty(STDERR_FILENO) && !(no_color && *no_color);
     report->text = open_memstream(&report->text_bytes, &report->text_len);
     if (!report->text)
@@ -144,6 +146,35 @@ static bool is_wanted(const struct mk_report *report, const char *name, const js
     return true;
 }
 
+/* The worker has read the command line. */
+static void settings(struct mk_report *report, const json_t *event)
+{
+    const char *format = field(event, "log_format"), *journal = field(event, "journal");
+    if (*format)
+        report->json = strcmp(format, "json") == 0;
+    if (json_object_get(event, "quiet"))
+        report->quiet = json_is_true(json_object_get(event, "quiet"));
+    if (json_object_get(event, "verbose"))
+        report->verbose = json_is_true(json_object_get(event, "verbose"));
+    if (*journal && report->journal < 0)
+        report->journal =
+            open(journal, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOFOLLOW, 0600);
+}
+
+static void show_prompt(struct mk_report *report, const json_t *event)
+{
+    clear_progress(report);
+    fprintf(report->text, "%s ", field(event, "text"));
+}
+
+static void write_journal(struct mk_report *report, const char *name, const char *line, size_t len)
+{
+    if (report->journal < 0 || strcmp(name, "progress") == 0)
+        return;
+    mk_output_write(report->output, report->journal, line, len, true);
+    mk_output_write(report->output, report->journal, "\n", 1, true);
+}
+
 static void show_event(struct mk_report *report, const char *name, const json_t *event)
 {
     if (strcmp(name, "log") == 0) {
@@ -165,6 +196,12 @@ static void flush(struct mk_report *report, bool important)
     rewind(report->text);
 }
 
+/* What the two processes say to each other. */
+static bool is_internal(const char *name)
+{
+    return strcmp(name, "settings") == 0 || strcmp(name, "exit") == 0;
+}
+
 json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
 {
     json_t *event = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
@@ -174,7 +211,17 @@ json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
         snprintf(report->job, sizeof report->job, "%s", field(event, "job"));
     if (strcmp(name, "start") == 0 || strcmp(name, "result") == 0)
         report->has_result = name[0] == 'r';
-    if (strcmp(name, "output") == 0) {
+    if (strcmp(name, "exit") == 0)
+        report->has_result = true;
+    if (strcmp(name, "settings") == 0)
+        settings(report, event);
+    if (is_internal(name)) {
+        return event;
+    }
+    write_journal(report, name, line, len);
+    if (strcmp(name, "prompt") == 0) {
+        show_prompt(report, event);
+    } else if (strcmp(name, "output") == 0) {
         clear_progress(report);
         flush(report, true);
         const json_t *text = json_object_get(event, "text");
@@ -198,19 +245,22 @@ void mk_report_failure(struct mk_report *report, const char *code, const char *m
                        const char *hint)
 {
     report->has_result = true;
-    json_t *event =
-        json_pack("{s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "event", "result", "job", report->job,
-                  "status", "failed", "error", "code", code, "message", message, "hint", hint,
-                  "left", "nothing half-done is visible; the next run removes what was begun");
-    if (!event) {
+    char now[MK_ISO_BYTES];
+    mk_iso_time(mk_wall_ms(), now);
+    json_t *event = json_pack("{s:s, s:s, s:s, s:s, s:{s:s, s:s, s:s, s:s}}", "event", "result",
+                              "time", now, "job", report->job, "status", "failed", "error", "code",
+                              code, "message", message, "hint", hint, "left",
+                              "nothing half-done is visible; the next run removes what was begun");
+    char *text = event ? json_dumps(event, JSON_COMPACT) : NULL;
+    if (text)
+        write_journal(report, "result", text, strlen(text));
+    if (!text)
         fprintf(report->text, "%s: %s\n", code, message);
-    } else if (report->json) {
-        char *text = json_dumps(event, JSON_COMPACT);
-        fprintf(report->text, "%s\n", text ? text : message);
-        free(text);
-    } else {
+    else if (report->json)
+        fprintf(report->text, "%s\n", text);
+    else
         show_result(report, event);
-    }
+    free(text);
     json_decref(event);
     flush(report, true);
 }
@@ -227,6 +277,8 @@ void mk_report_fini(struct mk_report *report)
     if (errnum)
         fprintf(stderr, "moonkeep: could not write to stdout: %s\n", strerror(errnum));
     report->stdout_failed = errnum != 0;
+    if (report->journal >= 0)
+        close(report->journal);
     if (report->text)
         fclose(report->text);
     free(report->text_bytes);

@@ -20,12 +20,12 @@ struct mk_report {
     char *text_bytes;
     size_t text_len;
     struct mk_output *output;
+    int journal;        /* the run's log file, or -1 */
     bool stdout_failed; /* after fini: what the recipe said did not all arrive */
     bool stuck;         /* after fini: nobody read the rest; the process must leave with _exit */
 };
 
-int mk_report_init(struct mk_report *report, bool json, bool quiet, bool verbose,
-                   struct mk_error *err);
+int mk_report_init(struct mk_report *report, bool json, struct mk_error *err);
 /* Waits until everything has been printed, but not for ever. */
 void mk_report_fini(struct mk_report *report);
 /* One event line, without the newline. Lines that are no events are shown as they are. Returns

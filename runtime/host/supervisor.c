@@ -4,6 +4,10 @@
  * signals, enforces the deadline that the worker announces, reaps whatever the worker leaves
  * (it is a child subreaper), and turns the outcome into an exit code.
  *
+ * How much is shown, and where the run's log goes, the worker tells with its first event
+ * ("settings"), for it reads the command line. What it asks ("prompt"), the supervisor asks at the
+ * terminal, which only it has, and sends the answer back over the same socket.
+ *
  * A stop has two steps: SIGTERM (SIGALRM at the deadline), which lets closers run (a scratch server
  * is removed, a database that was being restored is dropped), then SIGKILL after GRACE_MS.
  */
@@ -24,6 +28,7 @@
 #include "host/report.h"
 #include "loop/loop.h"
 #include "loop/pipe.h"
+#include "loop/poll.h"
 #include "loop/process.h"
 #include "loop/signal.h"
 #include "loop/timer.h"
@@ -32,7 +37,6 @@
 #define REAP_MS        5000
 #define MAX_LINE_BYTES (16 * 1024 * 1024)
 #define REPEAT_MS      1000
-#define MAX_ARGS       64
 #define MAX_INHERITED  64
 
 struct supervisor {
@@ -42,6 +46,7 @@ struct supervisor {
     struct mk_process *worker;
     struct mk_reader *reader;
     struct mk_timer *deadline, *grace, *ending;
+    struct mk_poll *answer; /* stdin, while a question is open */
     struct mk_signal *signals[3];
     int signum; /* the first one that was received */
     int64_t signaled_at;
@@ -99,6 +104,46 @@ static void on_ending_over(void *arg)
     mk_process_kill(self->worker, SIGKILL);
 }
 
+/* ---- questions: only the supervisor has the terminal ---------------------------------------- */
+
+/* NULL: nobody can answer. */
+static void reply(struct supervisor *self, const char *text)
+{
+    json_t *answer = json_pack("{s:s?}", "answer", text);
+    char *line = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
+    if (!line || !self->reader || !mk_reader_reply(self->reader, line, strlen(line)) ||
+        !mk_reader_reply(self->reader, "\n", 1))
+        stop_worker(self, SIGTERM);
+    free(line);
+    json_decref(answer);
+}
+
+static void on_stdin(void *arg, int events)
+{
+    struct supervisor *self = arg;
+    (void)events;
+    char text[1024];
+    ssize_t n = read(STDIN_FILENO, text, sizeof text - 1);
+    mk_poll_close(self->answer);
+    self->answer = NULL;
+    text[n < 0 ? 0 : n] = '\0';
+    text[strcspn(text, "\r\n")] = '\0';
+    reply(self, n > 0 ? text : NULL);
+}
+
+static void ask(struct supervisor *self)
+{
+    struct mk_error err;
+    if (!self->answer && isatty(STDIN_FILENO))
+        self->answer = mk_poll_new(self->loop, STDIN_FILENO, on_stdin, self, &err);
+    if (self->answer)
+        mk_poll_set(self->answer, MK_POLL_READ);
+    else
+        reply(self, NULL);
+}
+
+/* ---- events --------------------------------------------------------------------------------- */
+
 static void on_event(struct supervisor *self, const char *line, size_t len)
 {
     json_t *event = mk_report_line(&self->report, line, len);
@@ -115,6 +160,8 @@ static void on_event(struct supervisor *self, const char *line, size_t len)
     }
     if (starts && deadline_ms > 0)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
+    if (name && strcmp(name, "prompt") == 0)
+        ask(self);
     json_decref(event);
 }
 
@@ -175,25 +222,19 @@ static void on_worker_exit(void *arg)
 static int start_worker(struct supervisor *self, struct mk_error *err)
 {
     const struct mk_supervisor_options *options = self->options;
-    if (options->argc + 8 > MAX_ARGS)
-        return mk_error_set(err, MK_EINVAL, "run", "too many arguments");
-    const char *argv[MAX_ARGS] = {"/proc/self/exe", "--worker"};
-    int n = 2;
-    if (options->watchdog) {
-        argv[n++] = "--watchdog";
-        argv[n++] = options->watchdog;
-    }
-    if (options->lua_memory) {
-        argv[n++] = "--lua-memory";
-        argv[n++] = options->lua_memory;
-    }
-    argv[n++] = options->recipe;
+    const char **argv = mk_calloc(((size_t)options->argc + 3) * sizeof *argv);
+    if (!argv)
+        return mk_error_nomem(err, "run");
+    argv[0] = "/proc/self/exe";
+    argv[1] = "--worker";
     for (int i = 0; i < options->argc; i++)
-        argv[n++] = options->argv[i];
+        argv[i + 2] = options->argv[i];
 
     int pair[2];
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+        mk_free(argv);
         return mk_error_set(err, MK_ESYS, "run", "could not create the event socket");
+    }
     struct mk_process_spec spec = {
         .argv = argv,
         .in = MK_STDIO_NULL,
@@ -205,6 +246,7 @@ static int start_worker(struct supervisor *self, struct mk_error *err)
     };
     self->worker = mk_process_spawn(self->loop, &spec, on_worker_exit, self, err);
     close(pair[1]);
+    mk_free(argv);
     if (!self->worker) {
         close(pair[0]);
         return err->status;
@@ -361,8 +403,7 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
 {
     struct supervisor self = {.options = options};
     struct mk_error err;
-    if (mk_report_init(&self.report, options->json, options->quiet, options->verbose, &err) !=
-        MK_OK) {
+    if (mk_report_init(&self.report, !isatty(STDERR_FILENO), &err) != MK_OK) {
         fprintf(stderr, "moonkeep: %s\n", err.message);
         mk_report_fini(&self.report);
         return 1;
@@ -385,6 +426,7 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
     mk_timer_close(self.deadline);
     mk_timer_close(self.grace);
     mk_timer_close(self.ending);
+    mk_poll_close(self.answer);
     mk_reader_close(self.reader);
     for (int i = 0; i < 3; i++)
         mk_signal_close(self.signals[i]);

@@ -58,7 +58,7 @@ static int search_library(lua_State *L)
         if (strcmp(file->module, name) != 0)
             continue;
         const char *folder = getenv("MOONKEEP_LUA_PATH");
-        if (folder && *folder)
+        if (folder && *folder && strncmp(name, "moonkeep", 8) == 0)
             return load_from_folder(L, folder, file);
         const char *chunk = lua_pushfstring(L, "@%s", file->file);
         if (luaL_loadbufferx(L, file->text, file->len, chunk, "t") != LUA_OK)
@@ -70,15 +70,11 @@ static int search_library(lua_State *L)
 }
 
 static const luaL_Reg native_modules[] = {
-    {"moonkeep.core.error", luaopen_core_error},
-    {"moonkeep.core.task", luaopen_core_task},
-    {"moonkeep.core.fs", luaopen_core_fs},
-    {"moonkeep.core.process", luaopen_core_process},
-    {"moonkeep.core.flow", luaopen_core_flow},
-    {"moonkeep.core.pg", luaopen_core_pg},
-    {"moonkeep.core.json", luaopen_core_json},
-    {"moonkeep.core.host", luaopen_core_host},
-    {NULL, NULL},
+    {"moonkeep.core.error", luaopen_core_error}, {"moonkeep.core.task", luaopen_core_task},
+    {"moonkeep.core.fs", luaopen_core_fs},       {"moonkeep.core.process", luaopen_core_process},
+    {"moonkeep.core.flow", luaopen_core_flow},   {"moonkeep.core.pg", luaopen_core_pg},
+    {"moonkeep.core.db", luaopen_core_db},       {"moonkeep.core.json", luaopen_core_json},
+    {"moonkeep.core.host", luaopen_core_host},   {NULL, NULL},
 };
 
 static int setup(lua_State *L)
@@ -137,6 +133,11 @@ struct mk_vm *mk_vm_new(size_t memory_limit, bool system_modules, struct mk_erro
 lua_State *mk_vm_state(struct mk_vm *vm)
 {
     return vm->L;
+}
+
+void mk_vm_set_limit(struct mk_vm *vm, size_t memory_limit)
+{
+    vm->limit = memory_limit;
 }
 
 void mk_vm_set_sched(struct mk_vm *vm, const struct mk_sched *sched)

@@ -16,6 +16,7 @@
 struct mk_vm;
 struct mk_vm *mk_vm_new(size_t memory_limit, bool system_modules, struct mk_error *err);
 lua_State *mk_vm_state(struct mk_vm *vm);
+void mk_vm_set_limit(struct mk_vm *vm, size_t memory_limit);
 /* From now on the host may use a small reserve beyond the limit whenever no task is running: it
  * must be able to tell a task that memory is out. NULL: no longer. */
 void mk_vm_set_sched(struct mk_vm *vm, const struct mk_sched *sched);

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/utf8.h"
@@ -43,6 +44,8 @@ struct worker {
     struct mk_writer *writer;
     struct mk_signal *signals[N_SIGNALS];
     int signum; /* the one that was received */
+    char answer[MK_ANSWER_BYTES];
+    size_t answer_len;
 };
 
 static void emit(void *arg, const char *json, size_t len, bool important)
@@ -61,6 +64,36 @@ static void emit(void *arg, const char *json, size_t len, bool important)
     mk_free(line);
 }
 
+/* The supervisor's answer to a question: one line. What is too long is cut. */
+static void on_answer(void *arg, const char *bytes, size_t len)
+{
+    struct worker *self = arg;
+    for (size_t i = 0; i < len; i++) {
+        if (bytes[i] != '\n') {
+            if (self->answer_len < sizeof self->answer)
+                self->answer[self->answer_len++] = bytes[i];
+            continue;
+        }
+        mk_answer(&self->runtime, self->answer, self->answer_len);
+        self->answer_len = 0;
+    }
+}
+
+static bool listen_for_answers(void *arg, bool on)
+{
+    struct worker *self = arg;
+    if (self->writer)
+        mk_writer_listen(self->writer, on ? on_answer : NULL);
+    return self->writer != NULL;
+}
+
+static void set_limits(void *arg, int64_t watchdog_ms, size_t lua_memory_bytes)
+{
+    struct worker *self = arg;
+    mk_sched_set_watchdog(self->sched, watchdog_ms);
+    mk_vm_set_limit(self->vm, lua_memory_bytes);
+}
+
 static void on_log(enum mk_log_level level, const char *text, void *arg)
 {
     struct worker *self = arg;
@@ -71,8 +104,10 @@ static void on_log(enum mk_log_level level, const char *text, void *arg)
     }
     char clean[MK_UTF8_CLEAN_MAX(MK_LOG_BYTES)];
     size_t len = mk_utf8_clean(text, strlen(text), clean);
-    json_t *event = json_pack("{s:s, s:s, s:s%}", "event", "log", "level", mk_log_level_name(level),
-                              "text", clean, len);
+    char now[MK_ISO_BYTES];
+    mk_iso_time(mk_wall_ms(), now);
+    json_t *event = json_pack("{s:s, s:s, s:s, s:s%}", "event", "log", "time", now, "level",
+                              mk_log_level_name(level), "text", clean, len);
     char *json = event ? json_dumps(event, JSON_COMPACT) : NULL;
     if (json)
         emit(self, json, strlen(json), level >= MK_LOG_WARN);
@@ -146,7 +181,9 @@ static int build(struct worker *self, struct mk_error *err)
     if (!runtime->engine)
         return err->status;
     runtime->emit = emit;
-    runtime->emit_arg = self;
+    runtime->listen = listen_for_answers;
+    runtime->limit = set_limits;
+    runtime->host_arg = self;
     runtime->argc = options->argc;
     runtime->argv = options->argv;
     self->vm = mk_vm_new(options->lua_memory_bytes, options->system_modules, err);

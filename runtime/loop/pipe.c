@@ -4,6 +4,7 @@
  */
 #include "loop/pipe.h"
 
+#include <stdint.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -70,6 +71,12 @@ struct mk_reader *mk_reader_new(struct mk_loop *loop, int fd,
     return reader;
 }
 
+bool mk_reader_reply(struct mk_reader *reader, const char *bytes, size_t len)
+{
+    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)bytes, (unsigned)len);
+    return uv_try_write((uv_stream_t *)&reader->uv, &buf, 1) == (int)len;
+}
+
 void mk_reader_close(struct mk_reader *reader)
 {
     if (reader)
@@ -79,6 +86,7 @@ void mk_reader_close(struct mk_reader *reader)
 struct mk_writer {
     uv_pipe_t uv;
     void (*on_broken)(void *arg);
+    void (*on_bytes)(void *arg, const char *bytes, size_t len); /* NULL: nobody listens */
     void *arg;
     size_t queued;
     bool broken;
@@ -112,9 +120,11 @@ static void writer_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *buf)
 
 static void writer_read(uv_stream_t *stream, ssize_t n, const uv_buf_t *buf)
 {
-    (void)buf;
+    struct mk_writer *writer = stream->data;
+    if (n > 0 && writer->on_bytes)
+        writer->on_bytes(writer->arg, buf->base, (size_t)n);
     if (n < 0)
-        writer_broken(stream->data);
+        writer_broken(writer);
 }
 
 struct mk_writer *mk_writer_new(struct mk_loop *loop, int fd, void (*on_broken)(void *arg),
@@ -139,6 +149,16 @@ struct mk_writer *mk_writer_new(struct mk_loop *loop, int fd, void (*on_broken)(
     }
     uv_unref((uv_handle_t *)&writer->uv); /* listening for the end is no reason to stay */
     return writer;
+}
+
+void mk_writer_listen(struct mk_writer *writer,
+                      void (*fn)(void *arg, const char *bytes, size_t len))
+{
+    writer->on_bytes = fn;
+    if (fn)
+        uv_ref((uv_handle_t *)&writer->uv);
+    else
+        uv_unref((uv_handle_t *)&writer->uv);
 }
 
 static void writer_close_now(struct mk_writer *writer)

@@ -71,6 +71,15 @@ MK_RAISES void mk_await_check(lua_State *L)
     }
     if (mk__task_must_raise(task))
         raise_cancel(L, task);
+    if (task->sched->guarded) {
+        mk__push_error(L, "INVALID", "loading a recipe does no I/O: this belongs into `run`");
+        lua_error(L);
+    }
+}
+
+void mk_sched_guard(lua_State *L, bool on)
+{
+    mk_sched_of(L)->guarded = on;
 }
 
 static int consume(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)

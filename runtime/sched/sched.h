@@ -34,6 +34,7 @@ struct mk_sched_stats {
  */
 struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction handler,
                               int64_t watchdog_ms, struct mk_error *err);
+void mk_sched_set_watchdog(struct mk_sched *sched, int64_t watchdog_ms);
 void mk_sched_free(struct mk_sched *sched);
 struct mk_sched *mk_sched_of(lua_State *L);
 struct mk_sched_stats mk_sched_stats(const struct mk_sched *sched);
@@ -51,6 +52,8 @@ void mk_sched_push_canceled(lua_State *L);
 /* From now on, remembers which line of the user's own files this coroutine runs; for as long as it
  * is on. A tail call such as `return mk.job { ... }` leaves no frame to tell where a mistake is. */
 void mk_sched_track_lines(lua_State *L, bool on);
+/* While it is on, nothing can be awaited: loading a recipe does no I/O. */
+void mk_sched_guard(lua_State *L, bool on);
 /* "recipe.lua:12", or NULL when lines are not being tracked. */
 const char *mk_sched_tracked_line(lua_State *L);
 /* Pushes the traceback of the user's coroutine that the error at `index` came out of. Returns

@@ -82,6 +82,7 @@ struct mk_sched {
     struct mk_task *ready_first, **ready_last;
     struct mk_sched_stats stats;
     bool tracking;
+    bool guarded; /* nothing can be awaited: a recipe is being loaded */
     char tracked[LUA_IDSIZE + 16];
 };
 

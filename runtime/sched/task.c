@@ -356,6 +356,11 @@ struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction 
     return sched;
 }
 
+void mk_sched_set_watchdog(struct mk_sched *sched, int64_t watchdog_ms)
+{
+    sched->watchdog_ms = watchdog_ms;
+}
+
 void mk_sched_free(struct mk_sched *sched)
 {
     mk_free(sched);

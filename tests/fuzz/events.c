@@ -1,6 +1,7 @@
 /* Any lines from the worker's end of the event socket: shown, for people and as JSON. */
 #include "host/report.h"
 
+#include <fcntl.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,9 +14,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     static int ready;
     struct mk_error err;
     for (int i = 0; i < 2 && !ready; i++)
-        if (mk_report_init(&reports[i], i == 1, false, true, &err) != MK_OK)
+        if (mk_report_init(&reports[i], i == 1, &err) != MK_OK)
             abort();
     ready = 1;
+    reports[0].verbose = reports[1].verbose = true;
+    reports[0].journal = reports[1].journal = open("/dev/null", O_WRONLY | O_CLOEXEC);
     reports[0].tty = size % 2 == 0;
     for (const char *line = (const char *)data; size > 0;) {
         const char *newline = memchr(line, '\n', size);

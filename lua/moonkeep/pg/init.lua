@@ -5,6 +5,8 @@
 --- and everything that libpq knows (~/.pgpass, service files, PG* variables) counts.
 local core = require "moonkeep.core.pg"
 local errors = require "moonkeep.errors"
+local redact = require "moonkeep.redact"
+local secret = require "moonkeep.secret"
 local spec = require "moonkeep.spec"
 local task = require "moonkeep.core.task"
 local units = require "moonkeep.units"
@@ -12,28 +14,25 @@ local units = require "moonkeep.units"
 local M = {}
 
 local CONNECT_TIMEOUT = "30s"
-local CONNECT_OPTIONS = { timeout = { type = "duration" } }
 -- From this version on a server can be told to look, during a long query, whether its client is
 -- still there: so a run that was killed leaves no query running.
 local CHECKS_CLIENT = 140000
 
 -- libpq 15's keys; PQconndefaults lists the same.
-local KEYS = {}
+local KEYS = { keys = {} }
 for key in ([[service user password passfile channel_binding connect_timeout dbname host hostaddr
   port client_encoding options application_name fallback_application_name keepalives
   keepalives_idle keepalives_interval keepalives_count tcp_user_timeout sslmode sslcompression
   sslcert sslkey sslpassword sslrootcert sslcrl sslcrldir sslsni requirepeer
   ssl_min_protocol_version ssl_max_protocol_version gssencmode krbsrvname gsslib
   target_session_attrs]]):gmatch "%S+" do
-  KEYS[key] = { type = "any", check = function(value)
-    return type(value) ~= "string" and math.type(value) ~= "integer" and
-      "must be a string" or nil
-  end }
+  KEYS.keys[#KEYS.keys + 1] = { key, "conninfo_value" }
 end
+local SECRET_KEYS = { "password", "sslpassword" }
 
 -- ---- connections --------------------------------------------------------------------------------
 
-local Connection = {}
+local Connection = { __name = "moonkeep.Connection" }
 Connection.__index = Connection
 
 --- Runs SQL and returns its rows: a list of tables by column name (SQL NULL: absent key), with
@@ -113,15 +112,20 @@ end
 
 -- ---- sources ------------------------------------------------------------------------------------
 
-local Source = {}
+-- PGPASSWORD is taken out of the environment: only the programs that connect are given it.
+local function environment_password()
+  return secret.reveal(secret.optional_env "PGPASSWORD")
+end
+
+local Source = { __name = "moonkeep.Source" }
 Source.__index = Source
 
 --- Connects and returns a connection, closed when its block is left. `timeout`: default 30s.
 function Source:connect(options)
   options = options or {}
-  spec.check("connect", CONNECT_OPTIONS, options)
+  spec.check("source:connect", "connect", options)
   local timeout = units.duration(options.timeout or CONNECT_TIMEOUT)
-  local ok, native = pcall(core.connect, self.keys, timeout)
+  local ok, native = pcall(core.connect, self:revealed(), timeout)
   if not ok then
     error(errors.explain(native), 0)
   end
@@ -132,6 +136,26 @@ function Source:connect(options)
   return connection
 end
 
+-- The keys with secrets revealed; a URI that is a secret is taken apart only now.
+function Source:revealed()
+  if self.secret then
+    local parsed = core.parse(secret.reveal(self.secret))
+    for key, value in pairs(self.keys) do
+      parsed[key] = value
+    end
+    self.keys, self.secret = parsed, nil
+  end
+  local keys = {}
+  for key, value in pairs(self.keys) do
+    keys[key] = secret.reveal(value)
+  end
+  keys.password = keys.password or environment_password()
+  for _, key in ipairs(SECRET_KEYS) do
+    redact.add(keys[key])
+  end
+  return keys
+end
+
 --- The same server with other keys: source:with { dbname = "other" }.
 function Source:with(keys)
   local merged = {}
@@ -139,9 +163,11 @@ function Source:with(keys)
     merged[key] = value
   end
   for key, value in pairs(keys) do
-    merged[key] = tostring(value)
+    merged[key] = value
   end
-  return M.source(merged)
+  local other = M.source(merged)
+  other.secret = self.secret
+  return other
 end
 
 -- libpq's quoting of conninfo values.
@@ -152,38 +178,52 @@ end
 --- For client programs: a conninfo for their argument list, which never holds the password, and
 --- the environment that does.
 function Source:for_program()
-  local parts = {}
-  for key, value in pairs(self.keys) do
+  local parts, keys = {}, self:revealed()
+  for key, value in pairs(keys) do
     if key ~= "password" and key ~= "sslpassword" then
       parts[#parts + 1] = key .. "=" .. conninfo_quote(value)
     end
   end
   table.sort(parts)
-  return table.concat(parts, " "), { PGPASSWORD = self.keys.password }
+  return table.concat(parts, " "), { PGPASSWORD = keys.password }
 end
 
 --- "app on db1:5432": for messages.
 function Source:__tostring()
   local keys = self.keys
+  if self.secret and not keys.dbname then
+    return tostring(self.secret)
+  end
   return ("%s on %s%s"):format(keys.dbname or keys.service or os.getenv "PGDATABASE" or "database",
     keys.host or os.getenv "PGHOST" or "the local socket", keys.port and ":" .. keys.port or "")
 end
 
---- Makes a source of a table of libpq's keys, a conninfo string or a URI.
+--- Makes a source of a table of libpq's keys, a conninfo string, a URI, or a secret that holds one
+--- of the two.
 function M.source(what)
-  if type(what) == "string" then
-    what = core.parse(what)
+  if secret.is_secret(what) then
+    return setmetatable({ keys = {}, secret = what }, Source)
   end
-  spec.check("mk.pg", KEYS, what)
+  if type(what) == "string" then
+    local ok, parsed = pcall(core.parse, what)
+    if not ok then
+      spec.report("mk.pg", { { text = parsed.message, hint = parsed.hint } })
+      return setmetatable({ keys = {} }, Source)
+    end
+    what = parsed
+  end
+  if not spec.check("mk.pg", KEYS, what) then
+    return setmetatable({ keys = {} }, Source)
+  end
   local keys = {}
   for key, value in pairs(what) do
-    keys[key] = tostring(value)
+    keys[key] = secret.is_secret(value) and value or tostring(value)
   end
   -- libpq takes a whole conninfo or URI as dbname; taken apart, its password is in no argument.
-  if keys.dbname and (keys.dbname:find "=" or keys.dbname:find "://") then
-    local parsed = core.parse(keys.dbname)
+  local dbname = keys.dbname
+  if type(dbname) == "string" and (dbname:find "=" or dbname:find "://") then
     keys.dbname = nil
-    for key, value in pairs(parsed) do
+    for key, value in pairs(core.parse(dbname)) do
       keys[key] = value
     end
   end

@@ -33,7 +33,7 @@ local function server_user()
   return "nobody"
 end
 
-local Cluster = {}
+local Cluster = { __name = "moonkeep.Cluster" }
 Cluster.__index = Cluster
 
 --- The source of one of its databases.
@@ -101,16 +101,11 @@ local function start(self, settings)
   errors.raise("SCRATCH_FAILED", "the scratch cluster did not start", { detail = stderr })
 end
 
-local OPTIONS = {
-  major = { type = "integer" },
-  settings = { type = "table" },
-}
-
 --- Makes and starts one. Options: major (default: the newest installed), settings (server
 --- settings by name). `local cluster <close> = mk.pg.scratch()`
 function M.new(options)
   options = options or {}
-  spec.check("mk.pg.scratch", OPTIONS, options)
+  spec.check("mk.pg.scratch", "scratch", options)
   local major = options.major or tools.newest()
   if not major then
     errors.raise("PG_PROGRAM_MISSING", "no PostgreSQL server is installed here",

@@ -1,56 +1,98 @@
---- Finds PostgreSQL's programs of a given major version.
+--- Finds PostgreSQL's programs of a given major version. They are looked for in the folders of
+--- MOONKEEP_PG_PATH, then where distributions put them by version, then in PATH.
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local process = require "moonkeep.process"
 
 local M = {}
 
-local INSTALLED = "/usr/lib/postgresql"
+-- By version: Debian and Ubuntu; Red Hat.
+local INSTALLED = { "/usr/lib/postgresql/%d/bin", "/usr/pgsql-%d/bin" }
+local DEBIAN = "/usr/lib/postgresql"
+
+local versions = {} -- path -> "15.20"
+
+--- The version of a program, "15.20"; nil when it does not tell.
+function M.version(path)
+  if not versions[path] then
+    local ok, text = pcall(process.run, { argv = { path, "--version" } })
+    versions[path] = ok and text:match "%(PostgreSQL%) (%d+[%w.]*)" or nil
+  end
+  return versions[path]
+end
 
 local function major_of(path)
-  local ok, text = pcall(process.run, { argv = { path, "--version" } })
-  return ok and tonumber(text:match "%(PostgreSQL%) (%d+)")
+  return tonumber((M.version(path) or ""):match "^%d+")
 end
 
-local function in_path(program)
-  for folder in (os.getenv "PATH" or "/usr/bin:/bin"):gmatch "[^:]+" do
+local function is_program(path)
+  local stat = fs.stat(path)
+  return stat and stat.type == "file" and stat.mode & 73 ~= 0 -- 73: 0111, executable
+end
+
+-- Every program of that name, in the order of preference; those by version first for `major`.
+local function candidates(program, major)
+  local list = {}
+  local function add(folder)
     local path = folder .. "/" .. program
-    local stat = fs.stat(path)
-    if stat and stat.type == "file" and stat.mode & 73 ~= 0 then -- 73: 0111, executable
-      return path
-    end
+    list[#list + 1] = is_program(path) and path or nil
   end
+  for folder in (os.getenv "MOONKEEP_PG_PATH" or ""):gmatch "[^:]+" do
+    add(folder)
+  end
+  for _, folder in ipairs(INSTALLED) do
+    add(folder:format(major))
+  end
+  for folder in (os.getenv "PATH" or "/usr/bin:/bin"):gmatch "[^:]+" do
+    add(folder)
+  end
+  return list
 end
 
---- The newest installed major version, or nil.
-function M.newest()
-  local newest
-  for _, name in ipairs(fs.exists(INSTALLED) and fs.list(INSTALLED) or {}) do
+-- Majors of the folders by version, newest first.
+local function installed_majors(program)
+  local majors = {}
+  for _, name in ipairs(fs.exists(DEBIAN) and fs.list(DEBIAN) or {}) do
     local major = tonumber(name:match "^%d+$")
-    if major and fs.exists(("%s/%d/bin/initdb"):format(INSTALLED, major)) then
-      newest = math.max(newest or 0, major)
-    end
+    majors[#majors + 1] = major and is_program(("%s/%d/bin/%s"):format(DEBIAN, major, program)) and
+      major or nil
   end
-  return newest
+  table.sort(majors, function(a, b) return a > b end)
+  return majors
 end
 
---- The path of a program ("pg_dump") of that major version: Debian's folder for it first, then
---- PATH. Raises PG_PROGRAM_MISSING with the package to install.
+--- The newest major version of which a server is installed, or nil.
+function M.newest()
+  return installed_majors("initdb")[1]
+end
+
+local found = {} -- "program major" -> path
+
+--- The path of a program ("pg_dump") of that major version. Raises PG_VERSION_MISMATCH when there
+--- are only others, PG_PROGRAM_MISSING when there is none; with the package to install.
 function M.find(program, major)
-  local path = ("%s/%d/bin/%s"):format(INSTALLED, major, program)
-  if fs.exists(path) then
-    return path
+  local key = program .. " " .. major
+  if found[key] then
+    return found[key]
   end
-  path = in_path(program)
-  local found = path and major_of(path)
-  if found == major then
-    return path
+  local others = {}
+  for _, path in ipairs(candidates(program, major)) do
+    local version = major_of(path)
+    if version == major then
+      found[key] = path
+      return path
+    elseif version then
+      others[#others + 1] = ("%s, %s"):format(M.version(path), path)
+    end
   end
-  errors.raise("PG_PROGRAM_MISSING",
-    ("the server is version %d, but there is no %s %d%s"):format(major, program, major,
-      found and (" (only %d, as %s)"):format(found, path) or ""),
-    { hint = ("install it: apt-get install postgresql%s-%d"):format(
-      program == "initdb" and "" or "-client", major) })
+  for _, other in ipairs(installed_majors(program)) do
+    others[#others + 1] = ("%d, %s/%d/bin"):format(other, DEBIAN, other)
+  end
+  errors.raise(#others > 0 and "PG_VERSION_MISMATCH" or "PG_PROGRAM_MISSING",
+    ("the server is version %d, but there is no %s %d here%s"):format(major, program, major,
+      #others > 0 and (" (only " .. table.concat(others, "; ") .. ")") or ""),
+    { hint = ("install it: apt-get install postgresql%s-%d; or name its folder in MOONKEEP_PG_PATH")
+      :format(program == "initdb" and "" or "-client", major) })
 end
 
 return M

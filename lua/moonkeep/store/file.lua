@@ -12,6 +12,7 @@ local core_task = require "moonkeep.core.task"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local stores = require "moonkeep.store"
 
 local M = {}
 
@@ -19,7 +20,7 @@ local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
 local FOLDER_MODE = 448 -- 0700
 local FILE_MODE = 384   -- 0600
 
-local Store = {}
+local Store = { __name = "moonkeep.Store" }
 Store.__index = Store
 
 function Store:__tostring()
@@ -73,16 +74,45 @@ function Store:manifest(job, series, id)
   return manifest
 end
 
---- The newest backup of a series, as ctx:verify and ctx:restore take it; nil, why when there is
---- none.
+--- The newest backup of a series; nil, why when there is none.
 function Store:latest(job, series)
   local ids = self:list(job, series)
   local id = ids[#ids]
   if not id then
     return nil, ("store %s has no backup of %s by job %s"):format(self.name, series, job)
   end
-  return { id = id, job = job, series = series, manifest = self:manifest(job, series, id),
-    stores = { self }, proof = "stored" }
+  return self:backup(job, series, id)
+end
+
+--- A backup by its id.
+function Store:backup(job, series, id)
+  return stores.backup { id = id, job = job, series = series,
+    manifest = self:manifest(job, series, id), stores = { self }, proof = "stored" }
+end
+
+local function folders(path)
+  local names = {}
+  for _, name in ipairs(fs.exists(path) and fs.list(path) or {}) do
+    local stat = name:match "^[%w_%%][%w._%%-]*$" and fs.stat(path .. "/" .. name)
+    names[#names + 1] = stat and stat.type == "directory" and name or nil
+  end
+  table.sort(names)
+  return names
+end
+
+--- The names of the jobs that have a folder here.
+function Store:jobs()
+  return folders(self.root)
+end
+
+--- The series of a job.
+function Store:series(job)
+  return folders(self.root .. "/" .. check_name("job name", job))
+end
+
+--- The path of an object, for programs that must read it at any place.
+function Store:path(backup, object)
+  return self:source(backup.job, backup.series, backup.id, object).path
 end
 
 --- The flow source of an object.
@@ -197,11 +227,11 @@ function Store:begin(job, series, id)
   return session
 end
 
---- `path` is what follows file:// in the URL.
+--- `path` is what follows file:// in the URL. Returns nil, why, hint when it is no proper path.
 function M.new(name, path)
-  if path:sub(1, 1) ~= "/" then
-    errors.raise("INVALID", ("mk.store: \"file://%s\" is not an absolute path"):format(path),
-      { hint = "write three slashes: file:///var/backups/app" })
+  if path:sub(1, 1) ~= "/" or path:find "%z" then
+    return nil, ("\"file://%s\" is not an absolute path"):format(path),
+      "write three slashes: file:///var/backups/app"
   end
   return setmetatable({ name = name, root = (path:gsub("(.)/+$", "%1")) }, Store)
 end

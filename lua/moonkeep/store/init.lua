@@ -1,41 +1,70 @@
 --- Stores: named places for backups, chosen by URL. Today there is one kind, file:.
 ---
 --- A store offers: begin(job, series, id) -> a closable session that stages objects and publishes
---- the manifest; list, manifest, source for reading; remove. See moonkeep.store.file.
-local errors = require "moonkeep.errors"
+--- the manifest; jobs, series, list, manifest, latest, source for reading. See
+--- moonkeep.store.file.
 local spec = require "moonkeep.spec"
+local types = require "moonkeep.definitions.types"
 
 local M = {}
 
 local KINDS = { file = "moonkeep.store.file" }
 
---- mk.store("disk", "file:///var/backups/app")
-function M.new(name, url)
-  if type(name) ~= "string" or not name:match "^%w[%w._-]*$" then
-    errors.raise("INVALID", "mk.store: the name must be made of letters, digits, '.', '_' and '-'")
+-- What a mistake leaves while a recipe is being loaded: nothing ever runs with it.
+local Unusable = { __name = "moonkeep.Store" }
+
+local function mistake(text, hint)
+  spec.report("mk.store", { { text = text, hint = hint } })
+  return setmetatable({ name = "?" }, Unusable)
+end
+
+--- mk.store("disk", "file:///var/backups/app", { offsite = true })
+function M.new(name, url, options)
+  options = options or {}
+  if types.name.check(name) then
+    return mistake("the name " .. types.name.check(name))
   end
   local kind, rest = tostring(url):match "^(%a%w*)://(.*)$"
   if not kind then
-    errors.raise("INVALID", ("mk.store: %q is not a URL"):format(tostring(url)),
-      { hint = "write it as mk.store(\"disk\", \"file:///var/backups/app\")" })
+    return mistake(("%q is not a URL"):format(tostring(url)),
+      "write it as mk.store(\"disk\", \"file:///var/backups/app\")")
+  elseif not KINDS[kind] then
+    return mistake(("there is no kind of store %q"):format(kind),
+      spec.nearest(kind, { "file" }) and "did you mean \"file\"?" or "there is: file")
+  elseif not spec.check("mk.store", "store", options) then
+    return setmetatable({ name = name }, Unusable)
   end
-  if not KINDS[kind] then
-    errors.raise("INVALID", ("mk.store: there is no kind of store %q"):format(kind),
-      { hint = spec.nearest(kind, { "file" }) and "did you mean \"file\"?" or
-        "there is: file" })
+  local store, why, hint = require(KINDS[kind]).new(name, rest)
+  if not store then
+    return mistake(why, hint)
   end
-  return require(KINDS[kind]).new(name, rest)
+  store.url, store.kind, store.options = url, kind, options
+  return store
 end
 
---- Whether the value is a store.
-function M.is_store(value)
-  return type(value) == "table" and type(value.begin) == "function"
+local Backup = { __name = "moonkeep.Backup" }
+Backup.__index = Backup
+
+function Backup:__tostring()
+  return ("backup %s of %s by %s"):format(self.id, self.series, self.job)
+end
+
+--- A backup as ctx:verify and ctx:restore take it: { id, job, series, manifest, stores, proof }.
+function M.backup(fields)
+  return setmetatable(fields, Backup)
 end
 
 --- A database's name as the name of a series: percent-encoded, so it can't be a path.
 function M.series(name)
   return (name:gsub("[^%w_-]", function(c)
     return ("%%%02X"):format(c:byte())
+  end))
+end
+
+--- The name again.
+function M.unseries(series)
+  return (series:gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
   end))
 end
 

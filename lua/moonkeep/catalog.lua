@@ -1,0 +1,232 @@
+--- The catalog: what this machine knows of runs, backups and proofs, in SQLite. It is a cache: the
+--- stores are the truth, and nothing is lost with it but the history of runs. So a catalog that
+--- cannot be used never keeps a backup from being made; what happens to it is said aloud.
+---
+--- A run is written down when it begins, with a lock that it holds (the kernel lets go of it when
+--- the process ends, however it ends); so runs that were killed are found by the next look.
+local clock = require "moonkeep.clock"
+local core = require "moonkeep.core.db"
+local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local state = require "moonkeep.state"
+
+local M = {}
+
+--- Each migration takes the schema from the version before; its number is the version.
+M.MIGRATIONS = {
+  { [[CREATE TABLE runs (
+        id TEXT PRIMARY KEY, job TEXT NOT NULL, kind TEXT NOT NULL, recipe TEXT, host TEXT,
+        started_ms INTEGER NOT NULL, ended_ms INTEGER,
+        status TEXT NOT NULL CHECK (status IN ('running', 'ok', 'failed', 'skipped', 'killed')),
+        tries INTEGER, error_code TEXT, error_message TEXT, error_where TEXT, log TEXT)]],
+    "CREATE INDEX runs_by_job ON runs (job, started_ms)",
+    [[CREATE TABLE backups (
+        job TEXT NOT NULL, series TEXT NOT NULL, id TEXT NOT NULL, store TEXT NOT NULL,
+        created_at TEXT NOT NULL, size INTEGER NOT NULL, decoded_size INTEGER NOT NULL,
+        seconds REAL, run TEXT, proof TEXT NOT NULL, proved_ms INTEGER,
+        PRIMARY KEY (job, series, id, store))]] },
+}
+
+local unusable = false -- said once
+
+local function explain_loss(path, err)
+  if not unusable then
+    unusable = true
+    log.warn("the catalog %s cannot be used: %s; backups are made all the same", path, err.message)
+  end
+end
+
+-- Puts a damaged file aside, so that a new one can be made.
+local function put_aside(path, why)
+  local aside = ("%s.damaged-%s"):format(path, clock.compact())
+  fs.rename(path, aside)
+  log.warn("the catalog was damaged (%s): it is now %s, and a new one is begun; `moonkeep catalog " ..
+    "rebuild` fills it from the stores", why, aside)
+end
+
+local function migrate(path)
+  local rows = core.run(path, { { "PRAGMA user_version" } })
+  local version = rows[1][1].user_version
+  if version > #M.MIGRATIONS then
+    errors.raise("UNSUPPORTED", ("it has version %d, this moonkeep knows up to %d"):format(version,
+      #M.MIGRATIONS), { hint = "install a newer moonkeep, or set MOONKEEP_STATE to another folder" })
+  end
+  local statements = {}
+  for n = version + 1, #M.MIGRATIONS do
+    for _, sql in ipairs(M.MIGRATIONS[n]) do
+      statements[#statements + 1] = { sql }
+    end
+  end
+  if #statements > 0 then
+    statements[#statements + 1] = { ("PRAGMA user_version = %d"):format(#M.MIGRATIONS) }
+    core.run(path, statements)
+  end
+end
+
+local ready = {} -- paths that have been looked at
+
+--- Runs statements { sql, parameter..., n = count } in one transaction; returns their rows, or nil
+--- when the catalog cannot be used, which has been said.
+function M.run(statements, read_only)
+  local path = state.catalog_path()
+  if not path then
+    return nil
+  end
+  local function attempt()
+    if not ready[path] then
+      migrate(path)
+      ready[path] = true
+    end
+    return core.run(path, statements, read_only)
+  end
+  local ok, result = pcall(attempt)
+  if not ok and errors.of(result).code == "CORRUPT" then
+    ready[path] = nil
+    ok, result = pcall(function()
+      put_aside(path, result.message)
+      return attempt()
+    end)
+  end
+  if ok then
+    return result
+  end
+  result = errors.of(result)
+  if result.code == "CANCELED" or result.code == "DEADLINE" then
+    error(result, 0)
+  end
+  explain_loss(path, result)
+end
+
+-- ---- runs ---------------------------------------------------------------------------------------
+
+local function lock_path(id)
+  return ("%s/locks/run-%s.lock"):format(state.folder(), id)
+end
+
+-- Runs that say they are running, but whose lock is free: their process is dead.
+local function find_killed()
+  local rows = M.run({ { "SELECT id FROM runs WHERE status = 'running'" } })
+  for _, row in ipairs(rows and rows[1] or {}) do
+    local path = lock_path(row.id)
+    local lock = fs.exists(path) and fs.lock(path)
+    if lock or not fs.exists(path) then
+      M.run { { [[UPDATE runs SET status = 'killed', error_code = 'WORKER_DIED', error_message =
+        'the process was killed, or the machine went down' WHERE id = ?1 AND status = 'running']],
+        row.id } }
+      if lock then
+        lock:close()
+        pcall(fs.remove, path)
+      end
+    end
+  end
+end
+
+local Run = {}
+Run.__index = Run
+
+--- Writes down that a run begins. Returns a closable value with an `id`; finish it with
+--- run:finish.
+function M.begin(fields)
+  find_killed()
+  local run = setmetatable({ id = fields.id }, Run)
+  if pcall(fs.mkdir, state.folder() .. "/locks", 448) then
+    local ok, lock = pcall(fs.lock, lock_path(run.id))
+    run.lock = ok and lock or nil
+  end
+  M.run { { [[INSERT INTO runs (id, job, kind, recipe, host, started_ms, status, log)
+    VALUES (?1, ?2, ?3, ?4, ?5, ?6, 'running', ?7)]], run.id, fields.job, fields.kind,
+    fields.recipe, host.name(), clock.wall(), fields.log, n = 7 } }
+  return run
+end
+
+local function backup_statement(backup, store, proof, when)
+  local manifest, size, decoded = backup.manifest, 0, 0
+  for _, object in ipairs(manifest.objects) do
+    size, decoded = size + object.size, decoded + object.decoded_size
+  end
+  return { [[INSERT INTO backups (job, series, id, store, created_at, size, decoded_size, seconds,
+      run, proof, proved_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+      ON CONFLICT DO UPDATE SET proof = excluded.proof, proved_ms = excluded.proved_ms
+      WHERE excluded.proof <> 'stored']], backup.job, backup.series, backup.id, store.url,
+    manifest.created_at, size, decoded, manifest.run and manifest.run.seconds,
+    manifest.run and manifest.run.id, proof, when, n = 11 }
+end
+
+--- Writes down how it ended: "ok", "failed" or "skipped", with the error, and what it published.
+function Run:finish(status, published, err, tries)
+  err = err or {}
+  local statements = { { [[UPDATE runs SET ended_ms = ?2, status = ?3, tries = ?4, error_code = ?5,
+    error_message = ?6, error_where = ?7 WHERE id = ?1]], self.id, clock.wall(), status, tries,
+    err.code, err.message, err.where, n = 7 } }
+  for _, backup in ipairs(published) do
+    for _, store in ipairs(backup.stores) do
+      statements[#statements + 1] = backup_statement(backup, store, backup.proof, clock.wall())
+    end
+  end
+  M.run(statements)
+  if self.lock then
+    self.lock:close()
+    pcall(fs.remove, lock_path(self.id))
+    self.lock = nil
+  end
+end
+
+--- Lets go of the lock of a run that did not finish.
+function Run:close()
+  if self.lock then
+    self.lock:close()
+    self.lock = nil
+  end
+end
+Run.__close = Run.close
+
+--- The last run of a job: a row of `runs`, or nil.
+function M.last_run(job)
+  find_killed()
+  local rows = M.run { { [[SELECT * FROM runs WHERE job = ?1 AND status <> 'skipped'
+    ORDER BY started_ms DESC LIMIT 1]], job } }
+  return rows and rows[1][1]
+end
+
+-- ---- backups ------------------------------------------------------------------------------------
+
+--- Writes down what has been proved of a backup in its stores.
+function M.record_proof(backup)
+  local statements = {}
+  for i, store in ipairs(backup.stores) do
+    statements[i] = backup_statement(backup, store, backup.proof, clock.wall())
+  end
+  M.run(statements)
+end
+
+local function key(job, series, id, url)
+  return table.concat({ job, series, id, url }, "\0")
+end
+
+--- All proofs by M.key: { proof, proved_ms }.
+function M.proofs()
+  local rows = M.run { { "SELECT job, series, id, store, proof, proved_ms FROM backups" } }
+  local proofs = {}
+  for _, row in ipairs(rows and rows[1] or {}) do
+    proofs[key(row.job, row.series, row.id, row.store)] = row
+  end
+  return proofs
+end
+M.key = key
+
+--- Makes the list of backups anew from the stores; proofs of backups that are still there are kept.
+--- Returns how many there are.
+function M.rebuild(found)
+  local proofs, statements = M.proofs(), { { "DELETE FROM backups" } }
+  for _, item in ipairs(found) do
+    local backup, store = item.backup, item.store
+    local known = proofs[key(backup.job, backup.series, backup.id, store.url)]
+    statements[#statements + 1] = backup_statement(backup, store, known and known.proof or "stored",
+      known and known.proved_ms or nil)
+  end
+  return M.run(statements) and #statements - 1
+end
+
+return M

@@ -1,0 +1,79 @@
+--- moonkeep check: every mistake of every recipe; loads, and does nothing else.
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local recipe = require "moonkeep.recipe"
+local runner = require "moonkeep.runner"
+local schedule = require "moonkeep.schedule"
+local errors = require "moonkeep.errors"
+
+local M = {}
+
+-- What only a look at this machine shows: the zone's file.
+local function check_zones(list, failures)
+  for _, job in ipairs(list) do
+    local ok, err = true, nil
+    if job.rule then
+      ok, err = pcall(schedule.check_zone, job.rule, job.where)
+    end
+    if not ok then
+      failures[#failures + 1] = { path = job.path, error = errors.of(err) }
+    end
+  end
+end
+
+-- Job names are the identity of backups, so they are unique over all recipes of a folder.
+local function check_names(list, failures)
+  local seen = {}
+  for _, job in ipairs(list) do
+    local other = seen[job.name]
+    if other and other.path ~= job.path then
+      failures[#failures + 1] = { path = job.path, error = errors.new("INVALID",
+        ("%q is also the name of a job in %s"):format(job.name, other.path), { where = job.where,
+          hint = "give one of them another name: backups are kept by it" }) }
+    end
+    seen[job.name] = job
+  end
+end
+
+local function job_row(job)
+  local keys = job.keys
+  local what = keys.description or (keys.schedule and schedule.describe(job.rule)) or
+    (job.kind == "task" and "run by hand, with arguments" or "run by hand")
+  return { job.path, job.kind, job.name, what }
+end
+
+function M.run(options)
+  local list, failures = recipe.load_all(#options.recipe > 0 and options.recipe or { "." })
+  check_zones(list, failures)
+  check_names(list, failures)
+  for _, failure in ipairs(failures) do
+    if not options.json then
+      runner.report(failure.error, failure.path)
+    end
+  end
+  if options.json then
+    local jobs, mistakes = {}, {}
+    for i, job in ipairs(list) do
+      jobs[i] = { recipe = job.path, kind = job.kind, name = job.name, where = job.where }
+    end
+    for i, failure in ipairs(failures) do
+      mistakes[i] = { recipe = failure.path, error = runner.plain(failure.error) }
+    end
+    output.json("check", { ok = #failures == 0, jobs = jobs, failures = mistakes })
+  elseif #list > 0 then
+    local rows = {}
+    for i, job in ipairs(list) do
+      rows[i] = job_row(job)
+    end
+    output.table({ "RECIPE", "KIND", "NAME", "" }, rows)
+  end
+  if #list == 0 and #failures == 0 then
+    errors.raise("NOT_FOUND", "there is no recipe here", { hint = "moonkeep init writes a first one" })
+  end
+  if #failures == 0 and not options.json and not options.quiet then
+    log.show("%s", output.paint("green", "OK") .. "  no mistakes")
+  end
+  return #failures == 0 and runner.OK or runner.USAGE
+end
+
+return M

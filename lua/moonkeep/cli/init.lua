@@ -1,0 +1,92 @@
+--- The command line's main: reads it, tells the supervisor how much to show, and runs the command.
+--- Each command is a module of this folder with run(options) -> exit code.
+local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local parser = require "moonkeep.cli.parser"
+local runner = require "moonkeep.runner"
+local secret = require "moonkeep.secret"
+local units = require "moonkeep.units"
+
+local M = {}
+
+-- Commands whose messages are for a log collector when nobody watches.
+local IS_RUN = { run = true, verify = true, restore = true }
+
+local MIN_LUA_MEMORY = 1 << 20
+
+local function set_limits(options)
+  local watchdog, why = units.duration(options.watchdog or "10s")
+  if not watchdog then
+    errors.raise("USAGE", ("--watchdog %s, not %q"):format(why, options.watchdog))
+  end
+  local memory = units.size(options.lua_memory or "128MiB")
+  if not memory or memory < MIN_LUA_MEMORY then
+    errors.raise("USAGE", ("--lua-memory must be a size of at least 1MiB, such as \"64MiB\", not %q")
+      :format(options.lua_memory))
+  end
+  host.limit(watchdog, memory)
+end
+
+local function settings(options)
+  local format = options.log_format
+  if not format then
+    format = IS_RUN[options.command] and not host.is_terminal(2) and "json" or "human"
+  end
+  log.event({ event = "settings", log_format = format, quiet = options.quiet or false,
+    verbose = options.verbose or false }, true)
+end
+
+-- Before the command line is understood: a mistake in it is told to people, unless they asked
+-- for JSON.
+local function first_settings(arguments)
+  local format = "human"
+  for i, argument in ipairs(arguments) do
+    if argument == "--log-format=json" or argument == "--json" or
+      argument == "--log-format" and arguments[i + 1] == "json" then
+      format = "json"
+    end
+  end
+  log.event({ event = "settings", log_format = format }, true)
+end
+
+local OUT_OF_MEMORY = { LUA_MEMORY = true, NO_MEMORY = true } -- nobody's mistake
+local MISTAKES = { USAGE = true, INVALID = true, SYNTAX = true, UNSAFE_RECIPE = true,
+  NOT_FOUND = true, LUA_ERROR = true, NOT_CONFIRMED = true }
+
+local function code_of(err, options)
+  if options.loading and not OUT_OF_MEMORY[err.code] or MISTAKES[err.code] then
+    return runner.USAGE
+  end
+  return runner.FAILED
+end
+
+--- Runs in the main task. Returns the exit code.
+function M.main()
+  local arguments = host.arguments()
+  local options = { loading = false }
+  first_settings(arguments)
+  secret.optional_env "PGPASSWORD" -- no child inherits it
+  local ok, result = xpcall(function()
+    local parsed, text = parser.parse(arguments)
+    if parsed == "help" then
+      log.show("%s", text)
+      return runner.OK
+    end
+    options = parsed
+    settings(options)
+    set_limits(options)
+    return require("moonkeep.cli." .. options.command).run(options)
+  end, errors.handler)
+  if ok then
+    log.event({ event = "exit", code = result }, true)
+    return result
+  end
+  local err = errors.explain(errors.of(result))
+  runner.report(err)
+  return code_of(err, options)
+end
+
+M.failed = runner.failed
+
+return M

@@ -1,0 +1,81 @@
+--- moonkeep list: the backups of stores, in restic's spirit.
+local catalog = require "moonkeep.catalog"
+local errors = require "moonkeep.errors"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local runner = require "moonkeep.runner"
+local stores = require "moonkeep.store"
+local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local RANK = { stored = 1, read = 2, decoded = 3, restored = 4, checked = 5 }
+
+-- One entry for each backup, with every store that has it. A manifest that cannot be read is an
+-- entry too: it must not look as if there were no backup.
+local function collect(options)
+  local entries, by_key = {}, {}
+  local proofs = catalog.proofs()
+  targets.each(targets.places(options), options, function(store, job, series, id)
+    local key = table.concat({ job, series, id }, "\0")
+    local entry = by_key[key]
+    if not entry then
+      entry = { id = id, job = job, series = series, database = stores.unseries(series),
+        stores = {}, urls = {}, proof = "stored" }
+      by_key[key], entries[#entries + 1] = entry, entry
+    end
+    entry.stores[#entry.stores + 1] = store.name
+    entry.urls[#entry.urls + 1] = store.url
+    local ok, result = pcall(store.manifest, store, job, series, id)
+    if not ok then
+      entry.error = errors.of(result).message
+      return
+    end
+    local size = 0
+    for _, object in ipairs(result.objects) do
+      size = size + object.size
+    end
+    entry.size, entry.created_at, entry.format = size, result.created_at, result.dump.format
+    local known = proofs[catalog.key(job, series, id, store.url)]
+    if known and RANK[known.proof] > RANK[entry.proof] then
+      entry.proof = known.proof
+    end
+  end)
+  table.sort(entries, function(a, b)
+    return a.id < b.id or a.id == b.id and a.series < b.series
+  end)
+  return entries
+end
+M.collect = collect
+
+function M.run(options)
+  local entries = collect(options)
+  if options.json then
+    for _, entry in ipairs(entries) do
+      entry.stores, entry.urls = entry.urls, nil
+    end
+    output.json("list", { backups = entries })
+    return runner.OK
+  end
+  local rows, total = {}, 0
+  for i, entry in ipairs(entries) do
+    local created = entry.created_at and zone.parse_time(entry.created_at)
+    total = total + (entry.size or 0)
+    rows[i] = { output.short(entry.id), entry.created_at or "?", created and output.age(created) or
+      "?", entry.job, entry.database, entry.size and units.format_size(entry.size) or "?",
+      entry.error and output.paint("red", "damaged") or entry.proof,
+      table.concat(entry.stores, ", ") }
+  end
+  if #rows == 0 then
+    log.show "no backup yet"
+    return runner.OK
+  end
+  output.table({ "ID", "CREATED", ">AGE", "JOB", "DATABASE", ">SIZE", "PROOF", "STORES" }, rows)
+  log.show("%s", output.paint("dim", ("%d backup%s, %s"):format(#rows, #rows == 1 and "" or "s",
+    units.format_size(total))))
+  return runner.OK
+end
+
+return M

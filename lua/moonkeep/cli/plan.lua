@@ -1,0 +1,144 @@
+--- moonkeep plan: what a run would do, and where it would go. Nothing is connected to; stores are
+--- looked into.
+local clock = require "moonkeep.clock"
+local context = require "moonkeep.context"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local tables = require "moonkeep.definitions.tables"
+local runner = require "moonkeep.runner"
+local schedule = require "moonkeep.schedule"
+local targets = require "moonkeep.cli.targets"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local function databases_of(keys)
+  local wanted = keys.databases
+  if not wanted then
+    return nil
+  end
+  local text = wanted == "all" and "all databases" or "databases " .. table.concat(wanted, ", ")
+  local left_out = keys.exclude_databases
+  return text .. (left_out and " but " .. (type(left_out) == "table" and
+    table.concat(left_out, ", ") or left_out) or "")
+end
+
+local function shown(value)
+  return type(value) == "table" and table.concat(value, ", ") or tostring(value)
+end
+
+-- The dump as a sentence: "plain, table = orders".
+local function dump_of(keys)
+  local dump = keys.dump or {}
+  local parts = { (dump.format or "custom") .. " format" }
+  for _, entry in ipairs(tables.dump.keys) do
+    local value = dump[entry[1]]
+    if value ~= nil and entry[1] ~= "format" and entry[1] ~= "globals" then
+      parts[#parts + 1] = ("%s = %s"):format(entry[1], shown(value))
+    end
+  end
+  if dump.globals then
+    parts[#parts + 1] = "with roles and tablespaces"
+  end
+  return table.concat(parts, ", ")
+end
+
+-- What a store holds of the job already: how many backups, and the newest.
+local function look(store, job)
+  local n, newest = 0, nil
+  local ok, err = pcall(function()
+    for _, series in ipairs(store:series(job)) do
+      local ids = store:list(job, series)
+      n = n + #ids
+      newest = math.max(#ids > 0 and zone.parse_time(ids[#ids]:gsub(
+        "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z.*$", "%1-%2-%3T%4:%5:%6Z")) or 0, newest or 0)
+    end
+  end)
+  return { name = store.name, url = store.url, backups = n, newest = newest,
+    error = not ok and err.message or nil }
+end
+
+local function plan_of(item)
+  local job, keys = item.job, item.job.keys
+  local plan = { job = job.name, kind = job.kind, recipe = job.path, where = job.where,
+    description = keys.description, deadline = keys.deadline, runs_code = keys.run ~= nil }
+  if job.kind == "task" then
+    plan.arguments = item.arguments
+    return plan
+  end
+  plan.source = keys.source and tostring(keys.source)
+  plan.databases = databases_of(keys)
+  plan.dump = dump_of(keys)
+  plan.compress = keys.compress or context.DEFAULT_CODEC
+  plan.verify = keys.verify or "read"
+  plan.stores = {}
+  for i, store in ipairs(keys.upload or {}) do
+    plan.stores[i] = look(store, job.name)
+  end
+  if job.rule then
+    plan.schedule = schedule.describe(job.rule)
+    local next_at = schedule.upcoming(job.rule, clock.wall() // 1000, 1)[1]
+    plan.next = next_at and zone.format_utc(next_at)
+  end
+  plan.defaults = next(job.origins or {}) and job.origins or nil
+  return plan
+end
+
+local function show_line(label, text)
+  if text and text ~= "" then
+    log.show("  %-9s %s", label, text)
+  end
+end
+
+local function show(plan)
+  log.show("%s %s  %s", plan.kind == "task" and "Task" or "Job", output.paint("bold", plan.job),
+    output.paint("dim", plan.where or ""))
+  show_line("", plan.description)
+  if plan.runs_code then
+    show_line("runs", "the recipe's own function" ..
+      (plan.kind == "job" and "; these are the defaults of ctx:backup()" or ""))
+  end
+  for name, value in pairs(plan.arguments or {}) do
+    show_line("argument", ("%s = %s"):format(name, tostring(value)))
+  end
+  show_line("from", plan.source and plan.source .. (plan.databases and ": " .. plan.databases or ""))
+  if plan.kind == "job" then
+    show_line("dump", plan.dump)
+    show_line("compress", plan.compress)
+    for _, store in ipairs(plan.stores) do
+      local there = store.error or store.backups == 0 and "no backup yet" or
+        ("%d backup%s, the newest of %s"):format(store.backups, store.backups == 1 and "" or "s",
+          output.age(store.newest))
+      show_line("to", ("%s/%s/  (%s)"):format(store.url:gsub("/+$", ""), plan.job, there))
+    end
+    show_line("verify", plan.verify == "decoded" and
+      "decoded: read again, decompressed, its contents listed" or
+      plan.verify == "read" and "read: every stored byte read again" or "stored: nothing more")
+  end
+  show_line("deadline", plan.deadline)
+  show_line("schedule", plan.schedule)
+  show_line("next", plan.next)
+  for key, where in pairs(plan.defaults or {}) do
+    show_line("default", ("%s from %s"):format(key, where))
+  end
+end
+
+function M.run(options)
+  local plans = {}
+  for i, item in ipairs(targets.chosen(options)) do
+    plans[i] = plan_of(item)
+  end
+  if options.json then
+    output.json("plan", { jobs = plans })
+    return runner.OK
+  end
+  for i, plan in ipairs(plans) do
+    if i > 1 then
+      log.show ""
+    end
+    show(plan)
+  end
+  return runner.OK
+end
+
+return M

@@ -1,0 +1,55 @@
+--- moonkeep run
+local clock = require "moonkeep.clock"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local runner = require "moonkeep.runner"
+local state = require "moonkeep.state"
+local targets = require "moonkeep.cli.targets"
+
+local M = {}
+
+--- Opens the log file of a command that runs something; the supervisor writes it.
+function M.open_log()
+  local path = state.log_path(clock.compact() .. "-" .. host.random(3))
+  if path then
+    log.event({ event = "settings", journal = path }, true)
+  end
+  return path
+end
+
+--- A backup for people and programs: what JSON documents have of one.
+function M.describe(backup, proof)
+  local size, decoded = 0, 0
+  for _, object in ipairs(backup.manifest.objects) do
+    size, decoded = size + object.size, decoded + object.decoded_size
+  end
+  local names = {}
+  for i, store in ipairs(backup.stores) do
+    names[i] = store.url
+  end
+  return { id = backup.id, job = backup.job, series = backup.series,
+    database = backup.manifest.source.database, created_at = backup.manifest.created_at,
+    size = size, decoded_size = decoded, proof = proof or backup.proof, stores = names,
+    format = backup.manifest.dump.format, globals = backup.manifest.globals }
+end
+
+function M.run(options)
+  if options.dry_run then
+    return require("moonkeep.cli.plan").run(options)
+  end
+  local chosen = targets.chosen(options)
+  local results = {}
+  local code = runner.run_all(chosen, { log = M.open_log(), consent = options.yes }, results)
+  if options.json then
+    for _, result in ipairs(results) do
+      for i, backup in ipairs(result.backups) do
+        result.backups[i] = M.describe(backup)
+      end
+    end
+    output.json("run", { results = results })
+  end
+  return code
+end
+
+return M

@@ -1,0 +1,90 @@
+--- moonkeep show: everything that is known of one backup.
+local catalog = require "moonkeep.catalog"
+local errors = require "moonkeep.errors"
+local load = require "moonkeep.pg.load"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local run = require "moonkeep.cli.run"
+local runner = require "moonkeep.runner"
+local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local function line(label, text)
+  if text and text ~= "" then
+    log.show("  %-10s %s", label, text)
+  end
+end
+
+local function selection_of(selection)
+  local parts = {}
+  for key, value in pairs(selection or {}) do
+    parts[#parts + 1] = ("%s = %s"):format(key, type(value) == "table" and
+      table.concat(value, ", ") or tostring(value))
+  end
+  table.sort(parts)
+  return #parts > 0 and table.concat(parts, "; ") or nil
+end
+
+local PROVIDERS = { c = "libc", i = "icu", b = "builtin" }
+
+local function show(backup, proofs)
+  local manifest = backup.manifest
+  local source, described = manifest.source, run.describe(backup)
+  log.show("%s", output.paint("bold", backup.id))
+  line("created", ("%s (%s)"):format(manifest.created_at, output.age(zone.parse_time(
+    manifest.created_at) or 0)))
+  line("job", backup.job)
+  line(manifest.kind == "globals" and "holds" or "database", manifest.kind == "globals" and
+    "roles and tablespaces" .. (manifest.dump.passwords and ", with password hashes" or
+    ", without passwords") or source.database)
+  line("server", ("PostgreSQL %s, %s, %s%s"):format(source.server_version, source.encoding,
+    source.locale or source.collate, source.locale_provider and (" (%s)"):format(
+    PROVIDERS[source.locale_provider] or source.locale_provider) or ""))
+  line("dump", ("%s, %s format%s"):format(manifest.dump.program, manifest.dump.format,
+    manifest.dump.format ~= "plain" and (", %d entries"):format(manifest.dump.toc_entries) or ""))
+  line("selection", selection_of(manifest.dump.selection))
+  line("size", ("%s, %s before compression"):format(units.format_size(described.size),
+    units.format_size(described.decoded_size)))
+  line("took", manifest.run and manifest.run.seconds and
+    units.format_duration(math.floor(manifest.run.seconds * 1000)))
+  line("roles", manifest.globals and "in backup " .. manifest.globals)
+  for _, object in ipairs(manifest.objects) do
+    line("object", ("%s  %s  sha256 %s"):format(object.name, units.format_size(object.size),
+      object.sha256))
+  end
+  for _, store in ipairs(backup.stores) do
+    local known = proofs[catalog.key(backup.job, backup.series, backup.id, store.url)]
+    line("in", ("%s: %s"):format(store.url, known and known.proof .. (known.proved_ms and
+      (" (%s)"):format(output.age(known.proved_ms // 1000)) or "") or "stored"))
+  end
+  line("restore", ("moonkeep restore %s --into CONNECTION"):format(output.short(backup.id)))
+end
+
+function M.run(options)
+  local backup = targets.find(options, options.backup)
+  if options.contents then
+    if backup.manifest.dump.format == "plain" then
+      errors.raise("INVALID", "a plain dump has no table of contents: it is SQL text")
+    end
+    log.show("%s", (load.contents(backup, backup.stores[1]):gsub("\n$", "")))
+    return runner.OK
+  end
+  local proofs = catalog.proofs()
+  if options.json then
+    local described = run.describe(backup)
+    for i, store in ipairs(backup.stores) do
+      local known = proofs[catalog.key(backup.job, backup.series, backup.id, store.url)]
+      described.stores[i] = { url = store.url, proof = known and known.proof or "stored" }
+    end
+    described.proof = nil
+    output.json("show", { backup = described, manifest = backup.manifest })
+  else
+    show(backup, proofs)
+  end
+  return runner.OK
+end
+
+return M

@@ -1,0 +1,136 @@
+--- moonkeep status: the last good backup of every job. For monitoring: exits with 5 when one is
+--- older than the job's `fresh`, also when there is none.
+local catalog = require "moonkeep.catalog"
+local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local runner = require "moonkeep.runner"
+local stores = require "moonkeep.store"
+local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local STALE = 5
+
+-- The newest backup of each series in the job's stores whose manifest can be read.
+local function newest_of(job, proofs)
+  local by_series, problems = {}, {}
+  for _, store in ipairs(job.keys.upload or {}) do
+    local ok, err = pcall(function()
+      for _, series in ipairs(store:series(job.name)) do
+        local ids = store:list(job.name, series)
+        for i = #ids, 1, -1 do
+          local read, manifest = pcall(store.manifest, store, job.name, series, ids[i])
+          local best = by_series[series]
+          if read and (not best or ids[i] > best.id) then
+            local known = proofs[catalog.key(job.name, series, ids[i], store.url)]
+            by_series[series] = { id = ids[i], created_at = manifest.created_at,
+              proof = known and known.proof or "stored" }
+          end
+          if read then
+            break
+          end
+        end
+      end
+    end)
+    if not ok then
+      problems[#problems + 1] = ("store %s: %s"):format(store.name, errors.of(err).message)
+    end
+  end
+  return by_series, problems
+end
+
+local function series_entry(job, series, best, now)
+  local age = best and now - (zone.parse_time(best.created_at) or 0)
+  local limit = job.keys.fresh and units.duration(job.keys.fresh) // 1000
+  return { database = series and stores.unseries(series), id = best and best.id,
+    created_at = best and best.created_at, proof = best and best.proof, age_seconds = age,
+    stale = limit and (not age or age > limit) or false }
+end
+
+local function status_of(job, proofs, now)
+  local by_series, problems = newest_of(job, proofs)
+  local item = { job = job.name, recipe = job.path, fresh = job.keys.fresh, series = {},
+    problems = #problems > 0 and problems or nil }
+  local names = {}
+  for series in pairs(by_series) do
+    names[#names + 1] = series
+  end
+  table.sort(names)
+  for i, series in ipairs(names) do
+    item.series[i] = series_entry(job, series, by_series[series], now)
+  end
+  if #names == 0 then
+    item.series[1] = series_entry(job, nil, nil, now)
+  end
+  for _, entry in ipairs(item.series) do
+    item.stale = item.stale or entry.stale
+  end
+  local last = catalog.last_run(job.name)
+  item.last_run = last and { id = last.id, status = last.status, log = last.log,
+    started_at = zone.format_utc(last.started_ms // 1000), error = last.error_code and
+      { code = last.error_code, message = last.error_message, where = last.error_where } }
+  return item
+end
+
+local RUN_COLORS = { ok = "green", running = "yellow" }
+
+local function rows_of(item)
+  local rows = {}
+  local last = item.last_run
+  for i, entry in ipairs(item.series) do
+    local verdict = entry.stale and output.paint("red", "STALE") or
+      not entry.id and output.paint("yellow", "none") or output.paint("green", "ok")
+    rows[i] = { verdict, i == 1 and item.job or "", entry.database or "-",
+      entry.age_seconds and units.format_duration(math.max(entry.age_seconds, 0) * 1000) or "never",
+      item.fresh or "-", entry.proof or "-", entry.id and output.short(entry.id) or "-",
+      i == 1 and (last and output.paint(RUN_COLORS[last.status] or "red", last.status) or
+        "never") or "" }
+  end
+  return rows
+end
+
+local function show(items)
+  local rows = {}
+  for _, item in ipairs(items) do
+    table.move(rows_of(item), 1, #item.series, #rows + 1, rows)
+  end
+  output.table({ "STATUS", "JOB", "DATABASE", ">AGE", ">FRESH", "PROOF", "BACKUP", "LAST RUN" },
+    rows)
+  for _, item in ipairs(items) do
+    for _, problem in ipairs(item.problems or {}) do
+      log.show("%s: %s", item.job, problem)
+    end
+    local err = item.last_run and item.last_run.error
+    if err then
+      log.show("%s: the last run failed: %s: %s", item.job, err.code, err.message)
+      if item.last_run.log then
+        log.show("  its log: %s", item.last_run.log)
+      end
+    end
+  end
+end
+
+function M.run(options)
+  local items, is_stale = {}, false
+  local proofs, now = catalog.proofs(), host.wall() // 1000
+  for _, job in ipairs(targets.load(options, options.recipe)) do
+    if job.kind == "job" then
+      items[#items + 1] = status_of(job, proofs, now)
+      is_stale = is_stale or items[#items].stale
+    end
+  end
+  if options.json then
+    output.json("status", { stale = is_stale, jobs = items })
+  elseif #items == 0 then
+    log.show "there is no job here"
+  else
+    show(items)
+  end
+  return is_stale and STALE or runner.OK
+end
+
+return M

@@ -1,0 +1,249 @@
+--- What a command line is about: the jobs of recipes, the backups of stores.
+local arg = require "moonkeep.arg"
+local errors = require "moonkeep.errors"
+local jobs = require "moonkeep.job"
+local pg = require "moonkeep.pg"
+local recipe = require "moonkeep.recipe"
+local settings = require "moonkeep.settings"
+local spec = require "moonkeep.spec"
+local stores = require "moonkeep.store"
+
+local M = {}
+
+-- ---- jobs ---------------------------------------------------------------------------------------
+
+--- The jobs and tasks of recipes or folders (default: the current folder). Raises the first error
+--- of a recipe that does not load.
+function M.load(options, paths)
+  options.loading = true
+  local list, failures = recipe.load_all(#paths > 0 and paths or { "." })
+  if failures[1] then
+    error(failures[1].error, 0)
+  end
+  options.loading = false
+  return list
+end
+
+local function names_of(list)
+  local names = {}
+  for i, job in ipairs(list) do
+    names[i] = job.name
+  end
+  return names
+end
+
+-- A job made of --source and --to alone.
+local function ad_hoc(options)
+  if not options.source or #options.to == 0 then
+    errors.raise("USAGE", "without a recipe, --source and --to are needed", { hint =
+      "moonkeep run nightly.lua; or moonkeep run --source dbname=app --to file:///var/backups/app" })
+  end
+  local targets = {}
+  for i, url in ipairs(options.to) do
+    targets[i] = stores.new(#options.to == 1 and "store" or "store" .. i, url)
+  end
+  return { jobs.new { name = "manual", source = pg.source(options.source), upload = targets,
+    verify = "decoded" } }
+end
+
+-- The jobs that were named; without names all jobs, or the only task.
+local function choose(list, names)
+  if #names == 0 then
+    local chosen = {}
+    for _, job in ipairs(list) do
+      chosen[#chosen + 1] = job.kind == "job" and job or nil
+    end
+    if #chosen == 0 and #list == 1 then
+      return list
+    elseif #chosen == 0 then
+      errors.raise("USAGE", "the recipe has several tasks: say which", { hint =
+        "it has " .. table.concat(names_of(list), ", ") })
+    end
+    return chosen
+  end
+  local chosen = {}
+  for i, name in ipairs(names) do
+    for _, job in ipairs(list) do
+      chosen[i] = job.name == name and job or chosen[i]
+    end
+    if not chosen[i] then
+      errors.raise("USAGE", ("the recipe has no job %q%s"):format(name,
+        spec.suggestion(name, names_of(list))),
+        { hint = "it has " .. table.concat(names_of(list), ", ") })
+    end
+  end
+  return chosen
+end
+
+-- --set for one job or task: arguments first, then the keys of a job.
+local function configure(job, list)
+  local args, texts, rest = job.keys.args or {}, {}, {}
+  for _, item in ipairs(list) do
+    if args[item.key] or job.kind == "task" then
+      texts[item.key] = #item.values == 1 and item.values[1] or item.values
+    else
+      rest[#rest + 1] = item
+    end
+  end
+  if #rest > 0 then
+    job = jobs.with(job, settings.apply("job " .. job.name, "job", job.keys, rest))
+  end
+  return { job = job, arguments = arg.parse(tostring(job), args, texts) }
+end
+
+--- What `run` and `plan` are to do: a list of { job, arguments }.
+function M.chosen(options)
+  options.loading = true
+  local list
+  if options.recipe then
+    if options.source or #options.to > 0 then
+      errors.raise("USAGE", "--source and --to are for runs without a recipe",
+        { hint = "change the recipe's keys with --set" })
+    end
+    list = choose(recipe.load(options.recipe), options.job)
+  else
+    list = ad_hoc(options)
+  end
+  local chosen, items = {}, settings.parse(options.set)
+  for i, job in ipairs(list) do
+    chosen[i] = configure(job, items)
+  end
+  options.loading = false
+  return chosen
+end
+
+-- ---- backups ------------------------------------------------------------------------------------
+
+local function is_url(text)
+  return text:find "^%a%w*://" ~= nil
+end
+
+-- { store, job } of every store of the recipes, once; `job` nil: all jobs of the store.
+local function places_of(list, options)
+  local places, seen = {}, {}
+  for _, job in ipairs(list) do
+    local wanted = job.kind == "job" and (not options.job or options.job == job.name)
+    for _, store in ipairs(wanted and job.keys.upload or {}) do
+      local key = job.name .. "\0" .. store.url
+      if not seen[key] and (not options.store or options.store == store.name) then
+        seen[key] = true
+        places[#places + 1] = { store = store, job = job.name }
+      end
+    end
+  end
+  return places
+end
+
+--- Where the backups are that a command is about: a list of { store, job }.
+function M.places(options)
+  local where = options.from or os.getenv "MOONKEEP_FROM"
+  if where and is_url(where) then
+    return { { store = stores.new("store", where), job = options.job } }
+  end
+  local places = places_of(M.load(options, { where }), options)
+  if #places == 0 then
+    errors.raise("USAGE", where and ("%s names no store%s"):format(where, options.job and
+      " of job " .. options.job or "") or "no recipe here names a store",
+      { hint = "give --from: a recipe, a folder of recipes, or a store's URL such as " ..
+        "file:///var/backups/app" })
+  end
+  return places
+end
+
+--- Calls fn(store, job, series, id) for every backup of the places, oldest first in each series.
+function M.each(places, options, fn)
+  for _, place in ipairs(places) do
+    local names = place.job and { place.job } or place.store:jobs()
+    for _, job in ipairs(names) do
+      for _, series in ipairs(place.store:series(job)) do
+        if not options.series or stores.series(options.series) == series or
+          options.series == series then
+          for _, id in ipairs(place.store:list(job, series)) do
+            fn(place.store, job, series, id)
+          end
+        end
+      end
+    end
+  end
+end
+
+local MIN_SHORT = 4
+
+local function is_meant(id, text)
+  return id == text or #text >= MIN_SHORT and (id:sub(1, #text) == text or
+    id:match "%-(%x+)$":sub(1, #text) == text)
+end
+
+local function group_name(item)
+  return ("--job %s --series %s"):format(item.job, stores.unseries(item.series))
+end
+
+-- The newest of each series but the globals, when all are asked for.
+local function newest(items, options)
+  local by_group, groups = {}, {}
+  for _, item in ipairs(items) do
+    local name = item.job .. "\0" .. item.series
+    if options.series or item.series:sub(1, 1) ~= "_" then
+      if not by_group[name] then
+        groups[#groups + 1] = name
+      end
+      if not by_group[name] or item.id >= by_group[name].id then
+        by_group[name] = item
+      end
+    end
+  end
+  if #groups > 1 then
+    local hints = {}
+    for i, name in ipairs(groups) do
+      hints[i] = group_name(by_group[name])
+    end
+    errors.raise("USAGE", "\"latest\" could be the newest of several series: say which",
+      { hint = "one of: " .. table.concat(hints, ", ") })
+  end
+  local found = by_group[groups[1]]
+  return found and found.id, found
+end
+
+--- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it.
+--- Raises NOT_FOUND, USAGE.
+function M.find(options, text)
+  local items, where = {}, {}
+  local places = M.places(options)
+  for _, place in ipairs(places) do
+    where[#where + 1] = place.store.url
+  end
+  M.each(places, options, function(store, job, series, id)
+    items[#items + 1] = { store = store, job = job, series = series, id = id }
+  end)
+  local id, found
+  if text == "latest" then
+    id, found = newest(items, options)
+  else
+    for _, item in ipairs(items) do
+      if is_meant(item.id, text) then
+        if id and id ~= item.id then
+          errors.raise("USAGE", ("%q could be %s or %s: say more of it"):format(text, id, item.id))
+        end
+        id, found = item.id, item
+      end
+    end
+  end
+  if not found then
+    errors.raise("NOT_FOUND", text == "latest" and "there is no backup yet" or
+      ("there is no backup %q"):format(text), { hint = "looked in " .. table.concat(where, ", ") ..
+      "; see: moonkeep list" })
+  end
+  local backup
+  for _, item in ipairs(items) do
+    if item.id == id and item.job == found.job and item.series == found.series then
+      if not backup then
+        backup = item.store:backup(item.job, item.series, id)
+      else
+        backup.stores[#backup.stores + 1] = item.store
+      end
+    end
+  end
+  return backup
+end
+
+return M

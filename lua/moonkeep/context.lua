@@ -1,0 +1,241 @@
+--- The context of a run, `ctx`: the verbs of a recipe, with the job's keys as their defaults.
+local backups = require "moonkeep.backup"
+local compare = require "moonkeep.pg.compare"
+local database = require "moonkeep.pg.database"
+local errors = require "moonkeep.errors"
+local globals = require "moonkeep.pg.globals"
+local log = require "moonkeep.log"
+local prompt = require "moonkeep.prompt"
+local restores = require "moonkeep.restore"
+local spec = require "moonkeep.spec"
+local types = require "moonkeep.definitions.types"
+local verify = require "moonkeep.verify"
+
+local Context = {}
+Context.__index = function(_, name)
+  local method = Context[name]
+  if method ~= nil or type(name) ~= "string" then
+    return method
+  end
+  local names = {}
+  for key, value in pairs(Context) do
+    names[#names + 1] = type(value) == "function" and key:sub(1, 2) ~= "__" and key or nil
+  end
+  error(("ctx has no method %q%s"):format(name, spec.suggestion(name, names)), 2)
+end
+
+local function setting(self, options, key)
+  local value = options[key]
+  if value == nil then
+    value = self.job[key]
+  end
+  return value
+end
+
+local function required(self, options, key)
+  local value = setting(self, options, key)
+  if value == nil then
+    errors.raise("INVALID", ("ctx:backup needs `%s`"):format(key),
+      { hint = "give it to the job, or to ctx:backup" })
+  end
+  return value
+end
+
+-- check("ctx:verify", "backup", "backup", value, ...): arguments as name, type, value.
+local function check(what, ...)
+  local arguments, found = table.pack(...), {}
+  for i = 1, arguments.n, 3 do
+    local why = types[arguments[i + 1]].check(arguments[i + 2], {})
+    if why then
+      found[#found + 1] = { key = arguments[i], text = ("%s %s"):format(arguments[i], why) }
+    end
+  end
+  if #found > 0 then
+    spec.report(what, found)
+  end
+end
+
+--- An unstarted dump of a source (default: the job's).
+function Context:dump(options)
+  options = options or {}
+  spec.check("ctx:dump", "dump_of", options)
+  return backups.dump(required(self, options, "source"), setting(self, options, "dump"))
+end
+
+--- Compresses a stream: ctx:compress(stream, "gzip:6").
+function Context:compress(stream, codec)
+  check("ctx:compress", "stream", "stream", stream, "codec", "codec", codec)
+  return backups.compress(stream, codec)
+end
+
+local function upload(self, stream, targets, globals_id)
+  local backup = backups.upload(self.job.name, stream, targets,
+    { run = self.run_id, tags = self.job.tags, globals = globals_id })
+  self.published[#self.published + 1] = backup
+  return backup
+end
+
+--- Moves a stream into stores (default: the job's) and publishes the backup there.
+function Context:upload(stream, targets)
+  targets = targets or required(self, {}, "upload")
+  check("ctx:upload", "stream", "stream", stream, "stores", "stores", targets)
+  return upload(self, stream, targets)
+end
+
+--- Proves a backup: level "read" or "decoded".
+function Context:verify(backup, level)
+  check("ctx:verify", "backup", "backup", backup)
+  spec.check("ctx:verify", { keys = { { "level", "string", one_of = verify.LEVELS,
+    required = true } } }, { level = level })
+  return verify.verify(backup, level)
+end
+
+--- Restores a backup; see `restore` in definitions/tables.lua for the options.
+function Context:restore(backup, options)
+  check("ctx:restore", "backup", "backup", backup)
+  return restores.restore(backup, options)
+end
+
+-- ---- ctx:backup ---------------------------------------------------------------------------------
+
+-- One stream with the job's codec, moved and proved.
+local function make(self, stream, options, globals_id)
+  local targets = required(self, options, "upload")
+  local codec = setting(self, options, "compress")
+  if codec then
+    stream = backups.compress(stream, codec)
+  end
+  return verify.verify(upload(self, stream, targets, globals_id),
+    setting(self, options, "verify") or "read")
+end
+
+local function are_local(targets)
+  for _, store in ipairs(targets) do
+    if store.kind ~= "file" then
+      return false
+    end
+  end
+  return true
+end
+
+-- The databases to back up, as sources.
+local function sources_of(self, options, source)
+  local wanted = setting(self, options, "databases")
+  if not wanted then
+    return { source }
+  end
+  local connection <close> = source:connect()
+  local sources = {}
+  for i, name in ipairs(database.match(connection, wanted,
+    setting(self, options, "exclude_databases"))) do
+    sources[i] = source:with { dbname = name }
+  end
+  if #sources == 0 then
+    errors.raise("NOT_FOUND", "no database matches `databases`",
+      { hint = "list them with: psql -l; databases that refuse connections are left out" })
+  end
+  return sources
+end
+
+-- Roles and tablespaces, before the dumps; what is seen of them is kept for the comparison after.
+local function backup_globals(self, options, source)
+  local wanted = (setting(self, options, "dump") or {}).globals
+  if not wanted then
+    return nil
+  end
+  local connection <close> = source:connect()
+  local before = globals.read(connection)
+  local stream = backups.dump_globals(source, globals.with_passwords(connection, wanted,
+    are_local(required(self, options, "upload"))))
+  return make(self, stream, options), before
+end
+
+local function compare_globals(source, before)
+  local connection <close> = source:connect()
+  local difference = globals.difference(before, globals.read(connection))
+  if #difference > 0 then
+    log.warn("roles or tablespaces were changed while the backup was made:\n%s",
+      table.concat(difference, "\n"))
+  end
+end
+
+--- Dumps, compresses, uploads and verifies as the job's keys say; `options` override them. Returns
+--- the backup; with `databases`, a list of backups. What was backed up of roles is in `.roles`.
+function Context:backup(options)
+  options = options or {}
+  spec.check("ctx:backup", "backup", options)
+  local source = required(self, options, "source")
+  local roles, before = backup_globals(self, options, source)
+  local made = {}
+  for i, one in ipairs(sources_of(self, options, source)) do
+    made[i] = make(self, backups.dump(one, setting(self, options, "dump")), options,
+      roles and roles.id)
+    made[i].roles = roles
+  end
+  if before then
+    compare_globals(source, before)
+  end
+  return setting(self, options, "databases") and made or made[1]
+end
+
+--- Compares two databases table by table and returns the numbers of tables and rows; raises
+--- DIFFERENT with every difference. See moonkeep.pg.compare.
+function Context:compare(a, b)
+  check("ctx:compare", "a", "source", a, "b", "source", b)
+  local n_tables, more = compare.compare(compare.fingerprint(a), compare.fingerprint(b))
+  if not n_tables then
+    errors.raise("DIFFERENT", ("%s differs from %s"):format(tostring(b), tostring(a)),
+      { detail = table.concat(more, "\n") })
+  end
+  return n_tables, more
+end
+
+local OPERATORS = {
+  ["=="] = function(a, b) return a == b end,
+  ["~="] = function(a, b) return a ~= b end,
+  ["<"] = function(a, b) return a < b end,
+  ["<="] = function(a, b) return a <= b end,
+  [">"] = function(a, b) return a > b end,
+  [">="] = function(a, b) return a >= b end,
+}
+
+--- Fails the run unless `a op b` holds: ctx:check("orders", n, ">", 1000).
+function Context:check(what, a, op, b)
+  local compare_values = OPERATORS[op]
+  if not compare_values then
+    errors.raise("INVALID", ("ctx:check: there is no operator %q"):format(tostring(op)),
+      { hint = "there are ==, ~=, <, <=, > and >=" })
+  end
+  if op ~= "==" and op ~= "~=" and (type(a) ~= type(b) or
+    (type(a) ~= "number" and type(a) ~= "string")) then
+    errors.raise("CHECK_FAILED", ("%s: %s %s %s cannot be compared: a %s and a %s"):format(what,
+      tostring(a), op, tostring(b), type(a), type(b)))
+  end
+  if not compare_values(a, b) then
+    errors.raise("CHECK_FAILED", ("%s: %s %s %s does not hold"):format(what, tostring(a), op,
+      tostring(b)))
+  end
+  log.info("checked %s: %s %s %s", what, tostring(a), op, tostring(b))
+end
+
+--- Asks whoever runs this to type a name before something is done: ctx:confirm("promote", "main").
+--- `--yes=NAME` answers in advance. Raises NOT_CONFIRMED.
+function Context:confirm(action, name)
+  check("ctx:confirm", "action", "string", action, "name", "string", name)
+  prompt.confirm(action, name, self.consent)
+end
+
+--- Prints a line on stdout.
+function Context:show(text, ...)
+  log.show(text, ...)
+end
+
+local M = { METHODS = Context }
+
+--- A context: fields job (its keys), published (the list of backups to fill), run_id, consent.
+function M.new(fields)
+  return setmetatable(fields, Context)
+end
+
+
+return M

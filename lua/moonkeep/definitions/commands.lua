@@ -1,0 +1,186 @@
+--- The command line: every command, its arguments and options, with what `--help`, the man page,
+--- the completion and docs/reference/commands.md say of them.
+---
+--- Arguments are { name, doc, args = "?" | "*" | "+" }; options { "-s --long", doc, value = "NAME",
+--- many, one_of, default }. Without `value` an option is a flag.
+local M = {}
+
+local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store's URL",
+  value = "WHERE", default = "$MOONKEEP_FROM, else the recipes of the current folder" }
+local JOB = { "--job", "only backups of this job", value = "NAME" }
+local SERIES = { "--series", "only backups of this database (or `_globals`)", value = "NAME" }
+local STORE = { "--store", "with a recipe: only this store of it", value = "NAME" }
+local SET = { "-s --set", "a key of the job, such as compress=gzip:6 or dump.format=plain, or an " ..
+  "argument of the task; may be given several times", value = "KEY=VALUE", many = true }
+local JSON = { "--json", "print one JSON document instead of text" }
+local RUNS = {
+  { "--watchdog", "how long a recipe may compute without waiting", value = "DURATION",
+    default = "10s" },
+  { "--lua-memory", "how much memory Lua may use", value = "SIZE", default = "128MiB" },
+}
+
+--- Options of every command.
+M.common = {
+  { "-q --quiet", "only warnings, errors and what was asked for" },
+  { "-v --verbose", "debug messages and tracebacks too" },
+  { "--log-format", "messages as text for people or as JSON lines", value = "FORMAT",
+    one_of = { "human", "json" },
+    default = "human on a terminal; json otherwise for run, verify and restore" },
+  { "-h --help", "show this help" },
+}
+
+M.exits = {
+  { 0, "ok" }, { 1, "failed" }, { 2, "wrong usage, or a mistake in a recipe" },
+  { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
+  { "128+n", "stopped by signal n" },
+}
+
+M.environment = {
+  { "MOONKEEP_FROM", "default of --from" },
+  { "MOONKEEP_STATE", "folder of the catalog, locks and run logs; default /var/lib/moonkeep for " ..
+    "root, else $XDG_STATE_HOME/moonkeep (~/.local/state/moonkeep)" },
+  { "MOONKEEP_PG_PATH", "folders with PostgreSQL's programs, separated by colons, searched first" },
+  { "PGHOST, PGPORT, PGUSER, ...", "libpq's variables, ~/.pgpass and service files all count" },
+  { "NO_COLOR", "no colours, whatever the terminal" },
+}
+
+local function options(...)
+  local all = {}
+  for _, item in ipairs { ... } do
+    if type(item[1]) == "table" then
+      table.move(item, 1, #item, #all + 1, all)
+    else
+      all[#all + 1] = item
+    end
+  end
+  return all
+end
+
+local RECIPES = { "recipe", "recipes, or folders of recipes", args = "*" }
+local RECIPE = { "recipe", "the recipe", args = "?" }
+local JOBS = { "job", "only these jobs, or this task, of the recipe", args = "*" }
+local BACKUP_ID = { "backup", "an id, its end (`3f9a2c`) or beginning, or `latest`" }
+
+local AD_HOC = {
+  { "--source", "without a recipe: the database to back up, as libpq's keys or a URI",
+    value = "CONNECTION" },
+  { "--to", "without a recipe: the store", value = "URL", many = true },
+}
+
+M.list = {
+  { "run", "Runs the jobs of a recipe, or one of its tasks.",
+    arguments = { RECIPE, JOBS },
+    options = options(SET, AD_HOC, { "-n --dry-run", "the same as `plan`" }, JSON, RUNS),
+    examples = {
+      { "moonkeep run nightly.lua", "every job of the recipe" },
+      { "moonkeep run nightly.lua nightly -s compress=zstd:9", "one job, with another key" },
+      { "moonkeep run rescue.lua rescue-rows -s table=orders", "a task with its argument" },
+      { "moonkeep run --source dbname=app --to file:///var/backups/app", "no recipe at all" },
+    } },
+  { "check", "Checks recipes without connecting to anything.",
+    arguments = { RECIPES }, options = options(SET, JSON),
+    examples = {
+      { "moonkeep check", "the recipes of the current folder" },
+      { "moonkeep check /etc/moonkeep", "all of a folder, with its policy.lua" },
+    } },
+  { "plan", "Shows what a run would do, without doing it.",
+    arguments = { RECIPE, JOBS }, options = options(SET, AD_HOC, JSON),
+    examples = { { "moonkeep plan nightly.lua", "what, where to, when, and what is there" } } },
+  { "next", "Shows when jobs run next, in local time and UTC.",
+    arguments = { RECIPES },
+    options = options({ "-c --count", "how many times", value = "N", default = "5" },
+      { "--after", "count from this time (2026-03-29T00:00:00Z) instead of now",
+        value = "TIME" }, JSON),
+    examples = { { "moonkeep next --count 5 nightly.lua", "the next five runs" } } },
+  { "list", "Lists backups, newest last.",
+    arguments = {}, options = options(WHERE, JOB, SERIES, STORE, JSON),
+    examples = {
+      { "moonkeep list", "of the recipes of the current folder" },
+      { "moonkeep list --from file:///var/backups/app --job nightly", "of a store" },
+    } },
+  { "show", "Shows all that is known of a backup.",
+    arguments = { BACKUP_ID },
+    options = options(WHERE, JOB, SERIES, STORE,
+      { "--contents", "the archive's table of contents, as pg_restore lists it" }, JSON),
+    examples = {
+      { "moonkeep show latest --from nightly.lua", "the newest" },
+      { "moonkeep show 3f9a2c --contents", "what pg_restore -l would say" },
+    } },
+  { "status", "Shows the last good backup of every job, and exits with 5 when one is stale.",
+    arguments = { RECIPES }, options = options(JSON),
+    examples = { { "moonkeep status /etc/moonkeep || page-somebody", "for monitoring" } } },
+  { "verify", "Proves backups again, in every store.",
+    arguments = { { "backup", BACKUP_ID[2], args = "?" } },
+    options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup" },
+      { "--level", "what to prove", value = "LEVEL", one_of = { "stored", "read", "decoded" },
+        default = "decoded" }, JSON, RUNS),
+    examples = {
+      { "moonkeep verify latest", "decompress it and read its table of contents" },
+      { "moonkeep verify --all --level read --from file:///var/backups/app",
+        "read every byte of all of them" },
+    } },
+  { "restore", "Restores a backup, or a part of it, into a database.",
+    arguments = { BACKUP_ID },
+    options = options(WHERE, JOB, SERIES, STORE,
+      { "--into", "the server, as libpq's keys or a URI", value = "CONNECTION", required = true },
+      { "-d --database", "the database", value = "NAME", default = "the backup's own name" },
+      { "-s --set", "an option of ctx:restore, such as table=orders or data_only=true; may be " ..
+        "given several times", value = "KEY=VALUE", many = true },
+      { "--existing", "what may be done to a database that is not empty", value = "WHAT",
+        one_of = { "refuse", "add", "clean", "replace" }, default = "refuse" },
+      { "--yes", "the database's name, as consent to change it when it is not empty",
+        value = "NAME" },
+      { "-n --dry-run", "say what would be done, and do nothing" }, JSON, RUNS),
+    examples = {
+      { "moonkeep restore latest --from file:///var/backups/app --into host=db1",
+        "a new database of the old name" },
+      { "moonkeep restore latest --into dbname=postgres -d app_old",
+        "beside the one that is in use" },
+      { "moonkeep restore 3f9a2c --into host=db1 -d app -s table=orders -s data_only=true " ..
+        "--existing add --yes app", "the rows of one table" },
+    } },
+  { "init", "Writes a first recipe, with types for editors.",
+    arguments = { { "folder", "where", args = "?" } },
+    options = options({ "--source", "the database, as libpq's keys or a URI",
+      value = "CONNECTION" }, { "--to", "the store", value = "URL" },
+      { "--name", "the job's name", value = "NAME", default = "nightly" }, JSON),
+    examples = {
+      { "moonkeep init", "asks for a connection and a place" },
+      { "moonkeep init backups --source dbname=app --to file:///var/backups/app",
+        "asks nothing" },
+    } },
+  { "doctor", "Looks for what would keep jobs from working, and says how to mend it.",
+    arguments = { RECIPE, JOBS }, options = options(SET, AD_HOC, JSON),
+    examples = { { "moonkeep doctor nightly.lua", "before the first night" } } },
+  { "export", "Writes crontab lines or systemd units for the schedules of recipes.",
+    arguments = { { "what", "`cron` or `systemd`", one_of = { "cron", "systemd" } },
+      { "recipe", "recipes, or folders of recipes", args = "+" } },
+    options = options({ "--output", "with systemd: write the units into this folder",
+      value = "FOLDER" }, { "--user", "the units' user", value = "NAME" }),
+    examples = {
+      { "moonkeep export cron /etc/moonkeep", "lines for /etc/cron.d" },
+      { "moonkeep export systemd nightly.lua --output /etc/systemd/system", "services and timers" },
+    } },
+  { "catalog", "Makes the catalog anew from what the stores hold.",
+    arguments = { { "what", "`rebuild`", one_of = { "rebuild" } }, RECIPES },
+    options = options(JSON),
+    examples = { { "moonkeep catalog rebuild /etc/moonkeep", "after its file was lost" } } },
+  { "version", "Prints the version.", arguments = {}, options = options(JSON), examples = {} },
+  { "completion", "Prints the completion script for a shell.",
+    arguments = { { "shell", "`bash`, `zsh` or `fish`", one_of = { "bash", "zsh", "fish" } } },
+    options = {},
+    examples = { { "moonkeep completion bash >/etc/bash_completion.d/moonkeep", "" } } },
+  { "man", "Prints the manual page.", arguments = {}, options = {},
+    examples = { { "moonkeep man >/usr/local/share/man/man1/moonkeep.1", "" } } },
+}
+
+--- The command of that name, or nil.
+function M.find(name)
+  for _, command in ipairs(M.list) do
+    if command[1] == name then
+      return command
+    end
+  end
+end
+
+return M

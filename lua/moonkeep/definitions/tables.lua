@@ -1,0 +1,229 @@
+--- Every table that a recipe writes: its keys, their types, what they mean. This is the one place:
+--- moonkeep.spec checks recipes by it, and the reference, the types for editors and `init`'s
+--- recipe are made from it (moonkeep.docs).
+---
+--- A key is { name, type, doc }, with, where they apply: required, default (as shown), one_of, of
+--- (the type of a list's items), keys (the table of its own keys), min, max, since (the first major
+--- version of pg_dump or pg_restore that has the option).
+local M = {}
+
+local LEVELS = { "stored", "read", "decoded" }
+local SECTIONS = "`pre-data`, `data`, `post-data`"
+
+-- What says how a backup is made: keys of mk.job and of ctx:backup.
+local BACKUP = {
+  { "source", "source", "what to back up" },
+  { "databases", "databases", "several databases of that server, each a series of its own: " ..
+    "names, patterns with `*` and `?`, or `\"all\"` that allow connections" },
+  { "exclude_databases", "strings", "names or patterns that `databases` leaves out" },
+  { "dump", "table", "what the dump holds, and how it is made", keys = "dump" },
+  { "compress", "codec", "`\"none\"`, `\"gzip:1\"` to `\"gzip:9\"`, `\"lz4:1\"` to `\"lz4:12\"`, " ..
+    "`\"zstd:1\"` to `\"zstd:19\"`; without a level: gzip 6, the others 1; levels of zstd above 9 " ..
+    "need 135 to 220 MiB of memory", default = '"zstd:1"' },
+  { "upload", "stores", "every one of them gets the backup, in one pass" },
+  { "verify", "string", "what is proved at once: `read` reads every stored byte again; `decoded` " ..
+    "also decompresses it and reads its table of contents", one_of = LEVELS, default = '"read"' },
+}
+
+local function with(first, more)
+  local all = table.move(first, 1, #first, 1, {})
+  return table.move(more, 1, #more, #all + 1, all)
+end
+
+M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and how it is proved.",
+  keys = with({
+    { "name", "name", "names the job's folder in every store", required = true },
+    { "description", "string", "one sentence, shown by `check` and `plan`" },
+  }, with(BACKUP, {
+    { "schedule", "table", "when; for `next`, `status`, `export cron` and `export systemd`",
+      keys = "schedule" },
+    { "deadline", "duration", "the supervisor stops the run after this long" },
+    { "retry", "table", "what to do when a run fails", keys = "retry" },
+    { "overlap", "string", "when the job is still running: `skip` this run (exit code 4), or " ..
+      "`queue` behind it", one_of = { "skip", "queue" }, default = '"skip"' },
+    { "fresh", "duration", "the age from which the last good backup is stale: `status` then exits " ..
+      "with 5" },
+    { "tags", "tags", "texts by name, kept in the manifest" },
+    { "args", "args", "typed arguments, given with `--set name=value`" },
+    { "before", "function", "before(ctx): runs first; an error ends the run" },
+    { "run", "function", "run(ctx, args): instead of `ctx:backup()`; the other keys stay its " ..
+      "defaults" },
+    { "after", "function", "after(ctx, err): runs last, also after a failure (`err`), also when " ..
+      "the run was stopped" },
+  })) }
+
+M.backup = { title = "ctx:backup", doc = "Overrides of the job's keys for one backup.",
+  keys = BACKUP }
+
+M.task = { title = "mk.task", doc = "A task: something that is run by hand, with arguments.",
+  keys = {
+    { "name", "name", "the name to run it by", required = true },
+    { "description", "string", "one sentence, shown by `check` and `plan`" },
+    { "args", "args", "its arguments by name, given with `--set name=value`" },
+    { "deadline", "duration", "the supervisor stops the run after this long" },
+    { "run", "function", "run(ctx, args)", required = true },
+  } }
+
+M.dump = { title = "dump",
+  doc = "What a dump holds. Names are pg_dump's long options with underscores, and mean the same; " ..
+    "patterns are pg_dump's.",
+  keys = {
+    { "format", "string", "`custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`",
+      one_of = { "custom", "plain", "tar" }, default = '"custom"' },
+    { "globals", "globals", "back up roles and tablespaces too, as the series `_globals`. Password " ..
+      "hashes are in it only while all stores are `file:`; `\"with_passwords\"` insists" },
+    { "lock_timeout", "duration", "give up when a table's lock is not free for so long" },
+    { "table", "strings", "only these tables, views, sequences", option = "--table" },
+    { "exclude_table", "strings", "not these", option = "--exclude-table" },
+    { "exclude_table_data", "strings", "these without their rows",
+      option = "--exclude-table-data" },
+    { "schema", "strings", "only these schemas", option = "--schema" },
+    { "exclude_schema", "strings", "not these", option = "--exclude-schema" },
+    { "extension", "strings", "only these extensions", option = "--extension", since = 14 },
+    { "exclude_extension", "strings", "not these", option = "--exclude-extension", since = 17 },
+    { "section", "strings", "only these parts: " .. SECTIONS, option = "--section" },
+    { "schema_only", "boolean", "no rows", option = "--schema-only" },
+    { "data_only", "boolean", "rows only", option = "--data-only" },
+    { "strict_names", "boolean", "a pattern that matches nothing is an error",
+      option = "--strict-names" },
+    { "large_objects", "boolean", "with large objects although `schema` or `table` selects, or, " ..
+      "as `false`, without them", option = "--blobs", option_false = "--no-blobs" },
+    { "no_owner", "boolean", "without ownership", option = "--no-owner" },
+    { "no_privileges", "boolean", "without grants", option = "--no-privileges" },
+    { "no_comments", "boolean", "without comments", option = "--no-comments" },
+    { "no_publications", "boolean", "without publications", option = "--no-publications" },
+    { "no_subscriptions", "boolean", "without subscriptions", option = "--no-subscriptions" },
+    { "no_security_labels", "boolean", "without security labels",
+      option = "--no-security-labels" },
+    { "no_tablespaces", "boolean", "without tablespaces", option = "--no-tablespaces" },
+    { "no_unlogged_table_data", "boolean", "unlogged tables without their rows",
+      option = "--no-unlogged-table-data" },
+    { "no_toast_compression", "boolean", "without TOAST compression methods",
+      option = "--no-toast-compression", since = 14 },
+    { "clean", "boolean", "plain format: DROP statements first", option = "--clean" },
+    { "if_exists", "boolean", "with `clean`: IF EXISTS", option = "--if-exists" },
+    { "inserts", "boolean", "INSERT instead of COPY", option = "--inserts" },
+    { "column_inserts", "boolean", "INSERT with column names", option = "--column-inserts" },
+    { "on_conflict_do_nothing", "boolean", "INSERT ... ON CONFLICT DO NOTHING",
+      option = "--on-conflict-do-nothing" },
+    { "load_via_partition_root", "boolean", "rows go through the partitioned table",
+      option = "--load-via-partition-root" },
+    { "include_foreign_data", "strings", "rows of the foreign tables of these servers",
+      option = "--include-foreign-data" },
+    { "enable_row_security", "boolean", "only the rows that the user may see",
+      option = "--enable-row-security" },
+    { "serializable_deferrable", "boolean", "wait for a snapshot without anomalies",
+      option = "--serializable-deferrable" },
+    { "quote_all_identifiers", "boolean", "quote every name", option = "--quote-all-identifiers" },
+    { "role", "string", "SET ROLE first", option = "--role" },
+    { "encoding", "string", "the dump's encoding", option = "--encoding" },
+    { "extra", "list", "more arguments of pg_dump, as they are", of = "string" },
+  } }
+
+M.schedule = { title = "schedule",
+  doc = "When a job runs: one of `cron`, `at` or `every`. Times are of the zone `tz`. At a change " ..
+    "of clocks, a time that does not exist is run right after the gap, a time that exists twice " ..
+    "is run once.",
+  keys = {
+    { "cron", "string", "five fields, names, ranges, steps, or `@hourly`, `@daily`, `@weekly`, " ..
+      "`@monthly`, `@yearly`; as in cron, day of month and day of week are ORed when both are given" },
+    { "at", "strings", "times of day, `\"02:30\"`" },
+    { "on", "string", "with `at`, the days: `\"monday\"`, `\"mon,thu\"`, `\"weekdays\"`, " ..
+      "`\"first monday\"`, `\"last friday\"`, `\"day 15\"`, `\"last day\"`" },
+    { "every", "duration", "`\"15m\"`, `\"6h\"`: counted from midnight; must divide a day" },
+    { "tz", "string", "an IANA zone such as `\"Europe/Paris\"`; \"local\" is the machine's",
+      default = '"local"' },
+    { "jitter", "duration", "a delay of up to so long, the same at every run of this job on this " ..
+      "machine" },
+  } }
+
+M.retry = { title = "retry", doc = "Retries of a failed run. Mistakes in the recipe, a stop from " ..
+    "outside and the deadline are not retried.",
+  keys = {
+    { "tries", "integer", "how often in all", min = 2, max = 100, required = true },
+    { "wait", "duration", "before the second try; doubled each time", default = '"1m"' },
+    { "max_wait", "duration", "at most", default = '"15m"' },
+  } }
+
+M.restore = { title = "ctx:restore",
+  doc = "Where a restore goes, and what of the backup. A database that does not exist is created " ..
+    "with the source's encoding, locale, owner, settings, grants and comment.",
+  keys = {
+    { "into", "source", "the server", required = true },
+    { "database", "database", "the database", default = "the backup's own name" },
+    { "existing", "string", "what may be done to a database that is not empty: `refuse`; `add` to " ..
+      "it; `clean`, drop what the backup holds first; `replace` it by a new one when all is " ..
+      "restored", one_of = { "refuse", "add", "clean", "replace" }, default = '"refuse"' },
+    { "table", "strings", "only these tables, `name` or `schema.name`, with `*` and `?`" },
+    { "schema", "strings", "only these schemas", option = "--schema" },
+    { "exclude_schema", "strings", "not these", option = "--exclude-schema" },
+    { "dependencies", "boolean", "with `table`: also what these tables need (types, sequences, " ..
+      "functions, schemas) and what belongs to them (indexes, constraints, triggers)" },
+    { "section", "strings", "only these parts: " .. SECTIONS, option = "--section" },
+    { "schema_only", "boolean", "no rows", option = "--schema-only" },
+    { "data_only", "boolean", "rows only", option = "--data-only" },
+    { "disable_triggers", "boolean", "with `data_only`: triggers and foreign keys do not fire",
+      option = "--disable-triggers" },
+    { "no_owner", "boolean", "everything belongs to who restores", option = "--no-owner" },
+    { "no_privileges", "boolean", "without grants", option = "--no-privileges" },
+    { "no_comments", "boolean", "without comments", option = "--no-comments" },
+    { "no_tablespaces", "boolean", "without tablespaces", option = "--no-tablespaces" },
+    { "role", "string", "SET ROLE first", option = "--role" },
+    { "globals", "boolean", "first create the roles that the backup's globals have and the server " ..
+      "has not" },
+    { "properties", "boolean", "`false`: a created database gets encoding and locale only",
+      default = "true" },
+    { "jobs", "integer", "connections; for archives that can be read at any place: custom format " ..
+      "with `compress = \"none\"`", min = 1, max = 64 },
+    { "on_error", "string", "`stop` at the first error and undo; or `continue`, then fail with " ..
+      "the list of all", one_of = { "stop", "continue" }, default = '"stop"' },
+    { "extra", "list", "more arguments of pg_restore or psql, as they are", of = "string" },
+  } }
+
+M.store = { title = "mk.store", doc = "Options of a store.", keys = {
+  { "offsite", "boolean", "it is at another place than the database" },
+} }
+
+M.policy = { title = "mk.policy", doc = "Rules for every job of a folder, in its `policy.lua`.",
+  keys = {
+    { "defaults", "table", "keys of mk.job for jobs that don't have them" },
+    { "require", "function", "require(job): returns nil, or what is wrong with the job and, " ..
+      "second, how to mend it; `check` and `run` refuse the job then" },
+    { "before_run", "function", "before_run(job): returns nil, or why the job must not run now" },
+  } }
+
+M.scratch = { title = "mk.pg.scratch", doc = "Options of a throwaway cluster.", keys = {
+  { "major", "integer", "the version", default = "the newest installed" },
+  { "settings", "table", "server settings by name" },
+} }
+M.connect = { title = "source:connect", doc = "Options of a connection.", keys = {
+  { "timeout", "duration", "for connecting", default = '"30s"' },
+} }
+M.transaction = { title = "connection:transaction", doc = "Options of a transaction.", keys = {
+  { "isolation", "string", "the isolation level",
+    one_of = { "read committed", "repeatable read", "serializable" },
+    default = '"read committed"' },
+  { "read_only", "boolean", "no writes" },
+} }
+M.each = { title = "mk.each", doc = "Options of mk.each.", keys = {
+  { "parallel", "integer", "how many at once", min = 1, default = "1" },
+} }
+M.process = { title = "mk.process.run", doc = "A child process.", keys = {
+  { "argv", "list", "the program and its arguments; nothing goes through a shell",
+    required = true, of = "string" },
+  { "env", "environment", "added to the environment; `false` removes a name" },
+  { "cwd", "string", "its folder" },
+  { "user", "string", "run as this user" },
+  { "stdin", "string", "what it reads" },
+} }
+M.arg = { title = "mk.arg", doc = "Options of an argument's type.", keys = {
+  { "default", "any", "used when it is not given" },
+  { "doc", "string", "what it means" },
+} }
+M.dump_of = { title = "ctx:dump", doc = "What to dump.", keys = {
+  { "source", "source", "the database", default = "the job's" },
+  { "dump", "table", "see dump", keys = "dump" },
+} }
+
+M.LEVELS = LEVELS
+return M

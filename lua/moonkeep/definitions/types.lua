@@ -1,0 +1,190 @@
+--- The types of values in recipes: what a key of a table in definitions/tables.lua may hold.
+---
+--- Each has `luals`, its name in the types for editors, and `check(value, entry)`, which returns
+--- nil or what the value must be. `entry` is the key's definition: `one_of` and `of` refine it.
+local flow = require "moonkeep.flow"
+local units = require "moonkeep.units"
+
+local M = {}
+
+local function is_a(name, what)
+  return { luals = "moonkeep." .. name, check = function(value)
+    local meta = getmetatable(value)
+    return not (type(meta) == "table" and meta.__name == "moonkeep." .. name) and
+      ("must be " .. what) or nil
+  end }
+end
+
+local function simple(luals, is, why)
+  return { luals = luals, check = function(value)
+    return not is(value) and why or nil
+  end }
+end
+
+local function is_type(name)
+  return function(value)
+    return type(value) == name
+  end
+end
+
+M.any = { luals = "any", check = function() end }
+M.boolean = simple("boolean", is_type "boolean", "must be true or false")
+M["function"] = simple("function", is_type "function", "must be a function")
+M.table = simple("table", is_type "table", "must be a table")
+
+M.string = { luals = "string", check = function(value, entry)
+  if type(value) ~= "string" then
+    return "must be a string"
+  elseif value:find "%z" then
+    return "must not have a NUL byte in it"
+  elseif entry and entry.one_of then
+    for _, allowed in ipairs(entry.one_of) do
+      if value == allowed then
+        return nil
+      end
+    end
+    return ("must be one of %s"):format(table.concat(entry.one_of, ", "))
+  end
+end }
+
+M.integer = { luals = "integer", check = function(value, entry)
+  if math.type(value) ~= "integer" then
+    return "must be a whole number"
+  elseif entry and entry.min and value < entry.min then
+    return ("must be at least %d"):format(entry.min)
+  elseif entry and entry.max and value > entry.max then
+    return ("must be at most %d"):format(entry.max)
+  end
+end }
+
+--- What a value is or is not a list of. `of` (a type's name) is checked for every item.
+M.list = { luals = "any[]", check = function(value, entry)
+  if type(value) ~= "table" or #value == 0 then
+    return "must be a list of at least one, { ... }"
+  end
+  local n = 0
+  for _ in pairs(value) do
+    n = n + 1
+  end
+  if n ~= #value then
+    return "must be a list without gaps or names"
+  end
+  for i, item in ipairs(value) do
+    local why = entry and entry.of and M[entry.of].check(item, {})
+    if why then
+      return ("item %d %s"):format(i, why)
+    end
+  end
+end }
+
+M.strings = { luals = "string|string[]", check = function(value)
+  if type(value) == "string" then
+    return value == "" and "must not be empty" or nil
+  end
+  return M.list.check(value, { of = "string" }) and "must be a string or a list of strings" or nil
+end }
+
+local function is_secret(value)
+  return M.secret.check(value) == nil
+end
+
+M.secret_text = { luals = "string|moonkeep.Secret", check = function(value)
+  return type(value) ~= "string" and not is_secret(value) and
+    "must be a string, or a secret as mk.secret makes them" or nil
+end }
+
+M.duration = { luals = "moonkeep.Duration", check = function(value)
+  return select(2, units.duration(value))
+end }
+M.size = { luals = "moonkeep.Size", check = function(value)
+  return select(2, units.size(value))
+end }
+
+M.codec = { luals = "moonkeep.Codec", check = function(value)
+  local ok, err = pcall(flow.codec, value)
+  if not ok then
+    return ("must be a codec (%s)"):format(err.hint or err.message or err)
+  end
+end }
+
+--- Names of jobs, tasks and stores: they become names of folders.
+M.name = simple("string", function(value)
+  return type(value) == "string" and #value <= 100 and value:match "^%w[%w._-]*$" ~= nil
+end, "must be made of letters, digits, '.', '_' and '-' (at most 100)")
+
+local MAX_DATABASE_BYTES = 63 -- NAMEDATALEN - 1
+M.database = simple("string", function(value)
+  return type(value) == "string" and #value > 0 and #value <= MAX_DATABASE_BYTES and
+    not value:find "%z"
+end, "must be the name of a database, of 1 to 63 bytes")
+
+M.databases = { luals = "string[]|\"all\"", check = function(value)
+  return value ~= "all" and M.list.check(value, { of = "string" }) and
+    "must be \"all\", or a list of names or patterns such as { \"app\", \"pay_*\" }" or nil
+end }
+
+M.globals = { luals = "boolean|\"with_passwords\"", check = function(value)
+  return type(value) ~= "boolean" and value ~= "with_passwords" and
+    "must be true, false or \"with_passwords\"" or nil
+end }
+
+M.tags = { luals = "table<string, string>", check = function(value)
+  if type(value) ~= "table" then
+    return "must be a table of texts by name"
+  end
+  for name, text in pairs(value) do
+    if type(name) ~= "string" or type(text) ~= "string" then
+      return "must be a table of texts by name"
+    end
+  end
+end }
+
+M.environment = { luals = "table<string, string|moonkeep.Secret|false>", check = function(value)
+  if type(value) ~= "table" then
+    return "must be a table"
+  end
+  for name, text in pairs(value) do
+    if type(name) ~= "string" or (M.secret_text.check(text) and text ~= false) then
+      return ("must map names to strings, secrets or false: see %s"):format(tostring(name))
+    end
+  end
+end }
+
+M.source = is_a("Source", "a server, as mk.pg makes it")
+M.store = is_a("Store", "a store, as mk.store makes it")
+M.secret = is_a("Secret", "a secret, as mk.secret makes it")
+M.stream = is_a("Stream", "a stream, as ctx:dump makes it")
+M.backup = is_a("Backup", "a backup, as ctx:backup, ctx:upload or store:latest give it")
+M.arg = is_a("Arg", "a type of argument, as mk.arg has them")
+
+--- The value of one of libpq's keys.
+M.conninfo_value = { luals = "string|integer|moonkeep.Secret", check = function(value)
+  return M.secret_text.check(value) and math.type(value) ~= "integer" and
+    "must be a string (or a secret)" or nil
+end }
+
+M.stores = { luals = "moonkeep.Store[]", check = function(value)
+  if M.list.check(value, { of = "store" }) then
+    return "must be a list of stores, as mk.store makes them"
+  end
+  local seen = {}
+  for _, store in ipairs(value) do
+    if seen[store.name] then
+      return ("must not have store %q twice"):format(store.name)
+    end
+    seen[store.name] = true
+  end
+end }
+
+M.args = { luals = "table<string, moonkeep.Arg>", check = function(value)
+  if type(value) ~= "table" then
+    return "must be a table of mk.arg types by name"
+  end
+  for name, arg in pairs(value) do
+    if type(name) ~= "string" or M.arg.check(arg) then
+      return ("must be a table of mk.arg types by name: see %s"):format(tostring(name))
+    end
+  end
+end }
+
+return M

@@ -1,0 +1,193 @@
+--- Loading the stream of a backup into a database with pg_restore or psql.
+local dump_options = require "moonkeep.pg.dump_options"
+local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local process = require "moonkeep.process"
+local tools = require "moonkeep.pg.tools"
+local verify = require "moonkeep.verify"
+
+local M = {}
+
+local MAX_TEXT_BYTES = 1024 * 1024 -- what a process sink keeps
+
+-- The object, decompressed, into one process; every byte that is read is checked.
+local function stream(backup, store, sink, title)
+  local object = manifests.data_object(backup.manifest)
+  local report = verify.reading(store, backup, object, {
+    store:source(backup.job, backup.series, backup.id, object.name),
+    { kind = "tee",
+      { { kind = "sha256", label = "stored" } },
+      { { kind = "decode", codec = object.codec }, sink } },
+  }, { title = title })
+  verify.check_digest(store, backup, object, report.stored)
+  return report
+end
+
+--- The text of a small backup (globals). Raises INVALID when it is larger than 1 MiB.
+function M.text(backup, store)
+  local size = manifests.data_object(backup.manifest).decoded_size
+  if size > MAX_TEXT_BYTES then
+    errors.raise("INVALID", ("the globals are %d bytes, more than moonkeep takes apart"):format(size),
+      { hint = "follow the RESTORE.txt of backup " .. backup.id })
+  end
+  return stream(backup, store, { kind = "process", label = "text", keep_stdout = true,
+    argv = { "cat" } }).text.result
+end
+
+-- The listing of the archive's contents, with dependencies.
+local function listing(backup, store, major)
+  return stream(backup, store, { kind = "process", label = "list", early = true,
+    keep_stdout = true, argv = { tools.find("pg_restore", major), "--list", "--verbose",
+      "--format=" .. backup.manifest.dump.format } }, "reading the contents").list.result
+end
+
+--- The contents of an archive, as pg_restore lists them.
+function M.contents(backup, store)
+  return stream(backup, store, { kind = "process", label = "list", early = true,
+    keep_stdout = true, argv = { tools.find("pg_restore", backup.manifest.needs.pg_restore),
+      "--list", "--format=" .. backup.manifest.dump.format } }).list.result
+end
+
+-- ---- errors -------------------------------------------------------------------------------------
+
+local MAX_LISTED = 20
+
+-- The errors that pg_restore or psql reported, one line each.
+local function list_errors(text)
+  local list = {}
+  for line in text:gmatch "[^\n]+" do
+    local message = line:match "^pg_restore: error: (.*)$" or
+      line:match "^psql:[^:]*:%d+: (ERROR:.*)$" or line:match "^psql:[^:]*:%d+: (error:.*)$" or
+      line:match "^(ERROR:.*)$"
+    list[#list + 1] = message
+  end
+  return list
+end
+
+-- What became of it, in one error: how many errors there were, and which.
+local function explain(err, program, target)
+  if err.code ~= "PROCESS_FAILED" then
+    return err
+  end
+  local text = err.detail or ""
+  local listed = list_errors(text)
+  local n = tonumber(text:match "errors ignored on restore: (%d+)") or math.max(#listed, 1)
+  local shown = table.move(listed, 1, math.min(#listed, MAX_LISTED), 1, {})
+  if n > #shown and #shown > 0 then
+    shown[#shown + 1] = ("and %d more"):format(n - #shown)
+  end
+  local failure = errors.new("RESTORE_FAILED", ("%s reported %s while restoring into %s"):format(
+    program, n == 1 and "an error" or n .. " errors", tostring(target)),
+    { detail = #shown > 0 and table.concat(shown, "\n") or text, errors = n })
+  return errors.explain(failure)
+end
+
+-- ---- loading ------------------------------------------------------------------------------------
+
+local RESTRICTED = { [13] = 22, [14] = 19, [15] = 14, [16] = 10, [17] = 6 } -- \restrict came with
+
+local function knows_restrict(version)
+  local major, minor = version:match "^(%d+)%.?(%d*)"
+  major, minor = tonumber(major), tonumber(minor) or 0
+  return major >= 18 or (RESTRICTED[major] or math.huge) <= minor
+end
+
+-- A plain dump of a newer minor release begins with \restrict, which an older psql does not know.
+local function check_restrict(manifest, psql)
+  local dumped = manifest.dump.program:match "(%d[%d.]*)"
+  local version = tools.version(psql)
+  if dumped and version and knows_restrict(dumped) and not knows_restrict(version) then
+    errors.raise("PG_VERSION_MISMATCH", ("psql %s does not know \\restrict, which %s wrote"):format(
+      version, manifest.dump.program), { hint = "update the client programs: apt-get install " ..
+      "--only-upgrade postgresql-client-" .. version:match "^%d+" })
+  end
+end
+
+local function major_of(target)
+  local connection <close> = target:connect()
+  return connection:major()
+end
+
+local function psql(backup, store, target, major, options, mode)
+  local conninfo, env = target:for_program()
+  local program = tools.find("psql", major)
+  check_restrict(backup.manifest, program)
+  local argv = { program, "--no-psqlrc", "--quiet", "--set=ON_ERROR_STOP=1", "--no-password",
+    "--output=/dev/null", "--dbname=" .. conninfo }
+  argv[#argv + 1] = mode and "--single-transaction" or nil
+  table.move(options.extra or {}, 1, #(options.extra or {}), #argv + 1, argv)
+  argv[#argv + 1] = "--file=-"
+  stream(backup, store, { kind = "process", env = env, argv = argv },
+    "restore into " .. tostring(target))
+end
+
+-- Whether several connections can read the object: then its path.
+local function seekable(backup, store, jobs)
+  local object = manifests.data_object(backup.manifest)
+  if not jobs or jobs == 1 then
+    return nil
+  elseif backup.manifest.dump.format == "custom" and object.codec == "none" and store.path then
+    return store:path(backup, object)
+  end
+  log.warn("jobs = %d is not possible: the backup is %s, which can only be read from its " ..
+    "beginning to its end; back up with format = \"custom\", compress = \"none\" for it", jobs,
+    backup.manifest.dump.format == "custom" and "compressed by " .. object.codec or
+    "in " .. backup.manifest.dump.format .. " format")
+end
+
+local function restore_argv(major, target, format, options, mode)
+  local conninfo, env = target:for_program()
+  local argv = { tools.find("pg_restore", major), "--no-password", "--format=" .. format }
+  dump_options.add_restore(argv, options, major)
+  if options.on_error ~= "continue" then
+    argv[#argv + 1] = "--exit-on-error"
+  end
+  if mode == "clean" then
+    argv[#argv + 1], argv[#argv + 2] = "--clean", "--if-exists"
+  end
+  return argv, env, "--dbname=" .. conninfo
+end
+
+local function pg_restore(backup, store, target, major, options, mode)
+  local format = backup.manifest.dump.format
+  local argv, env, dbname = restore_argv(major, target, format, options, mode)
+  local list <close> = options.table and fs.tempdir() or nil
+  if options.table then
+    local wanted = type(options.table) == "table" and options.table or { options.table }
+    local text, n = require("moonkeep.pg.toc_list").choose(listing(backup, store, major), wanted,
+      options.dependencies)
+    fs.write(list.path .. "/list", text)
+    argv[#argv + 1] = "--use-list=" .. list.path .. "/list"
+    log.info("restoring %d entries of the archive", n)
+  end
+  local path = seekable(backup, store, options.jobs)
+  argv[#argv + 1] = dbname
+  if path then
+    verify.read_object(backup, store, manifests.data_object(backup.manifest))
+    argv[#argv + 1] = ("--jobs=%d"):format(options.jobs)
+    argv[#argv + 1] = path
+    process.run { argv = argv, env = env }
+    return
+  end
+  if mode and options.on_error ~= "continue" then
+    argv[#argv + 1] = "--single-transaction"
+  end
+  stream(backup, store, { kind = "process", env = env, argv = argv },
+    "restore into " .. tostring(target))
+end
+
+--- Loads a backup into a database. `mode`: nil for one of our own that nobody sees yet, otherwise
+--- what may be done to it ("empty", "add", "clean"): then it is one transaction. Raises
+--- RESTORE_FAILED, CORRUPT.
+function M.into(backup, store, target, options, mode)
+  local major = major_of(target)
+  local plain = backup.manifest.dump.format == "plain"
+  local ok, err = pcall(plain and psql or pg_restore, backup, store, target, major, options, mode)
+  if not ok then
+    error(errors.is_error(err) and explain(err, plain and "psql" or "pg_restore", target) or err, 0)
+  end
+end
+
+return M

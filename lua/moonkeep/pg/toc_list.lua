@@ -1,0 +1,174 @@
+--- Choosing entries of an archive by `pg_restore --list --verbose`, whose chosen lines pg_restore
+--- reads back with --use-list.
+---
+---   215; 1259 16385 TABLE public fruit postgres
+---   ;       depends on: 5 6
+---
+--- Names are printed bare, so one with blanks can be read in more than one way; owners that are
+--- known from other entries decide.
+local patterns = require "moonkeep.patterns"
+local errors = require "moonkeep.errors"
+
+local M = {}
+
+-- Kinds of more than one word, longest first.
+local KINDS = { "MATERIALIZED VIEW DATA", "TEXT SEARCH CONFIGURATION", "TEXT SEARCH DICTIONARY",
+  "TEXT SEARCH TEMPLATE", "TEXT SEARCH PARSER", "PUBLICATION TABLES IN SCHEMA",
+  "SEQUENCE OWNED BY", "FOREIGN DATA WRAPPER", "PROCEDURAL LANGUAGE", "DATABASE PROPERTIES",
+  "MATERIALIZED VIEW", "PUBLICATION TABLE", "SUBSCRIPTION TABLE", "STATISTICS DATA",
+  "OPERATOR FAMILY", "OPERATOR CLASS", "CHECK CONSTRAINT", "FK CONSTRAINT", "SECURITY LABEL",
+  "FOREIGN SERVER", "FOREIGN TABLE", "EVENT TRIGGER", "ACCESS METHOD", "BLOB METADATA",
+  "INDEX ATTACH", "TABLE ATTACH", "SEQUENCE SET", "USER MAPPING", "ROW SECURITY", "DEFAULT ACL",
+  "TABLE DATA", "SHELL TYPE" }
+
+-- What can be asked for by the name of a table, as with pg_restore --table.
+local RELATIONS = { TABLE = true, ["TABLE DATA"] = true, VIEW = true, ["MATERIALIZED VIEW"] = true,
+  ["MATERIALIZED VIEW DATA"] = true, SEQUENCE = true, ["SEQUENCE SET"] = true,
+  ["FOREIGN TABLE"] = true, ["STATISTICS DATA"] = true }
+
+-- What belongs to what it depends on.
+local BELONGINGS = { INDEX = true, CONSTRAINT = true, ["CHECK CONSTRAINT"] = true,
+  ["FK CONSTRAINT"] = true, TRIGGER = true, RULE = true, DEFAULT = true, SEQUENCE = true,
+  ["SEQUENCE OWNED BY"] = true, ["SEQUENCE SET"] = true, ["TABLE DATA"] = true, ACL = true,
+  COMMENT = true, POLICY = true, ["ROW SECURITY"] = true, STATISTICS = true,
+  ["INDEX ATTACH"] = true, ["TABLE ATTACH"] = true, ["MATERIALIZED VIEW DATA"] = true,
+  ["SECURITY LABEL"] = true, ["STATISTICS DATA"] = true }
+
+local function split_kind(text)
+  for _, kind in ipairs(KINDS) do
+    if text:sub(1, #kind + 1) == kind .. " " then
+      return kind, text:sub(#kind + 2)
+    end
+  end
+  return text:match "^(%S+) (.*)$"
+end
+
+-- schema, name of "public fruit salad postgres".
+local function split_name(rest, owners)
+  local schema, named = rest:match "^(%S+) (.*)$"
+  local best
+  for at in (named or ""):gmatch "() " do
+    if owners[named:sub(at + 1)] then
+      best = named:sub(1, at - 1)
+      break -- the longest owner that is known
+    end
+  end
+  return schema, best or (named or ""):match "^(.*) %S*$" or named
+end
+
+--- The entries of a listing: { id, kind, schema, name, line, needs = { id... } }[], in order.
+function M.parse(listing)
+  local entries, by_id, owners = {}, {}, {}
+  for line in listing:gmatch "[^\n]+" do
+    local id, text = line:match "^(%d+); %d+ %d+ (.*)$"
+    local needed = line:match "^;%s+depends on: (.*)$"
+    if id then
+      local kind, rest = split_kind(text)
+      local entry = { id = tonumber(id), kind = kind, rest = rest or "", line = line, needs = {} }
+      entries[#entries + 1] = entry
+      by_id[entry.id] = entry
+      local owner = entry.rest:match "^%S+ %S+ (%S+)$"
+      if owner then
+        owners[owner] = true
+      end
+    elseif needed and #entries > 0 then
+      for other in needed:gmatch "%d+" do
+        table.insert(entries[#entries].needs, tonumber(other))
+      end
+    end
+  end
+  for _, entry in ipairs(entries) do
+    entry.schema, entry.name = split_name(entry.rest, owners)
+  end
+  return entries, by_id
+end
+
+local function is_wanted(entry, wanted)
+  if not RELATIONS[entry.kind] then
+    return false
+  end
+  for _, pattern in ipairs(wanted) do
+    if patterns.matches(entry.name, pattern) or
+      patterns.matches(entry.schema .. "." .. entry.name, pattern) then
+      return pattern
+    end
+  end
+  return false
+end
+
+local function add_needs(chosen, by_id, entry)
+  for _, id in ipairs(entry.needs) do
+    local needed = by_id[id]
+    if needed and not chosen[id] then
+      chosen[id] = true
+      add_needs(chosen, by_id, needed)
+    end
+  end
+end
+
+-- Everything that belongs to what is chosen and needs nothing that is not.
+local function add_belongings(chosen, by_id, entries)
+  local n_added
+  repeat
+    n_added = 0
+    for _, entry in ipairs(entries) do
+      local any, all = false, true
+      for _, id in ipairs(entry.needs) do
+        any = any or chosen[id]
+        all = all and (chosen[id] or not by_id[id])
+      end
+      if not chosen[entry.id] and BELONGINGS[entry.kind] and any and all then
+        chosen[entry.id] = true
+        n_added = n_added + 1
+      end
+    end
+  until n_added == 0
+end
+
+--- The lines for pg_restore --use-list that restore the tables of a list of patterns. With
+--- `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
+function M.choose(listing, wanted, dependencies)
+  local entries, by_id = M.parse(listing)
+  local chosen, matched, names = {}, {}, {}
+  for _, entry in ipairs(entries) do
+    local pattern = is_wanted(entry, wanted)
+    if pattern then
+      chosen[entry.id], matched[pattern] = true, true
+    end
+    if entry.kind == "TABLE" then
+      names[#names + 1] = entry.schema .. "." .. entry.name
+    end
+  end
+  for _, pattern in ipairs(wanted) do
+    local matches = matched[pattern]
+    for _, entry in ipairs(matches and {} or entries) do
+      matches = matches or is_wanted(entry, { pattern })
+    end
+    if not matches then
+      errors.raise("NOT_FOUND", ("the backup has no table %q"):format(pattern),
+        { hint = "it has " .. table.concat(names, ", ", 1, math.min(#names, 20)) })
+    end
+  end
+  if dependencies then
+    local roots = {}
+    for id in pairs(chosen) do
+      roots[#roots + 1] = by_id[id]
+    end
+    for _, entry in ipairs(roots) do
+      add_needs(chosen, by_id, entry)
+    end
+    add_belongings(chosen, by_id, entries)
+    for _, entry in ipairs(entries) do -- belongings need things too: an index its operator class
+      if chosen[entry.id] then
+        add_needs(chosen, by_id, entry)
+      end
+    end
+  end
+  local lines = {}
+  for _, entry in ipairs(entries) do
+    lines[#lines + 1] = chosen[entry.id] and entry.line or nil
+  end
+  return table.concat(lines, "\n") .. "\n", #lines
+end
+
+return M

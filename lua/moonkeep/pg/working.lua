@@ -1,0 +1,123 @@
+--- Working databases: a restore makes its database under a name of its own, and gives it the real
+--- name when all is well. Who restores holds a lock on the name; so what a killed restore has left
+--- is known, and dropped by the next one.
+local core_task = require "moonkeep.core.task"
+local database = require "moonkeep.pg.database"
+local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local pg = require "moonkeep.pg"
+
+local M = {}
+
+local MAX_NAME = 63 -- NAMEDATALEN - 1
+-- Marks a database that is being restored.
+local MARK = "moonkeep: a restore in progress"
+-- The first half of the advisory locks that those who restore hold, in the database postgres.
+local LOCK_CLASS = 0x6d6b -- "mk"
+
+-- A name of at most MAX_NAME bytes that does not end inside a UTF-8 sequence.
+local function name_with(name, suffix)
+  local room = MAX_NAME - #suffix
+  while room > 0 and #name > room and name:byte(room + 1) & 0xc0 == 0x80 do
+    room = room - 1
+  end
+  return name:sub(1, room) .. suffix
+end
+
+-- The server lets go of the lock with the connection.
+local function try_lock(admin, name)
+  return admin:value("SELECT pg_try_advisory_lock($1, hashtext($2))", LOCK_CLASS, name)
+end
+
+local function drop(admin, name)
+  admin:query(("DROP DATABASE IF EXISTS %s WITH (FORCE)"):format(pg.identifier(name)))
+end
+
+local function rename(admin, from, to)
+  admin:query(("ALTER DATABASE %s RENAME TO %s"):format(pg.identifier(from), pg.identifier(to)))
+end
+
+--- Drops the working databases of restores that were killed.
+function M.sweep(admin)
+  local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
+    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], MARK)
+  for _, row in ipairs(rows) do
+    if try_lock(admin, row.name) then
+      log.info("dropping %s, which an earlier restore had left", row.name)
+      drop(admin, row.name)
+      admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
+    end
+  end
+end
+
+local Working = {}
+Working.__index = Working
+
+--- Drops it, unless it was published. Called when its block is left.
+function Working:close()
+  if self.published then
+    return
+  end
+  core_task.shield(function()
+    local ok, err = pcall(drop, self.admin, self.name)
+    if not ok then
+      log.warn("could not drop the unfinished database %s: %s", self.name, err.message)
+    end
+  end, 15000)
+end
+Working.__close = Working.close
+
+local RENAME_TRIES = 20
+
+-- Renames a database that is in use: its sessions are ended first, and may come back in between.
+local function rename_busy(admin, from, to)
+  local ok, err
+  for _ = 1, RENAME_TRIES do
+    admin:query("SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity " ..
+      "WHERE datname = $1", from)
+    ok, err = pcall(rename, admin, from, to)
+    if ok or err.sqlstate ~= "55006" then
+      break
+    end
+    core_task.sleep(50)
+  end
+  if not ok then
+    error(err, 0)
+  end
+end
+
+--- Gives it the real name. With `replaces` the database that has the name is moved away first, and
+--- dropped last: at every moment one of the two is whole.
+function Working:publish(replaces)
+  if not replaces then
+    rename(self.admin, self.name, self.target)
+    self.published = true
+    return
+  end
+  local old = name_with(self.target, "_replaced_" .. host.random(3))
+  rename_busy(self.admin, self.target, old)
+  local ok, err = pcall(rename, self.admin, self.name, self.target)
+  if not ok then
+    rename_busy(self.admin, old, self.target)
+    error(err, 0)
+  end
+  self.published = true
+  drop(self.admin, old)
+  log.info("replaced the database %s", self.target)
+end
+
+--- Creates one for the real name `target`, with the locale of `source` (a manifest's), on the
+--- server of the connection `admin`, which is kept open as long as it lives.
+function M.create(admin, target, source)
+  local name = name_with(target, "_restoring_" .. host.random(3))
+  if not try_lock(admin, name) then
+    errors.raise("BUSY", ("another restore uses %s"):format(name))
+  end
+  admin:query(("CREATE DATABASE %s %s"):format(pg.identifier(name),
+    database.create_options(source, admin:major())))
+  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name), pg.literal(MARK)))
+  return setmetatable({ admin = admin, name = name, target = target }, Working)
+end
+
+return M

@@ -1,0 +1,102 @@
+--- RESTORE.txt: the stock commands that restore a backup without moonkeep. Every backup holds one;
+--- tests run the commands of each kind.
+local database = require "moonkeep.pg.database"
+local flow = require "moonkeep.flow"
+
+local M = {}
+
+local HEAD = [[
+How to restore this backup without moonkeep
+===========================================
+
+It is %s, made by %s%s.
+Run these commands with bash, in the folder of this file.%s
+
+    set -euo pipefail
+
+First make sure that the files are whole:
+
+%s
+Then restore it:
+
+%s
+%s must be of version %d or newer%s.%s
+]]
+
+-- For a shell, in single quotes.
+local function shell_quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function createdb_options(source)
+  local options = { "--encoding=" .. shell_quote(source.encoding),
+    "--lc-collate=" .. shell_quote(source.collate), "--lc-ctype=" .. shell_quote(source.ctype) }
+  if source.locale_provider == "i" then
+    options[#options + 1] = "--locale-provider=icu --icu-locale=" .. shell_quote(source.locale)
+    if source.icu_rules then
+      options[#options + 1] = "--icu-rules=" .. shell_quote(source.icu_rules)
+    end
+  elseif source.locale_provider == "b" then
+    options[#options + 1] = "--locale-provider=builtin --builtin-locale=" ..
+      shell_quote(source.locale)
+  end
+  return table.concat(options, " ")
+end
+
+-- The command that writes an object's content to stdout, per codec.
+local STOCK = {
+  none = "cat %s",
+  gzip = "gzip --decompress --stdout %s",
+  lz4 = "lz4 -d -c %s",
+  zstd = "zstd --decompress --stdout %s",
+}
+
+local READERS = {
+  custom = { "pg_restore", 'pg_restore --exit-on-error --dbname="$NEWDB"' },
+  tar = { "pg_restore", 'pg_restore --format=tar --exit-on-error --dbname="$NEWDB"' },
+  plain = { "psql", 'psql --no-psqlrc --quiet --set=ON_ERROR_STOP=1 --dbname="$NEWDB"' },
+  globals = { "psql", "psql --no-psqlrc --quiet --dbname=postgres" },
+}
+
+--- database.sql: the database's own properties, for psql with the variable db. The text of the
+--- object; nil when there are none.
+function M.properties_sql(source)
+  local lines = { "-- psql --dbname=NEWDB --set=db=NEWDB --file=database.sql", "" }
+  for _, statement in ipairs(database.statements(source, ':"db"', {})) do
+    lines[#lines + 1] = statement.sql .. ";"
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+--- The text for a manifest that is complete.
+function M.make(manifest)
+  local is_globals = manifest.kind == "globals"
+  local sums, data = {}, nil
+  for _, object in ipairs(manifest.objects) do
+    sums[#sums + 1] = ('    echo "%s  %s" | sha256sum --check\n'):format(object.sha256, object.name)
+    data = object.role == "data" and object or data
+  end
+  local codec = flow.codec(data.codec)
+  local reader = READERS[is_globals and "globals" or manifest.dump.format]
+  local unpack = STOCK[codec]:format(data.name)
+  local commands = is_globals and ("    %s | %s\n"):format(unpack, reader[2]) or
+    ('    createdb --template=template0 %s "$NEWDB"\n    %s | %s\n' ..
+      '    psql --no-psqlrc --quiet --dbname="$NEWDB" --set=db="$NEWDB" --file=database.sql\n')
+      :format(createdb_options(manifest.source), unpack, reader[2])
+  local packaged = codec == "zstd" or codec == "lz4"
+  local what = is_globals and "the roles and tablespaces of a server" or
+    ("a dump of the database %s"):format(manifest.source.database)
+  return HEAD:format(what, manifest.dump.program, codec == "none" and "" or
+    ", compressed by " .. codec,
+    is_globals and " psql reports roles that exist already as errors, and goes on.\nGive host, " ..
+      "port and user as you usually do (PGHOST, PGPORT, PGUSER)." or
+      " NEWDB is the name of the database to\ncreate; give host, port and user as you usually do " ..
+      "(PGHOST, PGPORT, PGUSER).",
+    table.concat(sums), commands, reader[1], manifest.needs.pg_restore,
+    packaged and ("; %s is in the package of that name"):format(codec) or "",
+    is_globals and "" or " The roles that own things in the\ndatabase must exist on the new " ..
+      "server" .. (reader[1] == "pg_restore" and "; if they don't, add --no-owner " ..
+      "--no-privileges to pg_restore, and\nleave database.sql out." or "."))
+end
+
+return M

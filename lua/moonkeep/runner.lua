@@ -1,0 +1,216 @@
+--- Running a job or task once: policy, lock, log, tries, outcome. What the supervisor shows, the
+--- run's log file has and the catalog keeps, comes from here.
+local catalog = require "moonkeep.catalog"
+local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local policy = require "moonkeep.policy"
+local state = require "moonkeep.state"
+local units = require "moonkeep.units"
+
+local M = { OK = 0, FAILED = 1, USAGE = 2, SKIPPED = 4 }
+
+local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
+  "traceback", "errors", "fault" }
+
+local MAX_SHOWN_BYTES = 65536
+
+local function cut(text)
+  return #text > MAX_SHOWN_BYTES and text:sub(1, MAX_SHOWN_BYTES) .. " [...]" or text
+end
+
+-- An error value as an event can carry it.
+local function plain(err)
+  local shown = {}
+  for _, key in ipairs(SHOWN) do
+    local value = err[key]
+    shown[key] = value ~= nil and (math.type(value) and value or cut(tostring(value))) or nil
+  end
+  for i, other in ipairs(err.also or {}) do
+    shown.also = shown.also or {}
+    shown.also[i] = { code = tostring(other.code), message = cut(tostring(other.message)) }
+  end
+  for i, mistake in ipairs(err.mistakes or {}) do
+    shown.mistakes = shown.mistakes or {}
+    shown.mistakes[i] = { where = mistake.where, key = mistake.key and tostring(mistake.key),
+      message = cut(mistake.text), hint = mistake.hint }
+  end
+  return shown
+end
+M.plain = plain
+
+local current_job -- for failures that end the main task itself
+
+--- Tells the supervisor of a failure.
+function M.report(err, job, seconds)
+  log.event({ event = "result", job = job, status = "failed", seconds = seconds,
+    error = plain(errors.explain(errors.of(err))) }, true)
+end
+
+local function describe_left(published)
+  if #published == 0 then
+    return "nothing was published"
+  end
+  local ids = {}
+  for i, backup in ipairs(published) do
+    ids[i] = backup.id
+  end
+  return "published before the failure: " .. table.concat(ids, ", ")
+end
+
+local function summary(published)
+  local parts = {}
+  for i, backup in ipairs(published) do
+    parts[i] = ("%s (%s)"):format(backup.id, backup.proof)
+  end
+  return table.concat(parts, ", ")
+end
+
+-- ---- tries --------------------------------------------------------------------------------------
+
+-- What a second try would not mend.
+local FINAL = { INVALID = true, USAGE = true, SYNTAX = true, LUA_ERROR = true, WATCHDOG = true,
+  CHECK_FAILED = true, DIFFERENT = true, POLICY = true, NOT_CONFIRMED = true, NOT_EMPTY = true,
+  UNSUPPORTED = true, PG_PROGRAM_MISSING = true, PG_VERSION_MISMATCH = true }
+
+local function wait_before(retry, try)
+  local wait = units.duration(retry.wait or "1m") * (1 << math.min(try - 1, 20))
+  return math.min(wait, units.duration(retry.max_wait or "15m"))
+end
+
+-- Returns ok, err, and how many tries there were.
+local function try_job(job, published, how)
+  local retry = job.keys.retry or { tries = 1 }
+  local try = 0
+  while true do
+    try = try + 1
+    local ok, err = xpcall(job.execute, errors.handler, job, published, how)
+    -- A job that swallowed its cancellation has not succeeded.
+    local canceled = core_task.canceled()
+    if canceled then
+      return false, ok and canceled or err, try
+    elseif ok then
+      return true, nil, try
+    end
+    err = errors.explain(errors.of(err))
+    if try >= retry.tries or FINAL[err.code] then
+      return false, err, try
+    end
+    local ms = wait_before(retry, try)
+    log.warn("try %d of %d failed: %s; the next one is in %s", try, retry.tries, tostring(err),
+      units.format_duration(ms))
+    ok, err = pcall(core_task.sleep, ms)
+    if not ok then
+      return false, err, try
+    end
+  end
+end
+
+-- ---- one run ------------------------------------------------------------------------------------
+
+local QUEUE_POLL_MS = 500
+
+-- The job's lock on this machine; nil when the run is to be skipped.
+local function take_lock(job)
+  local lock = state.lock(job.name)
+  if lock == nil and job.keys.overlap == "queue" then
+    log.info("%s is still running: waiting for it", job.name)
+    repeat
+      core_task.sleep(QUEUE_POLL_MS)
+      lock = state.lock(job.name)
+    until lock ~= nil
+  end
+  return lock
+end
+
+local function skip(job, run_id)
+  local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
+    recipe = job.path }
+  run:finish("skipped", {})
+  log.event({ event = "result", job = job.name, status = "skipped",
+    text = "it is still running; overlap = \"queue\" would wait for it" }, true)
+  return M.SKIPPED
+end
+
+local function close_lock(lock)
+  return setmetatable({}, { __close = function()
+    if lock then
+      lock:close()
+    end
+  end })
+end
+
+--- Runs a job or task and returns an exit code. `how`: arguments (values), consent, log (the path
+--- of the log file). `results` gets { job, status, seconds, backups, error }.
+function M.run(job, how, results)
+  local run_id = clock.compact() .. "-" .. host.random(3)
+  current_job = job.name
+  policy.check_run(job)
+  local lock = job.kind == "job" and take_lock(job)
+  if lock == nil then
+    results[#results + 1] = { job = job.name, status = "skipped", backups = {} }
+    return skip(job, run_id)
+  end
+  local _ <close> = close_lock(lock)
+  local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
+    recipe = job.path, log = how.log }
+  local began, published = clock.monotonic(), {}
+  log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms }, true)
+  local ok, err, tries = try_job(job, published, { arguments = how.arguments,
+    consent = how.consent, run_id = run_id })
+  local seconds = (clock.monotonic() - began) / 1000
+  local result = { job = job.name, run = run_id, status = ok and "ok" or "failed",
+    seconds = seconds, backups = published }
+  results[#results + 1] = result
+  if not ok then
+    err = errors.explain(errors.of(err))
+    err.where = err.where or job.where
+    err.left = describe_left(published)
+    result.error = plain(err)
+    core_task.shield(function()
+      run:finish("failed", published, err, tries)
+    end, 5000)
+    M.report(err, job.name, seconds)
+    return M.FAILED
+  end
+  run:finish("ok", published, nil, tries)
+  log.event({ event = "result", job = job.name, status = "ok", seconds = seconds,
+    text = summary(published) }, true)
+  return M.OK
+end
+
+--- Runs a list, one after the other. Returns the exit code: a failure counts more than a skip.
+function M.run_all(list, how, results)
+  local code = M.OK
+  for i, item in ipairs(list) do
+    how.arguments = item.arguments
+    local ok, one = xpcall(M.run, errors.handler, item.job, how, results)
+    if not ok then
+      M.report(one, item.job.name)
+      one = M.FAILED
+    end
+    code = (one == M.FAILED or code == M.FAILED) and M.FAILED or math.max(code, one)
+    if core_task.canceled() and i < #list then
+      local names = {}
+      for k = i + 1, #list do
+        names[#names + 1] = list[k].job.name
+      end
+      log.warn("not run, because the run was stopped: %s", table.concat(names, ", "))
+      break
+    end
+  end
+  return code
+end
+
+--- Called outside of any task when main itself was killed (the watchdog) or could not start.
+function M.failed(err)
+  if errors.is_error(err) then
+    err.left = err.left or "nothing that looks finished; the next run removes what was begun"
+  end
+  M.report(err, current_job)
+  return M.FAILED
+end
+
+return M
