@@ -47,7 +47,8 @@ function M.start(folder, arguments, env)
   local run = setmetatable({ out = ("%s/out.%d"):format(folder, M.n),
     err = ("%s/err.%d"):format(folder, M.n) }, Run)
   local argv = { "sh", "-c", LAUNCH, "sh", M.binary, table.unpack(arguments) }
-  local variables = { MK_TEST_OUT = run.out, MK_TEST_ERR = run.err }
+  local variables = { MK_TEST_OUT = run.out, MK_TEST_ERR = run.err,
+    MOONKEEP_STATE = folder .. "/state" }
   for name, value in pairs(env or {}) do
     variables[name] = value
   end
@@ -55,7 +56,7 @@ function M.start(folder, arguments, env)
   return run
 end
 
---- Writes a recipe and starts it. `options`: flags, args, env, mode.
+--- Writes a recipe and starts it. `options`: flags, set, env, mode, path.
 function M.start_recipe(folder, text, options)
   options = options or {}
   M.n = (M.n or 0) + 1
@@ -63,7 +64,9 @@ function M.start_recipe(folder, text, options)
   mk.fs.write(path, text, options.mode or 384)
   local arguments = { "run", table.unpack(options.flags or {}) }
   arguments[#arguments + 1] = path
-  table.move(options.args or {}, 1, #(options.args or {}), #arguments + 1, arguments)
+  for _, text in ipairs(options.set or {}) do
+    arguments[#arguments + 1] = "--set=" .. text
+  end
   local run = M.start(folder, arguments, options.env)
   run.path = path
   return run

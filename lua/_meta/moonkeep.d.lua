@@ -1,8 +1,8 @@
 ---@meta moonkeep
--- Types of everything that a recipe can call, for editors (LuaLS). tests/lua/meta_spec.lua checks
--- that nothing is missing here.
+-- Types of everything that a recipe can call, made from lua/moonkeep/definitions.
 
 ---@alias moonkeep.Duration string # "500ms", "30s", "90m", "3h", "2d"
+---@alias moonkeep.Size string # "64MiB", "10GB"
 ---@alias moonkeep.Codec string # "none", "gzip:1".."gzip:9", "lz4:1".."lz4:12", "zstd:1".."zstd:19"
 ---@alias moonkeep.Level "stored"|"read"|"decoded"
 
@@ -10,30 +10,24 @@
 ---@field code string stable upper-case name, see docs/reference/events.md
 ---@field message string
 ---@field hint? string what to do
+---@field fault? string name of a known fault of PostgreSQL
 ---@field detail? string
 ---@field sqlstate? string
 ---@field where? string recipe file and line
 ---@field also? moonkeep.Error[]
 
----@class moonkeep
-local mk = {}
+---@class moonkeep.FileStat
+---@field size integer
+---@field mode integer
+---@field uid integer
+---@field mtime integer
+---@field type "file"|"directory"|"other"
 
----@class moonkeep.JobKeys
----@field name string
----@field source? moonkeep.Source
----@field dump? { format?: "custom" }
----@field compress? moonkeep.Codec
----@field upload? moonkeep.Store[]
----@field verify? moonkeep.Level
----@field deadline? moonkeep.Duration
----@field run? fun(ctx: moonkeep.Context)
-
----@class moonkeep.Job
-
----Makes a job. Raises INVALID with every mistake in the table.
----@param keys moonkeep.JobKeys
----@return moonkeep.Job
-function mk.job(keys) end
+---@class moonkeep.FlowReport
+---@field bytes_in integer
+---@field bytes_out integer
+---@field result? string
+---@field error? moonkeep.Error
 
 ---@class moonkeep.Backup
 ---@field id string
@@ -42,330 +36,695 @@ function mk.job(keys) end
 ---@field manifest table
 ---@field stores moonkeep.Store[]
 ---@field proof moonkeep.Level
+---@field roles? moonkeep.Backup
 
+---@class moonkeep.Job
 ---@class moonkeep.Stream
+---@class moonkeep.Secret
+---@class moonkeep.Arg
+---@overload fun(options: moonkeep.ArgKeys|any): moonkeep.Arg
+
+---Options of an argument's type.
+---@class moonkeep.ArgKeys
+---@field default? any used when it is not given
+---@field doc? string what it means
+
+---Overrides of the job's keys for one backup.
+---@class moonkeep.BackupKeys
+---@field source? moonkeep.Source what to back up
+---@field databases? string[]|"all" several databases of that server, each a series of its own: names, patterns with `*` and `?`, or `"all"` that allow connections
+---@field exclude_databases? string|string[] names or patterns that `databases` leaves out
+---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
+---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
+---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field verify? "stored"|"read"|"decoded" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it and reads its table of contents (default: "read")
+
+---Options of a connection.
+---@class moonkeep.ConnectKeys
+---@field timeout? moonkeep.Duration for connecting (default: "30s")
+
+---What a dump holds. Names are pg_dump's long options with underscores, and mean the same; patterns are pg_dump's.
+---@class moonkeep.DumpKeys
+---@field format? "custom"|"plain"|"tar" `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar` (default: "custom")
+---@field globals? boolean|"with_passwords" back up roles and tablespaces too, as the series `_globals`. Password hashes are in it only while all stores are `file:`; `"with_passwords"` insists
+---@field lock_timeout? moonkeep.Duration give up when a table's lock is not free for so long
+---@field table? string|string[] only these tables, views, sequences
+---@field exclude_table? string|string[] not these
+---@field exclude_table_data? string|string[] these without their rows
+---@field schema? string|string[] only these schemas
+---@field exclude_schema? string|string[] not these
+---@field extension? string|string[] only these extensions
+---@field exclude_extension? string|string[] not these
+---@field section? string|string[] only these parts: `pre-data`, `data`, `post-data`
+---@field schema_only? boolean no rows
+---@field data_only? boolean rows only
+---@field strict_names? boolean a pattern that matches nothing is an error
+---@field large_objects? boolean with large objects although `schema` or `table` selects, or, as `false`, without them
+---@field no_owner? boolean without ownership
+---@field no_privileges? boolean without grants
+---@field no_comments? boolean without comments
+---@field no_publications? boolean without publications
+---@field no_subscriptions? boolean without subscriptions
+---@field no_security_labels? boolean without security labels
+---@field no_tablespaces? boolean without tablespaces
+---@field no_unlogged_table_data? boolean unlogged tables without their rows
+---@field no_toast_compression? boolean without TOAST compression methods
+---@field clean? boolean plain format: DROP statements first
+---@field if_exists? boolean with `clean`: IF EXISTS
+---@field inserts? boolean INSERT instead of COPY
+---@field column_inserts? boolean INSERT with column names
+---@field on_conflict_do_nothing? boolean INSERT ... ON CONFLICT DO NOTHING
+---@field load_via_partition_root? boolean rows go through the partitioned table
+---@field include_foreign_data? string|string[] rows of the foreign tables of these servers
+---@field enable_row_security? boolean only the rows that the user may see
+---@field serializable_deferrable? boolean wait for a snapshot without anomalies
+---@field quote_all_identifiers? boolean quote every name
+---@field role? string SET ROLE first
+---@field encoding? string the dump's encoding
+---@field extra? string[] more arguments of pg_dump, as they are
+
+---What to dump.
+---@class moonkeep.DumpOfKeys
+---@field source? moonkeep.Source the database (default: the job's)
+---@field dump? moonkeep.DumpKeys see dump
+
+---Options of mk.each.
+---@class moonkeep.EachKeys
+---@field parallel? integer how many at once (default: 1)
+
+---A job: what is backed up, when, where to, and how it is proved.
+---@class moonkeep.JobKeys
+---@field name string names the job's folder in every store
+---@field description? string one sentence, shown by `check` and `plan`
+---@field source? moonkeep.Source what to back up
+---@field databases? string[]|"all" several databases of that server, each a series of its own: names, patterns with `*` and `?`, or `"all"` that allow connections
+---@field exclude_databases? string|string[] names or patterns that `databases` leaves out
+---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
+---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
+---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field verify? "stored"|"read"|"decoded" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it and reads its table of contents (default: "read")
+---@field schedule? moonkeep.ScheduleKeys when; for `next`, `status`, `export cron` and `export systemd`
+---@field deadline? moonkeep.Duration the supervisor stops the run after this long
+---@field retry? moonkeep.RetryKeys what to do when a run fails
+---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
+---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
+---@field tags? table<string, string> texts by name, kept in the manifest
+---@field args? table<string, moonkeep.Arg> typed arguments, given with `--set name=value`
+---@field before? function before(ctx): runs first; an error ends the run
+---@field run? function run(ctx, args): instead of `ctx:backup()`; the other keys stay its defaults
+---@field after? function after(ctx, err): runs last, also after a failure (`err`), also when the run was stopped
+
+---Rules for every job of a folder, in its `policy.lua`.
+---@class moonkeep.PolicyKeys
+---@field defaults? table keys of mk.job for jobs that don't have them
+---@field require? function require(job): returns nil, or what is wrong with the job and, second, how to mend it; `check` and `run` refuse the job then
+---@field before_run? function before_run(job): returns nil, or why the job must not run now
+
+---A child process.
+---@class moonkeep.ProcessKeys
+---@field argv string[] the program and its arguments; nothing goes through a shell
+---@field env? table<string, string|moonkeep.Secret|false> added to the environment; `false` removes a name
+---@field cwd? string its folder
+---@field user? string run as this user
+---@field stdin? string what it reads
+
+---Where a restore goes, and what of the backup. A database that does not exist is created with the source's encoding, locale, owner, settings, grants and comment.
+---@class moonkeep.RestoreKeys
+---@field into moonkeep.Source the server
+---@field database? string the database (default: the backup's own name)
+---@field existing? "refuse"|"add"|"clean"|"replace" what may be done to a database that is not empty: `refuse`; `add` to it; `clean`, drop what the backup holds first; `replace` it by a new one when all is restored (default: "refuse")
+---@field table? string|string[] only these tables, `name` or `schema.name`, with `*` and `?`
+---@field schema? string|string[] only these schemas
+---@field exclude_schema? string|string[] not these
+---@field dependencies? boolean with `table`: also what these tables need (types, sequences, functions, schemas) and what belongs to them (indexes, constraints, triggers)
+---@field section? string|string[] only these parts: `pre-data`, `data`, `post-data`
+---@field schema_only? boolean no rows
+---@field data_only? boolean rows only
+---@field disable_triggers? boolean with `data_only`: triggers and foreign keys do not fire
+---@field no_owner? boolean everything belongs to who restores
+---@field no_privileges? boolean without grants
+---@field no_comments? boolean without comments
+---@field no_tablespaces? boolean without tablespaces
+---@field role? string SET ROLE first
+---@field globals? boolean first create the roles that the backup's globals have and the server has not
+---@field properties? boolean `false`: a created database gets encoding and locale only (default: true)
+---@field jobs? integer connections; for archives that can be read at any place: custom format with `compress = "none"`
+---@field on_error? "stop"|"continue" `stop` at the first error and undo; or `continue`, then fail with the list of all (default: "stop")
+---@field extra? string[] more arguments of pg_restore or psql, as they are
+
+---Retries of a failed run. Mistakes in the recipe, a stop from outside and the deadline are not retried.
+---@class moonkeep.RetryKeys
+---@field tries integer how often in all
+---@field wait? moonkeep.Duration before the second try; doubled each time (default: "1m")
+---@field max_wait? moonkeep.Duration at most (default: "15m")
+
+---When a job runs: one of `cron`, `at` or `every`. Times are of the zone `tz`. At a change of clocks, a time that does not exist is run right after the gap, a time that exists twice is run once.
+---@class moonkeep.ScheduleKeys
+---@field cron? string five fields, names, ranges, steps, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`; as in cron, day of month and day of week are ORed when both are given
+---@field at? string|string[] times of day, `"02:30"`
+---@field on? string with `at`, the days: `"monday"`, `"mon,thu"`, `"weekdays"`, `"first monday"`, `"last friday"`, `"day 15"`, `"last day"`
+---@field every? moonkeep.Duration `"15m"`, `"6h"`: counted from midnight; must divide a day
+---@field tz? string an IANA zone such as `"Europe/Paris"`; "local" is the machine's (default: "local")
+---@field jitter? moonkeep.Duration a delay of up to so long, the same at every run of this job on this machine
+
+---Options of a throwaway cluster.
+---@class moonkeep.ScratchKeys
+---@field major? integer the version (default: the newest installed)
+---@field settings? table server settings by name
+
+---Options of a store.
+---@class moonkeep.StoreKeys
+---@field offsite? boolean it is at another place than the database
+
+---A task: something that is run by hand, with arguments.
+---@class moonkeep.TaskKeys
+---@field name string the name to run it by
+---@field description? string one sentence, shown by `check` and `plan`
+---@field args? table<string, moonkeep.Arg> its arguments by name, given with `--set name=value`
+---@field deadline? moonkeep.Duration the supervisor stops the run after this long
+---@field run function run(ctx, args)
+
+---Options of a transaction.
+---@class moonkeep.TransactionKeys
+---@field isolation? "read committed"|"repeatable read"|"serializable" the isolation level (default: "read committed")
+---@field read_only? boolean no writes
 
 ---@class moonkeep.Context
 local Context = {}
 
----@param options? { source?: moonkeep.Source, dump?: table, compress?: moonkeep.Codec, upload?: moonkeep.Store[], verify?: moonkeep.Level }
+---@class moonkeep.Source
+local Source = {}
+
+---@class moonkeep.Connection
+local Connection = {}
+
+---@class moonkeep.Cluster
+local Cluster = {}
+
+---@class moonkeep.Store
+local Store = {}
+
+---@class moonkeep.Child
+local Child = {}
+
+---@class moonkeep
+local mk = {}
+
+---@class moonkeep.secret
+mk.secret = {}
+
+---@class moonkeep.arg
+mk.arg = {}
+
+---@class moonkeep.flow
+mk.flow = {}
+
+---@class moonkeep.process
+mk.process = {}
+
+---@class moonkeep.fs
+mk.fs = {}
+
+---@class moonkeep.clock
+mk.clock = {}
+
+---@class moonkeep.json
+mk.json = {}
+
+---@class moonkeep.log
+mk.log = {}
+
+---@class moonkeep.pg
+---@overload fun(what: table<string, string|integer|moonkeep.Secret>|string|moonkeep.Secret): moonkeep.Source
+mk.pg = {}
+
+---a job; raises `INVALID` with every mistake
+---@param keys moonkeep.JobKeys
+---@return moonkeep.Job
+function mk.job(keys) end
+
+---a task
+---@param keys moonkeep.TaskKeys
+---@return moonkeep.Job
+function mk.task(keys) end
+
+---rules for every job of a folder, in its `policy.lua`
+---@param keys moonkeep.PolicyKeys
+function mk.policy(keys) end
+
+---a place for backups: `file:///var/backups/app`
+---@param name string
+---@param url string
+---@param options? moonkeep.StoreKeys
+---@return moonkeep.Store
+function mk.store(name, url, options) end
+
+---a throwaway cluster, removed when its block is left
+---@param options? moonkeep.ScratchKeys
+---@return moonkeep.Cluster
+function mk.pg.scratch(options) end
+
+---an environment variable; no child process inherits it any more
+---@param name string
+---@return moonkeep.Secret
+function mk.secret.env(name) end
+
+---the text of a file
+---@param path string
+---@return moonkeep.Secret
+function mk.secret.file(path) end
+
+---what a program prints
+---@param argv string[]
+---@return moonkeep.Secret
+function mk.secret.cmd(argv) end
+
+---a systemd credential
+---@param name string
+---@return moonkeep.Secret
+function mk.secret.credential(name) end
+
+---a text
+---@type moonkeep.Arg
+mk.arg.string = nil
+
+---a whole number
+---@type moonkeep.Arg
+mk.arg.integer = nil
+
+---a number
+---@type moonkeep.Arg
+mk.arg.number = nil
+
+---true or false
+---@type moonkeep.Arg
+mk.arg.boolean = nil
+
+---`90m`
+---@type moonkeep.Arg
+mk.arg.duration = nil
+
+---`64MiB`
+---@type moonkeep.Arg
+mk.arg.size = nil
+
+---`2026-11-22T02:00:00Z`; becomes seconds since 1970
+---@type moonkeep.Arg
+mk.arg.time = nil
+
+---the name of a table
+---@type moonkeep.Arg
+mk.arg.table = nil
+
+---the name of a database
+---@type moonkeep.Arg
+mk.arg.database = nil
+
+---an absolute path
+---@type moonkeep.Arg
+mk.arg.path = nil
+
+---one of a list of texts
+---@param choices string[]
+---@return moonkeep.Arg
+function mk.arg.one_of(choices) end
+
+---dump, compress, upload, verify as the job's keys say; options override them. With `databases` a list of backups; what was backed up of roles is `backup.roles`
+---@param options? moonkeep.BackupKeys
 ---@return moonkeep.Backup
 function Context:backup(options) end
 
----@param options? { source?: moonkeep.Source, dump?: table }
+---describes a dump without starting it
+---@param options? moonkeep.DumpOfKeys
 ---@return moonkeep.Stream
 function Context:dump(options) end
 
+---decorates a stream
 ---@param stream moonkeep.Stream
 ---@param codec moonkeep.Codec
 ---@return moonkeep.Stream
 function Context:compress(stream, codec) end
 
+---moves the bytes and publishes: `{ id, job, series, manifest, stores, proof }`
 ---@param stream moonkeep.Stream
----@param targets? moonkeep.Store[]
+---@param stores? moonkeep.Store[]
 ---@return moonkeep.Backup
-function Context:upload(stream, targets) end
+function Context:upload(stream, stores) end
 
+---reads it again, in each of its stores
 ---@param backup moonkeep.Backup
 ---@param level moonkeep.Level
 ---@return moonkeep.Backup
 function Context:verify(backup, level) end
 
+---restores it, or a part of it; see [ctx:restore](#ctxrestore)
 ---@param backup moonkeep.Backup
----@param options { into: moonkeep.Source, database: string, no_owner?: boolean, no_privileges?: boolean }
+---@param options moonkeep.RestoreKeys
 ---@return moonkeep.Source
 function Context:restore(backup, options) end
 
+---compares the rows of two databases, table by table (not sequences, views or indexes); raises `DIFFERENT`
 ---@param a moonkeep.Source
 ---@param b moonkeep.Source
 ---@return integer tables
 ---@return integer rows
 function Context:compare(a, b) end
 
+---raises `CHECK_FAILED` unless `a op b` holds
 ---@param what string
 ---@param a any
 ---@param op "=="|"~="|"<"|"<="|">"|">="
 ---@param b any
 function Context:check(what, a, op, b) end
 
+---asks whoever runs this to type the name; raises `NOT_CONFIRMED`
+---@param action string
+---@param name string
+function Context:confirm(action, name) end
+
+---a line on stdout
 ---@param text any
 ---@param ... any
 function Context:show(text, ...) end
 
----@class moonkeep.Source
-local Source = {}
-
----@param options? { timeout?: moonkeep.Duration }
+---a connection, closed when its block is left
+---@param options? moonkeep.ConnectKeys
 ---@return moonkeep.Connection
 function Source:connect(options) end
 
----@param keys table<string, string|integer>
+---the same server with other keys
+---@param keys table<string, string|integer|moonkeep.Secret>
 ---@return moonkeep.Source
 function Source:with(keys) end
 
----For client programs: a conninfo without the password, and the environment that has it.
+---for client programs: a conninfo without the password, and the environment that has it
 ---@return string conninfo
 ---@return table<string, string> env
 function Source:for_program() end
 
----@class moonkeep.Connection
-local Connection = {}
-
+---rows as tables by column name, and `affected`; parameters are `$1`, `$2`, ...
 ---@param sql string
 ---@param ... string|number|boolean|nil
----@return table[] rows with `affected`
+---@return table[] rows
 function Connection:query(sql, ...) end
 
+---the first row
 ---@param sql string
 ---@param ... string|number|boolean|nil
 ---@return table?
 function Connection:row(sql, ...) end
 
+---the only column of the first row
 ---@param sql string
 ---@param ... string|number|boolean|nil
 ---@return any
 function Connection:value(sql, ...) end
 
----@overload fun(self: moonkeep.Connection, fn: fun(connection: moonkeep.Connection): ...): ...
----@param options { isolation?: "read committed"|"repeatable read"|"serializable", read_only?: boolean }
----@param fn fun(connection: moonkeep.Connection): ...
----@return ...
+---BEGIN ... COMMIT, any error rolls back
+---@param options moonkeep.TransactionKeys|fun(connection: moonkeep.Connection)
+---@param fn? fun(connection: moonkeep.Connection)
+---@return any
 function Connection:transaction(options, fn) end
 
+---the server's major version
 ---@return integer
 function Connection:major() end
 
+---closes it
 function Connection:close() end
 
----@class moonkeep.Cluster
----@field folder string its data and its socket
----@field major integer
-local Cluster = {}
-
+---one of its databases
 ---@param name string
 ---@return moonkeep.Source
 function Cluster:database(name) end
 
+---a new one
 ---@param name string
 ---@return moonkeep.Source
 function Cluster:create_database(name) end
 
+---runs a file of SQL with psql
 ---@param source moonkeep.Source
 ---@param file string
 function Cluster:load(source, file) end
 
+---stops and removes it
 function Cluster:close() end
 
----@class moonkeep.pg
----@overload fun(what: table<string, string|integer>|string): moonkeep.Source
-mk.pg = {}
-
----@param options? { major?: integer, settings?: table<string, string|integer> }
----@return moonkeep.Cluster
-function mk.pg.scratch(options) end
-
----@class moonkeep.Store
----@field name string
-local Store = {}
-
----@param job string
----@param series string
----@return string[] ids oldest first
-function Store:list(job, series) end
-
----@param job string
----@param series string
----@param id string
----@return table
-function Store:manifest(job, series, id) end
-
+---the newest backup
 ---@param job string
 ---@param series string
 ---@return moonkeep.Backup?
 ---@return string? why
 function Store:latest(job, series) end
 
----@param name string
----@param url string "file:///var/backups/app"
----@return moonkeep.Store
-function mk.store(name, url) end
+---a backup by its id
+---@param job string
+---@param series string
+---@param id string
+---@return moonkeep.Backup
+function Store:backup(job, series, id) end
 
----@param duration moonkeep.Duration
-function mk.sleep(duration) end
+---the jobs that have backups here
+---@return string[]
+function Store:jobs() end
 
+---the series of a job
+---@param job string
+---@return string[]
+function Store:series(job) end
+
+---ids, oldest first
+---@param job string
+---@param series string
+---@return string[]
+function Store:list(job, series) end
+
+---the manifest of a backup
+---@param job string
+---@param series string
+---@param id string
+---@return table
+function Store:manifest(job, series, id) end
+
+---runs them at once, returns their results in order
 ---@param functions (fun(): any)[]
 ---@return any ...
 function mk.all(functions) end
 
----@overload fun(list: any[], fn: fun(item: any, index: integer): any): any[]
+---fn(item, index) for each, at most `parallel` at a time
 ---@param list any[]
----@param options { parallel?: integer }
----@param fn fun(item: any, index: integer): any
+---@param options moonkeep.EachKeys|fun(item: any, index: integer): any
+---@param fn? fun(item: any, index: integer): any
 ---@return any[]
 function mk.each(list, options, fn) end
 
+---waits
+---@param duration moonkeep.Duration
+function mk.sleep(duration) end
+
+---fn's results, or raises `TIMEOUT`
 ---@param duration moonkeep.Duration
 ---@param fn fun(...): ...
 ---@param ... any
----@return ...
+---@return any ...
 function mk.timeout(duration, fn, ...) end
 
+---holds cancellation off while fn runs, for closers that must wait (default limit 10s)
 ---@param fn fun(): ...
----@param limit? moonkeep.Duration default "10s"
----@return ...
+---@param limit? moonkeep.Duration
+---@return any ...
 function mk.shield(fn, limit) end
 
----@class moonkeep.flow
-mk.flow = {}
-
+---sources `copy`, `file`, `process`, `memory`; transforms `encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`
 ---@param stages table[]
 ---@param options? { title?: string, independent?: boolean }
----@return table<string, { bytes_in: integer, bytes_out: integer, result?: string, error?: moonkeep.Error }>
+---@return table<string, moonkeep.FlowReport>
 function mk.flow.run(stages, options) end
 
+---takes a codec apart
 ---@param spec moonkeep.Codec
 ---@return string name
 ---@return integer level
 ---@return string suffix
 function mk.flow.codec(spec) end
 
----@return integer in_use bytes
----@return integer peak bytes
+---bytes of the block pool
+---@return integer in_use
+---@return integer peak
 function mk.flow.memory() end
 
----@class moonkeep.Command
----@field argv string[]
----@field env? table<string, string|false>
----@field cwd? string
----@field user? string
-
----@class moonkeep.process
-mk.process = {}
-
----@param options moonkeep.Command | { stdin?: string }
+---runs a program to its end; raises `PROCESS_FAILED`
+---@param options moonkeep.ProcessKeys
 ---@return string stdout
 function mk.process.run(options) end
 
----@class moonkeep.Child
-local Child = {}
----@return integer
-function Child:pid() end
----@return boolean
-function Child:running() end
----@param signal "TERM"|"INT"|"QUIT"|"KILL"
-function Child:kill(signal) end
----@return integer code
----@return string stderr
-function Child:wait() end
-function Child:close() end
-
----@param options moonkeep.Command
+---starts one
+---@param options moonkeep.ProcessKeys
 ---@return moonkeep.Child
 function mk.process.spawn(options) end
 
+---our user
 ---@return integer
 function mk.process.uid() end
 
+---our process
 ---@return integer
 function mk.process.pid() end
 
----@class moonkeep.fs
-mk.fs = {}
+---its process
+---@return integer
+function Child:pid() end
 
+---whether it still runs
+---@return boolean
+function Child:running() end
+
+---sends a signal
+---@param signal "TERM"|"INT"|"QUIT"|"KILL"
+function Child:kill(signal) end
+
+---waits for its end
+---@return integer code
+---@return string stderr
+function Child:wait() end
+
+---ends it
+function Child:close() end
+
+---a file of at most 16 MiB
 ---@param path string
 ---@return string
 function mk.fs.read(path) end
 
----Durable; with `exclusive` raises ALREADY_EXISTS.
+---durable; mode 0600; with `exclusive` raises `ALREADY_EXISTS`
 ---@param path string
 ---@param text string
----@param mode? integer default 0600
+---@param mode? integer
 ---@param exclusive? boolean
 function mk.fs.write(path, text, mode, exclusive) end
 
+---with its parents; mode 0700
 ---@param path string
----@param mode? integer default 0700
+---@param mode? integer
 function mk.fs.mkdir(path, mode) end
 
+---a file, or a folder with all in it
 ---@param path string
 function mk.fs.remove(path) end
 
+---replaces what is there
+---@param from string
+---@param to string
+function mk.fs.rename(from, to) end
+
+---how many bytes can be written there
+---@param path string
+---@return integer
+function mk.fs.space(path) end
+
+---the names in a folder
 ---@param path string
 ---@return string[]
 function mk.fs.list(path) end
 
+---what is there
 ---@param path string
----@return { size: integer, mode: integer, uid: integer, mtime: integer, type: "file"|"directory"|"other" }?
+---@return moonkeep.FileStat?
 function mk.fs.stat(path) end
 
+---whether something is there
 ---@param path string
 ---@return boolean
 function mk.fs.exists(path) end
 
+---the path without links
 ---@param path string
 ---@return string
 function mk.fs.realpath(path) end
 
+---a closable lock; nil when another process has it
 ---@param path string
----@return table? lock closable; nil when another process has it
+---@return table?
 function mk.fs.lock(path) end
 
----@return { path: string } closable
+---a closable temporary folder
+---@return { path: string }
 function mk.fs.tempdir() end
 
----@param template string ends with XXXXXX
+---a folder; ends with XXXXXX
+---@param template string
 ---@return string
 function mk.fs.mkdtemp(template) end
 
+---gives it to a user
 ---@param path string
 ---@param user string
 function mk.fs.chown(path, user) end
 
----@class moonkeep.clock
-mk.clock = {}
----@return integer milliseconds
+---milliseconds for durations
+---@return integer
 function mk.clock.monotonic() end
----@return integer milliseconds since 1970 UTC
+
+---milliseconds since 1970 UTC
+---@return integer
 function mk.clock.wall() end
----@return string "2026-11-22T02:00:00Z"
+
+---"2026-11-22T02:00:00Z"
+---@return string
 function mk.clock.iso() end
----@return string "20261122T020000Z"
+
+---"20261122T020000Z"
+---@return string
 function mk.clock.compact() end
 
----@class moonkeep.json
-mk.json = {}
+---integers stay exact
 ---@param value any
 ---@param pretty? boolean
 ---@return string
 function mk.json.encode(value, pretty) end
+
+---the other way
 ---@param text string
 ---@return any
 function mk.json.decode(text) end
+
+---a list that is one also when it is empty
 ---@param list table
 ---@return table
 function mk.json.array(list) end
 
----@class moonkeep.log
-mk.log = {}
+---shown with -v
 ---@param text string
 ---@param ... any
 function mk.log.debug(text, ...) end
+
+---a message; arguments as for string.format
 ---@param text string
 ---@param ... any
 function mk.log.info(text, ...) end
+
+---a warning
 ---@param text string
 ---@param ... any
 function mk.log.warn(text, ...) end
+
+---an error
 ---@param text string
 ---@param ... any
 function mk.log.error(text, ...) end
+
+---a line on stdout
 ---@param text any
 ---@param ... any
 function mk.log.show(text, ...) end
+
+---an event of its own
 ---@param event table
 ---@param important? boolean
 function mk.log.event(event, important) end
 
+---raises an error value
 ---@param code string
 ---@param message string
 ---@param fields? { hint?: string, detail?: string }

@@ -187,7 +187,7 @@ function M.upload(job, stream, targets, extra)
   local program = is_globals and "pg_dumpall" or "pg_dump"
   local sessions <close> = begin_all(job, series, id, targets)
 
-  log.info("dumping %s of %s with %s, %s", is_globals and "roles and tablespaces" or "the database",
+  log.info("dumping %s%s with %s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), version_of(program, major), stream.codec)
   local report = move(stream, major, object, sessions)
   object.size = report.stored.bytes_in

@@ -22,7 +22,7 @@ function M.scope(fn, ...)
   local outer = current
   current = {}
   local mine = current
-  local results = table.pack(pcall(fn, ...))
+  local results = table.pack(xpcall(fn, errors.handler, ...))
   current = outer
   if not results[1] then
     error(results[2], 0)

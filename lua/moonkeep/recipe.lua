@@ -22,7 +22,7 @@ local OS = { "clock", "date", "difftime", "getenv", "time" }
 -- The loader's own reading, while what waits is refused to the recipe.
 local function unguarded(fn, ...)
   core_task.guard(false)
-  local results = table.pack(pcall(fn, ...))
+  local results = table.pack(xpcall(fn, errors.handler, ...))
   core_task.guard(true)
   if not results[1] then
     error(results[2], 0)
@@ -204,7 +204,7 @@ local function load_file(path, is_optional)
       run_file(folder == "." and POLICY or rules, loading)
     end
     local found = jobs_of(run_file(path, loading))
-    if not found and not is_optional then
+    if not found and not is_optional and spec.n_collected() == 0 then
       errors.raise("INVALID", ("%s returns no job"):format(path),
         { hint = "end it with: return mk.job { name = \"...\", ... }" })
     end

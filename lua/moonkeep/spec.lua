@@ -159,6 +159,11 @@ function M.report(what, found)
   end
 end
 
+--- How many mistakes of the recipe that is being loaded have been found.
+function M.n_collected()
+  return #collected
+end
+
 --- Calls fn, which loads a recipe, and raises one error with every mistake that was found.
 function M.collecting(what, fn, ...)
   local outer = collected

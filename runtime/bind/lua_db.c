@@ -127,7 +127,8 @@ static bool copy_value(lua_State *L, struct mk_db_value *value)
         return true;
     case LUA_TSTRING:
         value->type = MK_DB_TEXT;
-        return copy_text(lua_tolstring(L, -1, &value->len), value->len, &value->text);
+        const char *text = lua_tolstring(L, -1, &value->len);
+        return copy_text(text, value->len, &value->text);
     case LUA_TBOOLEAN:
         value->type = MK_DB_INTEGER;
         value->integer = lua_toboolean(L, -1);

@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/mem.h"
@@ -333,6 +334,28 @@ static int l_chown(lua_State *L)
     return op_await(L, op);
 }
 
+static int run_space(struct mk_call *call)
+{
+    struct op *op = of(call);
+    struct statvfs space;
+    if (statvfs(op->path, &space) != 0)
+        return mk_error_errno(&call->err, errno, "space", "could not look at %s", op->path);
+    op->len = (size_t)space.f_bavail * space.f_frsize;
+    return MK_OK;
+}
+
+static int push_space(lua_State *L, struct op *op)
+{
+    lua_pushinteger(L, (lua_Integer)op->len);
+    return 1;
+}
+
+/* space(path) -> bytes that can still be written there */
+static int l_space(lua_State *L)
+{
+    return op_await(L, op_new(L, run_space, push_space));
+}
+
 static int run_rename(struct mk_call *call)
 {
     struct op *op = of(call);
@@ -414,9 +437,11 @@ int luaopen_core_fs(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     static const luaL_Reg functions[] = {
-        {"write", l_write},       {"read", l_read}, {"mkdir", l_mkdir},   {"remove", l_remove},
-        {"list", l_list},         {"stat", l_stat}, {"chown", l_chown},   {"mkdtemp", l_mkdtemp},
-        {"realpath", l_realpath}, {"lock", l_lock}, {"rename", l_rename}, {NULL, NULL},
+        {"write", l_write},   {"read", l_read},       {"mkdir", l_mkdir},
+        {"remove", l_remove}, {"list", l_list},       {"stat", l_stat},
+        {"chown", l_chown},   {"mkdtemp", l_mkdtemp}, {"realpath", l_realpath},
+        {"lock", l_lock},     {"rename", l_rename},   {"space", l_space},
+        {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

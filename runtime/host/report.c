@@ -163,6 +163,8 @@ static void settings(struct mk_report *report, const json_t *event)
 
 static void show_prompt(struct mk_report *report, const json_t *event)
 {
+    if (!isatty(STDIN_FILENO))
+        return; /* there is nobody to ask, which the answer says */
     clear_progress(report);
     fprintf(report->text, "%s ", field(event, "text"));
 }

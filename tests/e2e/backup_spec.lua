@@ -67,7 +67,8 @@ describe("a backup", function()
       return mk.job { name = "nightly", source = app, upload = { disk } }]]))
     local id = backup_of(store)
     assert.same({ ("nightly/app/%s.json"):format(id), ("nightly/app/%s/RESTORE.txt"):format(id),
-      ("nightly/app/%s/data.dump.zst"):format(id) }, support.files(store))
+      ("nightly/app/%s/data.dump.zst"):format(id),
+      ("nightly/app/%s/database.sql"):format(id) }, support.files(store))
     for _, file in ipairs(support.files(store)) do
       assert.equal(384, mk.fs.stat(store .. "/" .. file).mode) -- 0600
     end
@@ -97,7 +98,7 @@ describe("a backup", function()
       for command in text:gmatch "\n    ([^\n]+)" do
         commands[#commands + 1] = command
       end
-      assert.equal(4, #commands)
+      assert.equal(6, #commands)
       local target = "stock_" .. codec:gsub(":", "_")
       mk.process.run { argv = { "bash", "-c", table.concat(commands, "\n") }, cwd = folder,
         env = { NEWDB = target, PGHOST = cluster.folder, PGUSER = "postgres" } }
@@ -154,7 +155,7 @@ describe("a backup", function()
         ctx:restore(ctx:backup(), { into = app, database = "app" })
       end }]]))
     assert.equal(1, run.code)
-    assert.equal("ALREADY_EXISTS", run.result.error.code)
+    assert.equal("NOT_EMPTY", run.result.error.code)
     local c <close> = app:connect()
     assert.equal(500, c:value "SELECT count(*) FROM fruit")
   end)
@@ -172,7 +173,7 @@ describe("a backup", function()
         ctx:restore(backup, { into = app, database = "never" })
       end }]]))
     assert.equal(1, run.code)
-    assert.equal("PROCESS_FAILED", run.result.error.code)
+    assert.equal("RESTORE_FAILED", run.result.error.code)
     assert.matches('role "passing" does not exist', run.result.error.detail)
     assert.matches("no_owner = true", run.result.error.hint)
     assert.matches("published before the failure", run.result.error.left)
@@ -300,8 +301,7 @@ describe("a backup", function()
       return support.run_recipe(dir.path, recipe(store, ([[
         return mk.job { name = "v", run = function(ctx)
           local id = disk:list("nightly", "app")[1]
-          ctx:verify({ id = id, job = "nightly", series = "app", stores = { disk },
-            manifest = disk:manifest("nightly", "app", id) }, %q)
+          ctx:verify(disk:backup("nightly", "app", id), %q)
         end }]]):format(level)))
     end
 

@@ -260,7 +260,8 @@ time.sleep(60)]], dir.path .. "/port" } }
       local wrong = locked:with { password = "open" }
       err = caught(wrong.connect, wrong)
       assert.matches("password authentication failed", err.message)
-      assert.matches("check user and password", err.hint)
+      assert.equal("PG_AUTH", err.fault)
+      assert.matches("pgpass", err.hint)
 
       mk.fs.write(dir.path .. "/pgpass", "*:*:*:locked:sesame\n")
       local c <close> = locked:with({ passfile = dir.path .. "/pgpass" }):connect()
@@ -418,7 +419,7 @@ time.sleep(60)]], dir.path .. "/port" } }
       local err = caught(mk.pg.scratch, { settings = { shared_buffers = "none" } })
       assert.equal("SCRATCH_FAILED", err.code)
       assert.matches("shared_buffers", err.detail)
-      assert.equal("PG_PROGRAM_MISSING", caught(mk.pg.scratch, { major = 9 }).code)
+      assert.equal("PG_VERSION_MISMATCH", caught(mk.pg.scratch, { major = 9 }).code)
     end)
   end)
 end)

@@ -1,39 +1,63 @@
+-- The table of definitions against what is really there, and what is made from it.
+local functions = require "moonkeep.definitions.functions"
 local mk = require "moonkeep"
 
-describe("the types for editors", function()
-  local text = mk.fs.read "lua/_meta/moonkeep.d.lua"
+describe("the definitions", function()
+  local documented = {}
+  for _, group in ipairs(functions) do
+    for _, item in ipairs(group.functions) do
+      documented[item.name] = true
+    end
+    for _, value in ipairs(group.values or {}) do
+      documented[value[1]] = true
+    end
+  end
 
   it("have every function that a recipe can call", function()
+    local n = 0
     for name, value in pairs(mk) do
-      local is_table = type(value) == "table"
-      assert.is_truthy(text:find(is_table and ("\nmk.%s = {}"):format(name) or
-        ("\nfunction mk.%s("):format(name), 1, true), name)
-      for key, member in pairs(is_table and value or {}) do
-        if type(member) == "function" then
-          assert.is_truthy(text:find(("\nfunction mk.%s.%s("):format(name, key), 1, true),
-            name .. "." .. key)
-        end
+      if type(value) == "function" then
+        n = n + 1
+        assert.is_true(documented["mk." .. name], name)
+      end
+      for key in pairs(type(value) == "table" and value or {}) do
+        n = n + 1
+        assert.is_true(documented[("mk.%s.%s"):format(name, key)], name .. "." .. key)
       end
     end
+    assert.is_true(n > 50)
   end)
 
-  it("have every method of the context", function()
-    local source = mk.fs.read "lua/moonkeep/job.lua"
+  it("have every method of the context, and of what functions return", function()
+    local classes = { Context = "context", Source = "pg/init", Connection = "pg/init",
+      Cluster = "pg/scratch", Store = "store/file" }
+    local internal = { ["Source:revealed"] = true, ["Store:folder"] = true, ["Store:begin"] = true,
+      ["Store:source"] = true, ["Store:path"] = true }
     local n = 0
-    for method in source:gmatch "\nfunction Context:([%w_]+)" do
-      assert.is_truthy(text:find(("\nfunction Context:%s("):format(method), 1, true), method)
-      n = n + 1
+    for class, file in pairs(classes) do
+      local source = mk.fs.read(("lua/moonkeep/%s.lua"):format(file))
+      for method in source:gmatch("\nfunction " .. class .. ":([%l][%w_]*)") do
+        n = n + 1
+        local name = class .. ":" .. method
+        assert.is_true(documented[name] or internal[name], name)
+      end
     end
-    assert.is_true(n > 5)
+    assert.is_true(n > 25)
   end)
 
   it("have nothing that is not there", function()
-    for path in text:gmatch "\nfunction mk%.([%w_.]+)" do
+    for path in pairs(documented) do
       local value = mk
-      for part in path:gmatch "[%w_]+" do
+      for part in (path:match "^mk%.(.*)" or ""):gmatch "[%w_]+" do
         value = value[part]
       end
-      assert.is_not_nil(value, path)
+      assert.is_true(not path:match "^mk%." or value ~= nil, path)
     end
+  end)
+
+  it("are what the reference, the types for editors and the manual page were made from", function()
+    local out = mk.process.run { argv = { os.getenv "MOONKEEP" or "build/release/moonkeep",
+      "--script", "docs/generate.lua", "--check" } }
+    assert.equal("", out)
   end)
 end)

@@ -1,10 +1,10 @@
 local spec = require "moonkeep.spec"
 
-local DEFINITION = {
-  name = { type = "string", required = true },
-  deadline = { type = "duration" },
-  upload = { type = "list" },
-}
+local DEFINITION = { keys = {
+  { "name", "string", required = true },
+  { "deadline", "duration" },
+  { "upload", "list" },
+} }
 
 local function mistakes(value)
   local ok, err = pcall(spec.check, "mk.job", DEFINITION, value)
@@ -28,11 +28,11 @@ describe("the check of a table", function()
   it("says which key was probably meant", function()
     assert.matches('unknown key "uplaod", did you mean "upload"%?', mistakes {
       name = "n", uplaod = {} })
-    assert.matches('unknown key "zzz"; it has deadline, name, upload', mistakes {
+    assert.matches('unknown key "zzz"; it has name, deadline, upload', mistakes {
       name = "n", zzz = 1 })
   end)
 
   it("refuses what is no table", function()
-    assert.matches("takes a table, not string", mistakes "nightly")
+    assert.matches("takes a table, not \"nightly\"", mistakes "nightly")
   end)
 end)

@@ -1,5 +1,6 @@
 --- The command line's main: reads it, tells the supervisor how much to show, and runs the command.
 --- Each command is a module of this folder with run(options) -> exit code.
+local commands = require "moonkeep.definitions.commands"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
@@ -13,17 +14,18 @@ local M = {}
 -- Commands whose messages are for a log collector when nobody watches.
 local IS_RUN = { run = true, verify = true, restore = true }
 
+local HELP = { hint = "see: moonkeep run --help" }
 local MIN_LUA_MEMORY = 1 << 20
 
 local function set_limits(options)
   local watchdog, why = units.duration(options.watchdog or "10s")
   if not watchdog then
-    errors.raise("USAGE", ("--watchdog %s, not %q"):format(why, options.watchdog))
+    errors.raise("USAGE", ("--watchdog %s, not %q"):format(why, options.watchdog), HELP)
   end
   local memory = units.size(options.lua_memory or "128MiB")
   if not memory or memory < MIN_LUA_MEMORY then
     errors.raise("USAGE", ("--lua-memory must be a size of at least 1MiB, such as \"64MiB\", not %q")
-      :format(options.lua_memory))
+      :format(options.lua_memory), HELP)
   end
   host.limit(watchdog, memory)
 end
@@ -51,8 +53,7 @@ local function first_settings(arguments)
 end
 
 local OUT_OF_MEMORY = { LUA_MEMORY = true, NO_MEMORY = true } -- nobody's mistake
-local MISTAKES = { USAGE = true, INVALID = true, SYNTAX = true, UNSAFE_RECIPE = true,
-  NOT_FOUND = true, LUA_ERROR = true, NOT_CONFIRMED = true }
+local MISTAKES = { USAGE = true, INVALID = true, SYNTAX = true, UNSAFE_RECIPE = true }
 
 local function code_of(err, options)
   if options.loading and not OUT_OF_MEMORY[err.code] or MISTAKES[err.code] then
@@ -74,9 +75,10 @@ function M.main()
       return runner.OK
     end
     options = parsed
-    settings(options)
     set_limits(options)
-    return require("moonkeep.cli." .. options.command).run(options)
+    settings(options)
+    local module = commands.find(options.command).module or options.command
+    return require("moonkeep.cli." .. module).run(options)
   end, errors.handler)
   if ok then
     log.event({ event = "exit", code = result }, true)

@@ -65,8 +65,11 @@ end
 
 --- "26h ago" of a time in seconds.
 function M.age(seconds, now)
-  local ms = math.max(0, (now or host.wall() // 1000) - seconds) * 1000
-  return units.format_duration(ms - ms % 60000 > 0 and ms - ms % 60000 or ms) .. " ago"
+  local age = math.max(0, (now or host.wall() // 1000) - seconds)
+  if age < 60 then
+    return "just now"
+  end
+  return units.format_duration((age - age % 60) * 1000) .. " ago"
 end
 
 --- The six digits that name a backup among others.

@@ -85,7 +85,7 @@ local function rows_of(item)
     local verdict = entry.stale and output.paint("red", "STALE") or
       not entry.id and output.paint("yellow", "none") or output.paint("green", "ok")
     rows[i] = { verdict, i == 1 and item.job or "", entry.database or "-",
-      entry.age_seconds and units.format_duration(math.max(entry.age_seconds, 0) * 1000) or "never",
+      entry.age_seconds and units.format_duration(math.max(entry.age_seconds, 1) * 1000) or "never",
       item.fresh or "-", entry.proof or "-", entry.id and output.short(entry.id) or "-",
       i == 1 and (last and output.paint(RUN_COLORS[last.status] or "red", last.status) or
         "never") or "" }

@@ -140,7 +140,7 @@ M.list = {
         "--existing add --yes app", "the rows of one table" },
     } },
   { "init", "Writes a first recipe, with types for editors.",
-    arguments = { { "folder", "where", args = "?" } },
+    module = "setup", arguments = { { "folder", "where", args = "?" } },
     options = options({ "--source", "the database, as libpq's keys or a URI",
       value = "CONNECTION" }, { "--to", "the store", value = "URL" },
       { "--name", "the job's name", value = "NAME", default = "nightly" }, JSON),

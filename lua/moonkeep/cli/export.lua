@@ -1,0 +1,63 @@
+--- moonkeep export cron | systemd: the schedules of recipes for what runs them.
+local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local runner = require "moonkeep.runner"
+local schedule = require "moonkeep.schedule"
+local systemd = require "moonkeep.schedule.systemd"
+local crontab = require "moonkeep.schedule.crontab"
+local targets = require "moonkeep.cli.targets"
+
+local M = {}
+
+-- Absolute: cron and systemd run elsewhere.
+local function program()
+  return fs.realpath "/proc/self/exe"
+end
+
+local function write_units(units, folder)
+  fs.mkdir(folder, 493) -- 0755
+  for _, unit in ipairs(units) do
+    fs.write(folder .. "/" .. unit.name, unit.text, 420) -- 0644
+    log.show("wrote %s/%s", folder, unit.name)
+  end
+  log.show ""
+  log.show "Next:  systemctl daemon-reload"
+  for _, unit in ipairs(units) do
+    if unit.name:match "%.timer$" then
+      log.show("       systemctl enable --now %s", unit.name)
+    end
+  end
+end
+
+function M.run(options)
+  local jobs = {}
+  for _, job in ipairs(targets.load(options, options.recipe)) do
+    if job.rule then
+      schedule.check_zone(job.rule, job.where)
+      job.real_path = fs.realpath(job.path)
+      jobs[#jobs + 1] = job
+    end
+  end
+  if #jobs == 0 then
+    errors.raise("NOT_FOUND", "no job has a schedule",
+      { hint = 'give one a schedule: schedule = { cron = "0 2 * * *" }' })
+  end
+  local how = { program = program(), user = options.user, machine = host.name() }
+  if options.what == "cron" then
+    log.show("%s", crontab.text(jobs, how))
+    return runner.OK
+  end
+  local units = systemd.units(jobs, how)
+  if options.output then
+    write_units(units, options.output)
+    return runner.OK
+  end
+  for i, unit in ipairs(units) do
+    log.show("%s# %s\n%s", i > 1 and "\n" or "", unit.name, (unit.text:gsub("\n$", "")))
+  end
+  return runner.OK
+end
+
+return M
