@@ -4,9 +4,9 @@ local mk = require "moonkeep"
 
 local M = {}
 
-M.binary = os.getenv "MOONKEEP" or "build/release/moonkeep"
+M.binary = os.getenv "MOONKEEP" or os.getenv "PWD" .. "/build/release/moonkeep"
 
-local LAUNCH = [[exec "$@" >"$MK_TEST_OUT" 2>"$MK_TEST_ERR"]]
+local LAUNCH = [[cd "${MK_TEST_CWD:-.}"; exec "$@" >"$MK_TEST_OUT" 2>"$MK_TEST_ERR"]]
 
 local Run = {}
 Run.__index = Run
@@ -64,8 +64,8 @@ function M.start_recipe(folder, text, options)
   mk.fs.write(path, text, options.mode or 384)
   local arguments = { "run", table.unpack(options.flags or {}) }
   arguments[#arguments + 1] = path
-  for _, text in ipairs(options.set or {}) do
-    arguments[#arguments + 1] = "--set=" .. text
+  for _, item in ipairs(options.set or {}) do
+    arguments[#arguments + 1] = "--set=" .. item
   end
   local run = M.start(folder, arguments, options.env)
   run.path = path
@@ -74,6 +74,41 @@ end
 
 function M.run_recipe(...)
   return M.start_recipe(...):finish()
+end
+
+--- A file of expected outputs, tests/golden/NAME.txt. `golden:check(name, text)` compares;
+--- `golden:close()` says which were not asked for. With MOONKEEP_GOLDEN=write it is written anew.
+function M.golden(name)
+  local path = ("tests/golden/%s.txt"):format(name)
+  local is_writing = os.getenv "MOONKEEP_GOLDEN" == "write"
+  local known, seen, written = {}, {}, {}
+  if not is_writing then
+    for section in (mk.fs.exists(path) and mk.fs.read(path) or ""):gmatch "=== (.-)\n%-%-%-\n" do
+      local title, body = section:match "^([^\n]*)\n(.*)$"
+      known[title] = body
+    end
+  end
+  return {
+    check = function(_, title, text)
+      seen[title] = true
+      written[#written + 1] = ("=== %s\n%s\n---\n"):format(title, text)
+      if not is_writing then
+        assert(known[title], ("%s has no %q: MOONKEEP_GOLDEN=write"):format(path, title))
+        if known[title] ~= text then
+          error(("%s: %s\nexpected:\n%s\ngot:\n%s"):format(path, title, known[title], text), 2)
+        end
+      end
+    end,
+    close = function()
+      if is_writing then
+        mk.fs.write(path, table.concat(written, "\n"), 420)
+      end
+      for title in pairs(known) do
+        assert(seen[title], ("%s: nobody asks for %q"):format(path, title))
+      end
+      return #written
+    end,
+  }
 end
 
 --- How often a loop is to run: MOONKEEP_ROUNDS (a number, or "all" of them), else `standard`.

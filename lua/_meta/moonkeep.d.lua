@@ -68,7 +68,7 @@
 ---@field format? "custom"|"plain"|"tar" `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar` (default: "custom")
 ---@field globals? boolean|"with_passwords" back up roles and tablespaces too, as the series `_globals`. Password hashes are in it only while all stores are `file:`; `"with_passwords"` insists
 ---@field lock_timeout? moonkeep.Duration give up when a table's lock is not free for so long
----@field table? string|string[] only these tables, views, sequences
+---@field table? string|string[] only these tables, views, sequences; what they need (types, functions, schemas) is not in the dump
 ---@field exclude_table? string|string[] not these
 ---@field exclude_table_data? string|string[] these without their rows
 ---@field schema? string|string[] only these schemas

@@ -168,8 +168,8 @@ local function check_activity(findings, connection)
     WHERE l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
       AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid() LIMIT 5]]
   for _, row in ipairs(locks) do
-    findings:add("warn", "locks", ("process %d holds or wants an exclusive lock on %s: a dump would " ..
-      "wait for it"):format(row.pid, row.name), "dump = { lock_timeout = \"1m\" } makes the dump give up")
+    findings:add("warn", "locks", ("process %d holds or wants an exclusive lock on %s: a dump " ..
+      "would wait for it"):format(row.pid, row.name), "dump = { lock_timeout = \"1m\" } makes the dump give up")
   end
   local old = connection:query [[
     SELECT pid, usename AS role, extract(epoch FROM now() - xact_start)::bigint AS age

@@ -3,6 +3,7 @@ local jobs = require "moonkeep.job"
 local pg = require "moonkeep.pg"
 local scratch = require "moonkeep.pg.scratch"
 local secret = require "moonkeep.secret"
+local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
 local task = require "moonkeep.task"
 
@@ -11,7 +12,7 @@ for name, value in pairs(require "moonkeep.arg") do
   arg[name] = name ~= "parse" and value or nil
 end
 
-return {
+local mk = {
   job = jobs.new,
   task = jobs.task,
   policy = require("moonkeep.policy").new,
@@ -37,3 +38,13 @@ return {
   log = require "moonkeep.log",
   error = require("moonkeep.errors").raise,
 }
+
+-- What is misspelt is told, instead of "attempt to call a nil value".
+return setmetatable(mk, { __index = function(_, name)
+  local names = {}
+  for key in pairs(mk) do
+    names[#names + 1] = key
+  end
+  table.sort(names)
+  error(("mk has no %q%s"):format(tostring(name), spec.suggestion(name, names)), 2)
+end })

@@ -97,7 +97,7 @@ function M.with(job, keys)
   if #found > 0 then
     spec.report(("%s %s"):format(job.kind, job.name), found)
   end
-  changed.keys = keys
+  changed.keys, changed.name = keys, keys.name
   changed.deadline_ms = keys.deadline and units.duration(keys.deadline)
   return changed
 end

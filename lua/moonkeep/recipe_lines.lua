@@ -58,7 +58,7 @@ local function keys_of(text, at)
       if BEFORE_KEY[before] and text:match("^%s*=[^=]", after) then
         path[depth] = name
         local full = table.concat(path, ".", 1, depth)
-        found[full] = found[full] or at
+        found[full] = at -- a key that comes twice: Lua takes the last
       end
       before = "name"
     elseif OPENS[c] then

@@ -112,7 +112,7 @@ end
 local function into_new(admin, backup, store, target, options, replaces)
   local manifest, name = backup.manifest, target.keys.dbname
   local made <close> = working.create(admin, name, manifest.source)
-  load.into(backup, store, target:with { dbname = made.name }, options)
+  load.into(backup, store, target:with { dbname = made.name }, options, nil, target)
   if options.properties ~= false and not selects(options) then
     apply_properties(admin, made.name, manifest.source, options)
   else

@@ -28,7 +28,7 @@ local CONVERT = {
   stores = function(values)
     local list = {}
     for i, url in ipairs(values) do
-      list[i] = stores.new(#values == 1 and "store" or "store" .. i, url)
+      list[i] = stores.new(#values == 1 and "store" or "store" .. i, stores.url_of(url))
     end
     return list
   end,

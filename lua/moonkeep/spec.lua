@@ -98,7 +98,9 @@ local function check_key(found, definition, path, key, value)
   end
   local why = types[entry[2]].check(value, entry)
   if why then
-    found[#found + 1] = { key = full, text = ("%s %s, not %s"):format(full, why, shown(value)) }
+    local is_told = why:find "^must not" or why:find(": see ", 1, true)
+    found[#found + 1] = { key = full, text = ("%s %s%s"):format(full, why, is_told and "" or
+      ", not " .. shown(value)) }
   elseif entry.keys then
     find_mistakes(found, tables[entry.keys], full .. ".", value)
   end
@@ -164,6 +166,17 @@ function M.n_collected()
   return #collected
 end
 
+local function by_line(a, b)
+  local file_a, line_a = (a.where or ""):match "^(.*):(%d+)$"
+  local file_b, line_b = (b.where or ""):match "^(.*):(%d+)$"
+  if file_a ~= file_b then
+    return (file_a or "") < (file_b or "")
+  elseif line_a ~= line_b then
+    return tonumber(line_a) < tonumber(line_b)
+  end
+  return a.text < b.text
+end
+
 --- Calls fn, which loads a recipe, and raises one error with every mistake that was found.
 function M.collecting(what, fn, ...)
   local outer = collected
@@ -191,6 +204,7 @@ function M.collecting(what, fn, ...)
       error(errors.new("INVALID", unique[1].text, { where = unique[1].where,
         hint = unique[1].hint, mistakes = unique }), 0)
     end
+    table.sort(unique, by_line)
     local details = {}
     for i, mistake in ipairs(unique) do
       details[i] = ("%s: %s"):format(mistake.where or what, mistake.text)

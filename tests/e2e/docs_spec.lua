@@ -65,6 +65,55 @@ describe("the documentation", function()
     assert.equal(3, follow("docs/guide/first-backup.md", {}))
   end)
 
+  it("docs/guide/from-shell.md does what it says, each way of it", function()
+    local page, store = "docs/guide/from-shell.md", dir.path .. "/from-shell"
+    local bin = dir.path .. "/bin"
+    mk.fs.mkdir(bin)
+    mk.process.run { argv = { "ln", "-sfn", support.binary, bin .. "/moonkeep" } }
+    local c <close> = cluster:create_database("app_of_page"):connect()
+    c:close()
+    mk.process.run { argv = { "psql", "-qXd", "postgres", "-c", 'DROP DATABASE app WITH (FORCE)',
+      "-c", "ALTER DATABASE app_of_page RENAME TO app" }, env = env }
+    local app <close> = cluster:database("app"):connect()
+    app:query [[
+      CREATE TYPE severity AS ENUM ('low', 'high');
+      CREATE TABLE scan_runs (id serial PRIMARY KEY, level severity, at timestamptz DEFAULT now());
+      CREATE TABLE security_findings (id int PRIMARY KEY, run int REFERENCES scan_runs);
+      CREATE TABLE audit_logs AS SELECT i FROM generate_series(1, 1000) i;
+      CREATE TABLE finding_history AS SELECT i FROM generate_series(1, 1000) i;
+      INSERT INTO scan_runs (level) SELECT 'high' FROM generate_series(1, 200);
+      INSERT INTO security_findings SELECT i, i FROM generate_series(1, 100) i]]
+    app:close()
+    local commands = { PATH = bin .. ":" .. os.getenv "PATH", MOONKEEP_STATE = dir.path .. "/st" }
+    for name, value in pairs(env) do
+      commands[name] = value
+    end
+    local n_recipes, n_commands = 0, 0
+    for _, block in ipairs(blocks(page)) do
+      local text = block.text:gsub("/var/backups/app", store)
+      if block.language == "lua" then
+        mk.fs.write(dir.path .. "/nightly.lua", text)
+        local run = support.run_recipe(dir.path, text, { env = env })
+        assert.equal(0, run.code, text .. run.stderr)
+        n_recipes = n_recipes + 1
+      elseif block.language == "sh" then
+        local ok, err = pcall(mk.process.run, { argv = { "sh", "-euc", text }, env = commands,
+          cwd = dir.path })
+        assert.is_true(ok, text .. "\n" .. tostring(err) .. "\n" .. tostring(err.detail))
+        n_commands = n_commands + 1
+      end
+    end
+    assert.is_true(n_recipes >= 10 and n_commands >= 10)
+    local compare = require "moonkeep.pg.compare"
+    local wanted = compare.fingerprint(cluster:database "app")
+    for _, name in ipairs { "app_restored", "app_beside", "app_parallel", "app_parallel2" } do
+      assert.equal(4, (compare.compare(wanted, compare.fingerprint(cluster:database(name)))), name)
+    end
+    local rescued <close> = cluster:database("rescued"):connect()
+    assert.equal(200, rescued:value "SELECT count(*) FROM scan_runs WHERE level = 'high'")
+    assert.equal(201, rescued:value "INSERT INTO scan_runs DEFAULT VALUES RETURNING id")
+  end)
+
   it("docs/reference/recipes.md has an example that runs", function()
     assert.equal(1, follow("docs/reference/recipes.md", {}))
   end)

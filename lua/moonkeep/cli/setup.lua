@@ -36,10 +36,6 @@ local function connection_of(text)
   return "dbname=" .. text
 end
 
-local function url_of(text)
-  return text:sub(1, 1) == "/" and "file://" .. text or text
-end
-
 local function check(source, url, name)
   if types.name.check(name) then
     errors.raise("USAGE", "--name " .. types.name.check(name))
@@ -73,7 +69,7 @@ function M.run(options)
   end
   local source = connection_of(get(options.source, "--source",
     "Which database? A name, libpq's keys or a URI", "dbname=" .. (os.getenv "PGDATABASE" or "app")))
-  local url = url_of(get(options.to, "--to", "Where to? A folder or a store's URL",
+  local url = stores.url_of(get(options.to, "--to", "Where to? A folder or a store's URL",
     "/var/backups/moonkeep"))
   check(source, url, name)
   fs.mkdir(folder)

@@ -1,6 +1,7 @@
 --- What a command line is about: the jobs of recipes, the backups of stores.
 local arg = require "moonkeep.arg"
 local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
 local pg = require "moonkeep.pg"
 local recipe = require "moonkeep.recipe"
@@ -40,7 +41,8 @@ local function ad_hoc(options)
   end
   local targets = {}
   for i, url in ipairs(options.to) do
-    targets[i] = stores.new(#options.to == 1 and "store" or "store" .. i, url)
+    targets[i] = stores.new(#options.to == 1 and "store" or "store" .. i,
+      stores.url_of(url))
   end
   return { jobs.new { name = "manual", source = pg.source(options.source), upload = targets,
     verify = "decoded" } }
@@ -118,6 +120,29 @@ local function is_url(text)
   return text:find "^%a%w*://" ~= nil
 end
 
+-- The URL of a store, when it is one: a URL, or a folder without recipes.
+local function store_url(where)
+  if is_url(where) then
+    return where
+  end
+  local stat = fs.stat(where)
+  if not stat or stat.type ~= "directory" then
+    return nil
+  end
+  for _, name in ipairs(fs.list(where)) do
+    if name:match "%.lua$" then
+      return nil
+    end
+  end
+  return "file://" .. fs.realpath(where)
+end
+
+-- MOONKEEP_FROM, unless it is empty.
+local function default_from()
+  local from = os.getenv "MOONKEEP_FROM"
+  return from ~= "" and from or nil
+end
+
 -- { store, job } of every store of the recipes, once; `job` nil: all jobs of the store.
 local function places_of(list, options)
   local places, seen = {}, {}
@@ -136,9 +161,10 @@ end
 
 --- Where the backups are that a command is about: a list of { store, job }.
 function M.places(options)
-  local where = options.from or os.getenv "MOONKEEP_FROM"
-  if where and is_url(where) then
-    return { { store = stores.new("store", where), job = options.job } }
+  local where = options.from or default_from()
+  local url = where and store_url(where)
+  if url then
+    return { { store = stores.new("store", url), job = options.job } }
   end
   local places = places_of(M.load(options, { where }), options)
   if #places == 0 then

@@ -5,7 +5,7 @@
 --- many, one_of, default }. Without `value` an option is a flag.
 local M = {}
 
-local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store's URL",
+local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store (its URL or its folder)",
   value = "WHERE", default = "$MOONKEEP_FROM, else the recipes of the current folder" }
 local JOB = { "--job", "only backups of this job", value = "NAME" }
 local SERIES = { "--series", "only backups of this database (or `_globals`)", value = "NAME" }

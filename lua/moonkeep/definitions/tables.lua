@@ -73,7 +73,8 @@ M.dump = { title = "dump",
     { "globals", "globals", "back up roles and tablespaces too, as the series `_globals`. Password " ..
       "hashes are in it only while all stores are `file:`; `\"with_passwords\"` insists" },
     { "lock_timeout", "duration", "give up when a table's lock is not free for so long" },
-    { "table", "strings", "only these tables, views, sequences", option = "--table" },
+    { "table", "strings", "only these tables, views, sequences; what they need (types, functions, " ..
+      "schemas) is not in the dump", option = "--table" },
     { "exclude_table", "strings", "not these", option = "--exclude-table" },
     { "exclude_table_data", "strings", "these without their rows",
       option = "--exclude-table-data" },

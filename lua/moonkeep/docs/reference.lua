@@ -111,8 +111,8 @@ local COMMANDS_HEAD = [[
 
 <!-- Made from lua/moonkeep/definitions/commands.lua by `./dev docs`. -->
 
-Commands that are about backups find them in `--from`: a recipe, a folder of recipes, or the URL of a
-store; without it in `$MOONKEEP_FROM`, else in the recipes of the current folder. A backup is named by its
+Commands that are about backups find them in `--from`: a recipe, a folder of recipes, or a store (its URL
+or its folder); without it in `$MOONKEEP_FROM`, else in the recipes of the current folder. A backup is named by its
 id, by the six digits at its end, or by `latest`.
 
 Results are on stdout, messages on stderr. With `--json` the result is one JSON document with `version`

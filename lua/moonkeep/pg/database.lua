@@ -31,8 +31,8 @@ local SETTINGS = [[
   SELECT r.rolname AS role, c AS setting
   FROM pg_catalog.pg_db_role_setting s
   JOIN pg_catalog.pg_database d ON d.oid = s.setdatabase
-  LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) c
-  WHERE d.datname = current_database() ORDER BY 1 NULLS FIRST, 2]]
+  LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY AS u (c, n)
+  WHERE d.datname = current_database() ORDER BY 1 NULLS FIRST, n]]
 
 --- All of it, as the manifest keeps it, of the database that is connected to.
 function M.describe(connection)

@@ -129,7 +129,7 @@ local function seekable(backup, store, jobs)
   if not jobs or jobs == 1 then
     return nil
   elseif backup.manifest.dump.format == "custom" and object.codec == "none" and store.path then
-    return store:path(backup, object)
+    return store:path(backup, object.name)
   end
   log.warn("jobs = %d is not possible: the backup is %s, which can only be read from its " ..
     "beginning to its end; back up with format = \"custom\", compress = \"none\" for it", jobs,
@@ -180,13 +180,14 @@ end
 
 --- Loads a backup into a database. `mode`: nil for one of our own that nobody sees yet, otherwise
 --- what may be done to it ("empty", "add", "clean"): then it is one transaction. Raises
---- RESTORE_FAILED, CORRUPT.
-function M.into(backup, store, target, options, mode)
+--- RESTORE_FAILED, CORRUPT. `shown`: the database to name in messages, when it is another one.
+function M.into(backup, store, target, options, mode, shown)
   local major = major_of(target)
   local plain = backup.manifest.dump.format == "plain"
   local ok, err = pcall(plain and psql or pg_restore, backup, store, target, major, options, mode)
   if not ok then
-    error(errors.is_error(err) and explain(err, plain and "psql" or "pg_restore", target) or err, 0)
+    error(errors.is_error(err) and explain(err, plain and "psql" or "pg_restore", shown or target) or
+      err, 0)
   end
 end
 

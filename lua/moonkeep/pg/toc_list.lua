@@ -106,19 +106,30 @@ local function add_needs(chosen, by_id, entry)
   end
 end
 
--- Everything that belongs to what is chosen and needs nothing that is not.
+local HAS_ROWS = { TABLE = true, VIEW = true, ["MATERIALIZED VIEW"] = true, ["FOREIGN TABLE"] = true }
+
+-- Whether an entry belongs to what is chosen: it needs some of it, and no table that is not. So the
+-- trigger of a chosen table belongs (and brings its function), a foreign key to another table, or
+-- the trigger of another table that calls the same function, does not.
+local function belongs(entry, chosen, by_id)
+  local any = false
+  for _, id in ipairs(entry.needs) do
+    any = any or chosen[id]
+    if by_id[id] and HAS_ROWS[by_id[id].kind] and not chosen[id] then
+      return false
+    end
+  end
+  return any
+end
+
 local function add_belongings(chosen, by_id, entries)
   local n_added
   repeat
     n_added = 0
     for _, entry in ipairs(entries) do
-      local any, all = false, true
-      for _, id in ipairs(entry.needs) do
-        any = any or chosen[id]
-        all = all and (chosen[id] or not by_id[id])
-      end
-      if not chosen[entry.id] and BELONGINGS[entry.kind] and any and all then
+      if not chosen[entry.id] and BELONGINGS[entry.kind] and belongs(entry, chosen, by_id) then
         chosen[entry.id] = true
+        add_needs(chosen, by_id, entry)
         n_added = n_added + 1
       end
     end
@@ -158,11 +169,6 @@ function M.choose(listing, wanted, dependencies)
       add_needs(chosen, by_id, entry)
     end
     add_belongings(chosen, by_id, entries)
-    for _, entry in ipairs(entries) do -- belongings need things too: an index its operator class
-      if chosen[entry.id] then
-        add_needs(chosen, by_id, entry)
-      end
-    end
   end
   local lines = {}
   for _, entry in ipairs(entries) do

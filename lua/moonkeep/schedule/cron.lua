@@ -46,7 +46,7 @@ local function add_item(field, item, set)
     end
   end
   if not from or not to then
-    return ("\"%s\" is not a %s of %d to %d"):format(item, field.name, field.min, field.max)
+    return ("\"%s\" is no %s (%d to %d)"):format(item, field.name, field.min, field.max)
   elseif from > to then
     return ("\"%s\" goes backwards"):format(item)
   elseif step == 0 then

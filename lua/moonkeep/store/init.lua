@@ -42,6 +42,11 @@ function M.new(name, url, options)
   return store
 end
 
+--- The URL that people mean on a command line: a path is a folder.
+function M.url_of(text)
+  return text:sub(1, 1) == "/" and "file://" .. text or text
+end
+
 local Backup = { __name = "moonkeep.Backup" }
 Backup.__index = Backup
 
