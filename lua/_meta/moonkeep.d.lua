@@ -90,7 +90,7 @@
 ---@field no_unlogged_table_data? boolean unlogged tables without their rows
 ---@field no_toast_compression? boolean without TOAST compression methods
 ---@field clean? boolean plain format: DROP statements first
----@field if_exists? boolean with `clean`: IF EXISTS
+---@field if_exists? boolean with `clean`: IF EXISTS (the default)
 ---@field inserts? boolean INSERT instead of COPY
 ---@field column_inserts? boolean INSERT with column names
 ---@field on_conflict_do_nothing? boolean INSERT ... ON CONFLICT DO NOTHING
@@ -101,7 +101,7 @@
 ---@field quote_all_identifiers? boolean quote every name
 ---@field role? string SET ROLE first
 ---@field encoding? string the dump's encoding
----@field extra? string[] more arguments of pg_dump, as they are
+---@field extra? string[] more long options of pg_dump, as they are
 
 ---What to dump.
 ---@class moonkeep.DumpOfKeys
@@ -169,8 +169,8 @@
 ---@field globals? boolean first create the roles that the backup's globals have and the server has not
 ---@field properties? boolean `false`: a created database gets encoding and locale only (default: true)
 ---@field jobs? integer connections; for archives that can be read at any place: custom format with `compress = "none"`
----@field on_error? "stop"|"continue" `stop` at the first error and undo; or `continue`, then fail with the list of all (default: "stop")
----@field extra? string[] more arguments of pg_restore or psql, as they are
+---@field on_error? "stop"|"continue" `stop` at the first error and undo; or `continue`, then fail with the list of all: a new database is then kept under the name `NAME_incomplete_...` (default: "stop")
+---@field extra? string[] more long options of pg_restore or psql, as they are
 
 ---Retries of a failed run. Mistakes in the recipe, a stop from outside and the deadline are not retried.
 ---@class moonkeep.RetryKeys

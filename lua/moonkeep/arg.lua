@@ -91,14 +91,19 @@ function M.parse(what, args, texts)
       errors.raise("USAGE", ("%s: %s must be %s, not %q"):format(what, name, arg.expects, text))
     end
   end
+  local missing, hints = {}, {}
   for _, name in ipairs(names) do
     if values[name] == nil then
       values[name] = args[name].default
     end
     if values[name] == nil then
-      errors.raise("USAGE", ("%s needs %s, %s"):format(what, name, args[name].expects),
-        { hint = ("give it: --set %s=VALUE"):format(name) })
+      missing[#missing + 1] = ("%s, %s"):format(name, args[name].expects)
+      hints[#hints + 1] = ("--set %s=VALUE"):format(name)
     end
+  end
+  if #missing > 0 then
+    errors.raise("USAGE", ("%s needs %s"):format(what, table.concat(missing, "; ")),
+      { hint = "give it: " .. table.concat(hints, " ") })
   end
   return values
 end

@@ -5,6 +5,7 @@
 --- file. On the way the table of contents is read by pg_restore itself, so a dump that it cannot
 --- read is never published. The manifest comes last.
 local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
@@ -13,6 +14,7 @@ local globals = require "moonkeep.pg.globals"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local redact = require "moonkeep.redact"
 local restore_text = require "moonkeep.restore_text"
 local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
@@ -158,6 +160,27 @@ local function describe(source)
   return database.describe(connection), connection:major(), ok and system or nil
 end
 
+local ID_TRIES = 20
+
+-- Ids are in the order in which backups were made, also of those made in one second.
+local function new_id(job, series, targets)
+  local second
+  for _ = 1, ID_TRIES do
+    second = clock.compact()
+    local is_free = true
+    for _, store in ipairs(targets) do
+      local ok, ids = pcall(store.list, store, job, series)
+      local newest = ok and ids[#ids]
+      is_free = is_free and not (newest and newest:sub(1, #second) == second)
+    end
+    if is_free then
+      break
+    end
+    core_task.sleep(100)
+  end
+  return second .. "-" .. host.random(3)
+end
+
 -- A small object with a checksum of its own, in every store.
 local function put(sessions, manifest, name, role, text)
   local report = flow.run { { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }
@@ -180,7 +203,7 @@ function M.upload(job, stream, targets, extra)
   local description, major, system = describe(stream.source)
   local is_globals = stream.kind == "globals"
   local series = is_globals and globals.SERIES or stores.series(description.database)
-  local id = clock.compact() .. "-" .. host.random(3)
+  local id = new_id(job, series, targets)
   local format = format_of(stream)
   local _, _, suffix = flow.codec(stream.codec)
   local object = { name = FORMATS[format].object .. suffix, role = "data", codec = stream.codec }
@@ -222,7 +245,7 @@ function M.upload(job, stream, targets, extra)
   for _, session in ipairs(sessions) do
     session:put("RESTORE.txt", text)
   end
-  local encoded = manifests.encode(manifest)
+  local encoded = manifests.encode(redact.value(manifest))
   for _, session in ipairs(sessions) do
     session:publish(encoded)
   end

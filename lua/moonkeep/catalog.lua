@@ -6,10 +6,12 @@
 --- the process ends, however it ends); so runs that were killed are found by the next look.
 local clock = require "moonkeep.clock"
 local core = require "moonkeep.core.db"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
+local redact = require "moonkeep.redact"
 local state = require "moonkeep.state"
 
 local M = {}
@@ -28,6 +30,8 @@ M.MIGRATIONS = {
         seconds REAL, run TEXT, proof TEXT NOT NULL, proved_ms INTEGER,
         PRIMARY KEY (job, series, id, store))]] },
 }
+
+local LOCK_TRIES = 200
 
 local unusable = false -- said once
 
@@ -65,6 +69,30 @@ local function migrate(path)
   end
 end
 
+-- Calls fn while no other process migrates the catalog or puts it aside.
+local function exclusively(path, fn)
+  local lock
+  for _ = 1, LOCK_TRIES do
+    lock = fs.lock(path .. ".lock")
+    if lock then
+      break
+    end
+    core_task.sleep(50)
+  end
+  local ok, err = pcall(fn)
+  if lock then
+    lock:close()
+  end
+  if not ok then
+    error(err, 0)
+  end
+end
+
+local function is_damaged(path)
+  local ok, err = pcall(core.run, path, { { "SELECT count(*) FROM sqlite_master" } }, true)
+  return not ok and errors.of(err).code == "CORRUPT"
+end
+
 local ready = {} -- paths that have been looked at
 
 --- Runs statements { sql, parameter..., n = count } in one transaction; returns their rows, or nil
@@ -76,7 +104,7 @@ function M.run(statements, read_only)
   end
   local function attempt()
     if not ready[path] then
-      migrate(path)
+      exclusively(path, function() migrate(path) end)
       ready[path] = true
     end
     return core.run(path, statements, read_only)
@@ -84,8 +112,13 @@ function M.run(statements, read_only)
   local ok, result = pcall(attempt)
   if not ok and errors.of(result).code == "CORRUPT" then
     ready[path] = nil
+    local why = result.message
     ok, result = pcall(function()
-      put_aside(path, result.message)
+      exclusively(path, function()
+        if is_damaged(path) then -- nobody else has put it aside meanwhile
+          put_aside(path, why)
+        end
+      end)
       return attempt()
     end)
   end
@@ -159,7 +192,7 @@ function Run:finish(status, published, err, tries)
   err = err or {}
   local statements = { { [[UPDATE runs SET ended_ms = ?2, status = ?3, tries = ?4, error_code = ?5,
     error_message = ?6, error_where = ?7 WHERE id = ?1]], self.id, clock.wall(), status, tries,
-    err.code, err.message, err.where, n = 7 } }
+    err.code, err.message and redact.text(err.message), err.where, n = 7 } }
   for _, backup in ipairs(published) do
     for _, store in ipairs(backup.stores) do
       statements[#statements + 1] = backup_statement(backup, store, backup.proof, clock.wall())
@@ -199,6 +232,13 @@ function M.record_proof(backup)
     statements[i] = backup_statement(backup, store, backup.proof, clock.wall())
   end
   M.run(statements)
+end
+
+--- Writes down that a backup is damaged in a store.
+function M.record_damage(backup, store)
+  M.run { { [[UPDATE backups SET proof = 'damaged', proved_ms = ?5
+    WHERE job = ?1 AND series = ?2 AND id = ?3 AND store = ?4]], backup.job, backup.series,
+    backup.id, store.url, clock.wall() } }
 end
 
 local function key(job, series, id, url)

@@ -1,6 +1,7 @@
 --- The context of a run, `ctx`: the verbs of a recipe, with the job's keys as their defaults.
 local backups = require "moonkeep.backup"
 local compare = require "moonkeep.pg.compare"
+local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
@@ -159,6 +160,17 @@ local function compare_globals(source, before)
   end
 end
 
+-- The first failure, with the others beside it.
+local function add_failure(first, raised, source)
+  local err = errors.explain(errors.of(raised))
+  if not first then
+    return err
+  end
+  first.also = first.also or {}
+  table.insert(first.also, errors.new(err.code, ("%s: %s"):format(tostring(source), err.message)))
+  return first
+end
+
 --- Dumps, compresses, uploads and verifies as the job's keys say; `options` override them. Returns
 --- the backup; with `databases`, a list of backups. What was backed up of roles is in `.roles`.
 function Context:backup(options)
@@ -167,13 +179,24 @@ function Context:backup(options)
   local source = required(self, options, "source")
   local roles, before = backup_globals(self, options, source)
   local made = {}
-  for i, one in ipairs(sources_of(self, options, source)) do
-    made[i] = make(self, backups.dump(one, setting(self, options, "dump")), options,
-      roles and roles.id)
-    made[i].roles = roles
+  local failure
+  for _, one in ipairs(sources_of(self, options, source)) do
+    local ok, result = xpcall(make, errors.handler, self,
+      backups.dump(one, setting(self, options, "dump")), options, roles and roles.id)
+    if ok then
+      result.roles = roles
+      made[#made + 1] = result
+    elseif core_task.canceled() then
+      error(result, 0)
+    else
+      failure = add_failure(failure, result, one)
+    end
   end
   if before then
     compare_globals(source, before)
+  end
+  if failure then -- one database that fails does not keep the others from being backed up
+    error(failure, 0)
   end
   return setting(self, options, "databases") and made or made[1]
 end
@@ -222,7 +245,7 @@ end
 --- `--yes=NAME` answers in advance. Raises NOT_CONFIRMED.
 function Context:confirm(action, name)
   check("ctx:confirm", "action", "string", action, "name", "string", name)
-  prompt.confirm(action, name, self.consent)
+  prompt.confirm(action, name, rawget(self, "consent"))
 end
 
 --- Prints a line on stdout.

@@ -1,5 +1,5 @@
 --- Looking for what would keep a job from working, before the night in which it does. Each check
---- adds findings { level, check, text, fix }; level is "ok", "warn" or "error".
+--- adds findings { level, check, text, fix }; level is "ok", "note", "warn" or "error".
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
@@ -15,7 +15,8 @@ local Findings = {}
 Findings.__index = Findings
 
 function Findings:add(level, check, text, fix)
-  self[#self + 1] = { level = level, check = check, text = text, fix = fix }
+  self[#self + 1] = { level = level, check = check, text = text, fix = fix,
+    database = self.database }
 end
 
 -- Runs a check; what it raises is a finding too.
@@ -90,13 +91,11 @@ local FILTERED = [[
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   WHERE c.relrowsecurity AND row_security_active(c.oid) ORDER BY 1]]
 
---- The role that a backup needs and no more, as SQL.
-function M.role_sql(role, major, databases)
+-- The role that a backup needs and no more, as SQL.
+local function role_sql(role, major, database_name)
   local name = pg.identifier(role)
-  local lines = { ("CREATE ROLE %s LOGIN;  -- then: \\password %s"):format(name, role) }
-  for _, one in ipairs(databases) do
-    lines[#lines + 1] = ("GRANT CONNECT ON DATABASE %s TO %s;"):format(pg.identifier(one), name)
-  end
+  local lines = { ("CREATE ROLE %s LOGIN;  -- then: \\password %s"):format(name, role),
+    ("GRANT CONNECT ON DATABASE %s TO %s;"):format(pg.identifier(database_name), name) }
   if major >= 14 then
     lines[#lines + 1] = ("GRANT pg_read_all_data TO %s;"):format(name)
   else
@@ -131,6 +130,8 @@ local function check_rights(findings, connection, role)
       table.concat(names, ", "), more), table.concat(grants, "\n") ..
       (connection:major() >= 14 and ("\nor, once for all: GRANT pg_read_all_data TO %s;"):format(
         pg.identifier(role)) or ""))
+    findings:add("note", "rights", "a role that can read everything and change nothing:",
+      role_sql("moonkeep", connection:major(), connection:value "SELECT current_database()"))
   else
     findings:add("ok", "rights", "every table and sequence can be read")
   end
@@ -169,7 +170,8 @@ local function check_activity(findings, connection)
       AND l.mode = 'AccessExclusiveLock' AND l.pid <> pg_backend_pid() LIMIT 5]]
   for _, row in ipairs(locks) do
     findings:add("warn", "locks", ("process %d holds or wants an exclusive lock on %s: a dump " ..
-      "would wait for it"):format(row.pid, row.name), "dump = { lock_timeout = \"1m\" } makes the dump give up")
+      "would wait for it"):format(row.pid, row.name),
+      'dump = { lock_timeout = "1m" } makes the dump give up')
   end
   local old = connection:query [[
     SELECT pid, usename AS role, extract(epoch FROM now() - xact_start)::bigint AS age
@@ -201,12 +203,21 @@ end
 -- A compressed dump without indexes is seldom more than half of the database.
 local ESTIMATE = 2
 
+-- Nothing is made: a folder that is missing may be a mistyped one.
 local function check_store(findings, store, bytes)
-  fs.mkdir(store.root, 448)
-  local probe = ("%s/.moonkeep-doctor-%s"):format(store.root, host.random(4))
+  local folder = store.root
+  while folder ~= "" and not fs.exists(folder) do
+    folder = folder:match "^(.*)/[^/]*$"
+  end
+  folder = folder == "" and "/" or folder
+  local probe = ("%s/.moonkeep-doctor-%s"):format(folder, host.random(4))
   fs.write(probe, "probe\n", 384, true) -- synced, as backups are
   fs.remove(probe)
-  local free = fs.space(store.root)
+  if folder ~= store.root then
+    findings:add("note", "store", ("%s is not there yet: the first run makes it, in %s"):format(
+      store.root, folder))
+  end
+  local free = fs.space(folder)
   if bytes and free < bytes // ESTIMATE then
     findings:add("warn", "space", ("store %s has %s left; the databases are %s"):format(store.name,
       units.format_size(free), units.format_size(bytes)),
@@ -232,17 +243,24 @@ local function sources_of(job)
   return list
 end
 
-local function check_source(findings, source, job)
+-- What is the same for every database of the server.
+local function check_server_once(findings, source, job)
   local connection <close> = source:connect()
   local row = check_server(findings, connection)
   findings:try("programs", check_programs, connection:major(), job)
   if row.standby then
     findings:try("standby", check_standby, connection)
   end
-  findings:try("rights", check_rights, connection, row.role)
   findings:try("globals", check_globals, connection, job)
+end
+
+local function check_source(findings, source)
+  local connection <close> = source:connect()
+  findings.database = connection:value "SELECT current_database()"
+  findings:try("rights", check_rights, connection, connection:value "SELECT current_user")
   findings:try("locks", check_activity, connection)
   findings:try("extensions", check_extensions, connection)
+  findings.database = nil
   return connection:value "SELECT pg_database_size(current_database())"
 end
 
@@ -255,12 +273,14 @@ function M.examine(job)
       findings:add("ok", "schedule", schedule.describe(job.rule))
     end)
   else
-    findings:add("warn", "schedule", "the job has no schedule", 'schedule = { cron = "0 2 * * *" }')
+    findings:add("note", "schedule", "the job has no schedule", 'schedule = { cron = "0 2 * * *" }')
   end
   if job.keys.source then
     findings:try("server", function()
-      for _, source in ipairs(sources_of(job)) do
-        bytes = bytes + check_source(findings, source, job)
+      check_server_once(findings, job.keys.source, job)
+      local sources = sources_of(job)
+      for _, source in ipairs(sources) do
+        bytes = bytes + check_source(findings, source)
       end
     end)
   end
@@ -268,7 +288,7 @@ function M.examine(job)
     findings:try("store", check_store, store, bytes)
   end
   if not job.keys.fresh then
-    findings:add("warn", "freshness", "`status` cannot tell when the backup is too old",
+    findings:add("note", "freshness", "`status` cannot tell when the backup is too old",
       'fresh = "26h"')
   end
   return findings

@@ -3,6 +3,7 @@
 local arg = require "moonkeep.arg"
 local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local policy = require "moonkeep.policy"
 local schedule = require "moonkeep.schedule"
@@ -10,6 +11,8 @@ local spec = require "moonkeep.spec"
 local units = require "moonkeep.units"
 
 local M = {}
+
+local AFTER_MS = 15000 -- how long `after` may take when the run was stopped
 
 local Job = { __name = "moonkeep.Job" }
 Job.__index = Job
@@ -107,31 +110,11 @@ function Job:arguments(texts)
   return arg.parse(tostring(self), self.keys.args or {}, texts or {})
 end
 
---- Runs it once. `published` is filled with the backups that it publishes, also when an error is
---- raised. `how`: arguments (values), run_id, consent.
-function Job:execute(published, how)
-  local keys = self.keys
-  local ctx = context.new { job = keys, published = published, run_id = how.run_id,
-    consent = how.consent }
-  local function body()
-    if keys.before then
-      keys.before(ctx)
-    end
-    if keys.run then
-      keys.run(ctx, how.arguments or {})
-    else
-      ctx:backup()
-    end
-  end
-  if not keys.after then
-    body()
-    return
-  end
-  local ok, err = xpcall(body, errors.handler)
-  local shield = require("moonkeep.core.task").shield
-  local told, why = xpcall(shield, errors.handler, function()
-    keys.after(ctx, not ok and errors.of(err) or nil)
-  end, 15000)
+-- Calls `after` with what became of the run, also when it was stopped, and raises the first failure.
+local function finish(after, ctx, ok, err)
+  local told, why = xpcall(core_task.shield, errors.handler, function()
+    after(ctx, not ok and errors.of(err) or nil)
+  end, AFTER_MS)
   if not ok then
     if not told then -- the first failure is what counts; the other one goes along
       err = errors.of(err)
@@ -141,6 +124,33 @@ function Job:execute(published, how)
     error(err, 0)
   elseif not told then
     error(why, 0)
+  end
+end
+
+--- Runs it once. `published` is filled with the backups that it publishes, also when an error is
+--- raised. `how`: arguments (values), run_id, consent, and `try`, which calls the body, perhaps more
+--- than once; the hooks are called once.
+function Job:execute(published, how)
+  local keys = self.keys
+  local ctx = context.new { job = keys, published = published, run_id = how.run_id,
+    consent = how.consent }
+  local function body()
+    if keys.run then
+      keys.run(ctx, how.arguments or {})
+    else
+      ctx:backup()
+    end
+  end
+  local ok, err = xpcall(function()
+    if keys.before then
+      keys.before(ctx)
+    end
+    how.try(body)
+  end, errors.handler)
+  if keys.after then
+    finish(keys.after, ctx, ok, err)
+  elseif not ok then
+    error(err, 0)
   end
 end
 

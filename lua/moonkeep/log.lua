@@ -36,7 +36,7 @@ end
 
 --- What the recipe says to its user: a line on stdout.
 function M.show(text, ...)
-  text = select("#", ...) > 0 and text:format(...) or tostring(text)
+  text = redact.text(select("#", ...) > 0 and text:format(...) or tostring(text))
   local from = 1
   while #text - from >= PIECE_BYTES do
     local last = piece_end(text, from)

@@ -28,6 +28,41 @@ local function corrupt(what)
   errors.raise("CORRUPT", "the manifest is damaged: " .. what)
 end
 
+local function is_time(value)
+  return type(value) == "string" and value:find "^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ$" ~= nil
+end
+
+local PRIVILEGES = { CONNECT = true, CREATE = true, TEMPORARY = true }
+local TEXTS = { "owner", "comment", "tablespace", "locale", "icu_rules", "server_version" }
+
+-- The database's own properties become SQL: see pg/database.lua.
+local function check_properties(source)
+  for _, key in ipairs(TEXTS) do
+    if source[key] ~= nil and type(source[key]) ~= "string" then
+      corrupt(("%q of its source is not a text"):format(key))
+    end
+  end
+  if source.connection_limit ~= nil and math.type(source.connection_limit) ~= "integer" then
+    corrupt "its connection limit is not a number"
+  end
+  for _, list in ipairs { source.acl or {}, source.settings or {} } do
+    if type(list) ~= "table" then
+      corrupt "a list of its source is none"
+    end
+  end
+  for _, grant in ipairs(source.acl or {}) do
+    if type(grant.role) ~= "string" or not PRIVILEGES[grant.privilege] then
+      corrupt "it has a grant that databases have not"
+    end
+  end
+  for _, entry in ipairs(source.settings or {}) do
+    if type(entry.setting) ~= "string" or not entry.setting:find "^[%a_][%w_.]*=" or
+      entry.role ~= nil and type(entry.role) ~= "string" then
+      corrupt "it has a setting that is none"
+    end
+  end
+end
+
 function M.decode(text)
   local manifest = json.decode(text)
   if type(manifest) ~= "table" or math.type(manifest.format) ~= "integer" then
@@ -51,6 +86,11 @@ function M.decode(text)
       corrupt(("its source has no %q"):format(key))
     end
   end
+  if not is_time(manifest.created_at) or type(manifest.dump.program) ~= "string" or
+    manifest.run ~= nil and type(manifest.run) ~= "table" then
+    corrupt "it does not say when, or by what, it was made"
+  end
+  check_properties(manifest.source)
   if not DUMP_FORMATS[manifest.dump.format] then
     errors.raise("UNSUPPORTED", ("the dump has the format %s, which is unknown here"):format(
       tostring(manifest.dump.format)), { hint = "install a newer moonkeep" })

@@ -17,26 +17,31 @@ local M = {}
 
 local current -- the policies of the folder whose recipes are being loaded, or nil
 
---- Calls fn(...) with an empty set of policies; returns the set and fn's results.
+--- Calls fn(...) with an empty set of policies; returns fn's results.
 function M.scope(fn, ...)
   local outer = current
   current = {}
-  local mine = current
   local results = table.pack(xpcall(fn, errors.handler, ...))
   current = outer
   if not results[1] then
     error(results[2], 0)
   end
-  return mine, table.unpack(results, 2, results.n)
+  return table.unpack(results, 2, results.n)
 end
 
 --- mk.policy { defaults, require, before_run }
 function M.new(keys)
   if not spec.check("mk.policy", "policy", keys) then
+    if current then
+      current[#current + 1] = { keys = {}, where = core_error.where() }
+    end
     return
   end
   if keys.defaults then
     local found = spec.mistakes("job", keys.defaults, "defaults.")
+    if keys.defaults.name then
+      found[#found + 1] = { key = "defaults.name", text = "defaults.name: every job has its own" }
+    end
     for i = #found, 1, -1 do -- a name is the one key that no default can give
       if found[i].text:find " is missing$" then
         table.remove(found, i)
@@ -103,6 +108,11 @@ function M.check_run(job)
         { where = policy.where })
     end
   end
+end
+
+--- Whether the folder has a policy.
+function M.is_used()
+  return #current > 0
 end
 
 --- The set that is in force.

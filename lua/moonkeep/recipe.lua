@@ -21,9 +21,9 @@ local OS = { "clock", "date", "difftime", "getenv", "time" }
 
 -- The loader's own reading, while what waits is refused to the recipe.
 local function unguarded(fn, ...)
-  core_task.guard(false)
+  local before = core_task.guard(false)
   local results = table.pack(xpcall(fn, errors.handler, ...))
-  core_task.guard(true)
+  core_task.guard(before)
   if not results[1] then
     error(results[2], 0)
   end
@@ -156,9 +156,7 @@ function run_file(path, loading)
         "recipes are Lua source text, never compiled" or nil })
   end
   core_task.track_lines(true)
-  local result = chunk()
-  core_task.track_lines(false)
-  return result
+  return (chunk())
 end
 
 -- The jobs among what a file has returned; nil when it is something else.
@@ -183,7 +181,7 @@ local function check_names(path, list)
     end
     seen[job.name] = true
     job.path = path
-    for _, mistake in ipairs(policy.violations(job)) do
+    for _, mistake in ipairs(job.kind == "job" and policy.violations(job) or {}) do
       spec.report("policy", { mistake })
     end
   end
@@ -198,10 +196,14 @@ local function load_file(path, is_optional)
   end
   local folder = path:match "^(.*)/[^/]*$" or "."
   local loading = { folder = folder, modules = {} }
-  local _, list = policy.scope(function()
+  return policy.scope(function()
     local rules = folder .. "/" .. POLICY
     if path:match "[^/]*$" ~= POLICY and unguarded(fs.exists, rules) then
-      run_file(folder == "." and POLICY or rules, loading)
+      local result = run_file(folder == "." and POLICY or rules, loading)
+      if result ~= nil or not policy.is_used() then
+        errors.raise("INVALID", ("%s makes no policy"):format(rules), { hint =
+          "it calls mk.policy { ... }, and returns nothing" })
+      end
     end
     local found = jobs_of(run_file(path, loading))
     if not found and not is_optional and spec.n_collected() == 0 then
@@ -211,7 +213,6 @@ local function load_file(path, is_optional)
     check_names(path, found or {})
     return found or {}
   end)
-  return list
 end
 
 -- Loading does no I/O of the recipe's: what waits is refused meanwhile (see core.task.guard).

@@ -16,7 +16,8 @@ local working = require "moonkeep.pg.working"
 
 local M = {}
 
-local SELECTIONS = { "table", "schema", "exclude_schema", "section", "schema_only", "data_only" }
+-- What makes less of a database than the whole of it. (schema_only has all of it but the rows.)
+local SELECTIONS = { "table", "schema", "exclude_schema", "section", "data_only" }
 
 local function selects(options)
   for _, key in ipairs(SELECTIONS) do
@@ -25,6 +26,15 @@ local function selects(options)
     end
   end
   return false
+end
+
+-- Where databases are created, renamed and dropped from: not the one that it is about.
+local function connect_admin(server, name)
+  if name == "template0" or name == "template1" then
+    errors.raise("INVALID", ("%s is the server's own: every new database begins as a copy of it")
+      :format(name), { hint = "restore into another database" })
+  end
+  return server:with({ dbname = name == "postgres" and "template1" or "postgres" }):connect()
 end
 
 -- Keys that contradict each other or the backup.
@@ -40,6 +50,10 @@ local function check_options(manifest, options)
   if options.schema_only and options.data_only then
     refuse("data_only", "data_only and schema_only exclude each other")
   end
+  if options.existing == "replace" and selects(options) then
+    refuse("existing", "existing = \"replace\" with a selection would leave nothing but the " ..
+      "selection; use \"add\" or \"clean\", or another database")
+  end
   if options.dependencies and not options.table then
     refuse("dependencies", "dependencies goes with table")
   end
@@ -48,7 +62,7 @@ local function check_options(manifest, options)
   end
   if format == "plain" then
     for _, key in ipairs { "no_owner", "no_privileges", "no_comments", "no_tablespaces", "role",
-      "jobs", table.unpack(SELECTIONS) } do
+      "jobs", "schema_only", table.unpack(SELECTIONS) } do
       if options[key] then
         refuse(key, ("%s is not possible: a plain dump is SQL, and restored whole; back up with " ..
           "format = \"custom\" for it"):format(key))
@@ -90,17 +104,29 @@ local function restore_roles(admin, backup, store)
     table.concat(created, ", "))
 end
 
--- Statements whose roles are missing here are left out, aloud.
+local function run_property(admin, sql)
+  local ok, err = pcall(admin.query, admin, sql)
+  if not ok then
+    err.message = ("%s (%s)"):format(err.message, sql)
+    err.hint = err.hint or "restore as a role that may, or without the database's own owner, " ..
+      "settings and grants: properties = false"
+    error(err, 0)
+  end
+end
+
+-- Statements whose roles are missing here are left out, aloud. The comment comes later: until then it
+-- marks an unfinished database.
 local function apply_properties(admin, name, source, options)
   local exists, missing = {}, {}
   for _, row in ipairs(admin:query "SELECT rolname AS name FROM pg_catalog.pg_roles") do
     exists[row.name] = true
   end
-  for _, statement in ipairs(database.statements(source, pg.identifier(name), options)) do
+  for _, statement in ipairs(database.statements(source, pg.identifier(name), {
+    no_owner = options.no_owner, no_privileges = options.no_privileges, no_comments = true })) do
     if statement.role and not exists[statement.role] then
       missing[statement.role] = true
     else
-      admin:query(statement.sql)
+      run_property(admin, statement.sql)
     end
   end
   for role in pairs(missing) do
@@ -109,16 +135,40 @@ local function apply_properties(admin, name, source, options)
   end
 end
 
+local function create_schemas(target, options)
+  local connection <close> = target:connect()
+  local names = options.schema or {}
+  for _, name in ipairs(type(names) == "table" and names or { names }) do
+    connection:query("CREATE SCHEMA IF NOT EXISTS " .. pg.identifier(name))
+  end
+end
+
+-- A restore that was to go on after errors keeps what it has, under a name that says so.
+local function load_or_keep(made, backup, store, target, options)
+  local ok, err = pcall(load.into, backup, store, target:with { dbname = made.name }, options, nil,
+    target)
+  if not ok and options.on_error == "continue" and errors.of(err).code == "RESTORE_FAILED" then
+    err.hint = ("what could be restored is in the database %s%s"):format(made:keep_incomplete(),
+      err.hint and "; " .. err.hint or "")
+  end
+  if not ok then
+    error(err, 0)
+  end
+end
+
 local function into_new(admin, backup, store, target, options, replaces)
-  local manifest, name = backup.manifest, target.keys.dbname
-  local made <close> = working.create(admin, name, manifest.source)
-  load.into(backup, store, target:with { dbname = made.name }, options, nil, target)
-  if options.properties ~= false and not selects(options) then
-    apply_properties(admin, made.name, manifest.source, options)
-  else
-    admin:query(("COMMENT ON DATABASE %s IS NULL"):format(pg.identifier(made.name)))
+  local source, name = backup.manifest.source, target.keys.dbname
+  local made <close> = working.create(admin, name, source)
+  create_schemas(target:with { dbname = made.name }, options)
+  load_or_keep(made, backup, store, target, options)
+  local is_whole = options.properties ~= false and not selects(options)
+  if is_whole then
+    apply_properties(admin, made.name, source, options)
   end
   made:publish(replaces)
+  local comment = is_whole and not options.no_comments and source.comment
+  run_property(admin, ("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
+    comment and pg.literal(comment) or "NULL"))
 end
 
 -- Refuses to touch what somebody may still need. Returns whether the database is there.
@@ -141,7 +191,7 @@ end
 --- What a restore would do, for plans and for consent: { database, exists, objects, existing }.
 function M.look(options, manifest)
   local name = options.database or manifest.source.database
-  local admin <close> = options.into:with({ dbname = "postgres" }):connect()
+  local admin <close> = connect_admin(options.into, name)
   local target = options.into:with { dbname = name }
   local exists = admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) ~= nil
   local objects = 0
@@ -159,9 +209,10 @@ function M.restore(backup, options)
   spec.check("ctx:restore", "restore", options)
   local manifest, store = backup.manifest, backup.stores[1]
   check_options(manifest, options)
-  local admin <close> = options.into:with({ dbname = "postgres" }):connect()
+  local name = options.database or manifest.source.database
+  local admin <close> = connect_admin(options.into, name)
   check_version(manifest, admin:major())
-  local target = options.into:with { dbname = options.database or manifest.source.database }
+  local target = options.into:with { dbname = name }
   local exists, objects = look_at_target(admin, target, options)
   working.sweep(admin)
   if options.globals then

@@ -28,10 +28,12 @@ local function shell_quote(text)
   return "'" .. text:gsub("'", "'\\''") .. "'"
 end
 
-local function createdb_options(source)
+local function createdb_options(source, major)
   local options = { "--encoding=" .. shell_quote(source.encoding),
     "--lc-collate=" .. shell_quote(source.collate), "--lc-ctype=" .. shell_quote(source.ctype) }
-  if source.locale_provider == "i" then
+  if source.locale_provider == "c" and major >= 15 then
+    options[#options + 1] = "--locale-provider=libc"
+  elseif source.locale_provider == "i" then
     options[#options + 1] = "--locale-provider=icu --icu-locale=" .. shell_quote(source.locale)
     if source.icu_rules then
       options[#options + 1] = "--icu-rules=" .. shell_quote(source.icu_rules)
@@ -82,10 +84,10 @@ function M.make(manifest)
   local commands = is_globals and ("    %s | %s\n"):format(unpack, reader[2]) or
     ('    createdb --template=template0 %s "$NEWDB"\n    %s | %s\n' ..
       '    psql --no-psqlrc --quiet --dbname="$NEWDB" --set=db="$NEWDB" --file=database.sql\n')
-      :format(createdb_options(manifest.source), unpack, reader[2])
+      :format(createdb_options(manifest.source, manifest.needs.pg_restore), unpack, reader[2])
   local packaged = codec == "zstd" or codec == "lz4"
   local what = is_globals and "the roles and tablespaces of a server" or
-    ("a dump of the database %s"):format(manifest.source.database)
+    ("a dump of the database %s"):format((manifest.source.database:gsub("%c", "?")))
   return HEAD:format(what, manifest.dump.program, codec == "none" and "" or
     ", compressed by " .. codec,
     is_globals and " psql reports roles that exist already as errors, and goes on.\nGive host, " ..

@@ -13,7 +13,7 @@ local units = require "moonkeep.units"
 local M = { OK = 0, FAILED = 1, USAGE = 2, SKIPPED = 4 }
 
 local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
-  "traceback", "errors", "fault" }
+  "errors", "fault" }
 
 local MAX_SHOWN_BYTES = 65536
 
@@ -24,6 +24,9 @@ end
 -- An error value as an event can carry it.
 local function plain(err)
   local shown = {}
+  if M.verbose or err.code == "LUA_ERROR" then
+    shown.traceback = err.traceback and cut(tostring(err.traceback))
+  end
   for _, key in ipairs(SHOWN) do
     local value = err[key]
     shown[key] = value ~= nil and (math.type(value) and value or cut(tostring(value))) or nil
@@ -80,31 +83,26 @@ local function wait_before(retry, try)
   return math.min(wait, units.duration(retry.max_wait or "15m"))
 end
 
--- Returns ok, err, and how many tries there were.
-local function try_job(job, published, how)
-  local retry = job.keys.retry or { tries = 1 }
-  local try = 0
+-- Calls body until it is well or should not be tried again. `count` is told of each try.
+local function try(retry, count, body)
+  local n = 0
   while true do
-    try = try + 1
-    local ok, err = xpcall(job.execute, errors.handler, job, published, how)
+    n = n + 1
+    count(n)
+    local ok, err = xpcall(body, errors.handler)
     -- A job that swallowed its cancellation has not succeeded.
     local canceled = core_task.canceled()
-    if canceled then
-      return false, ok and canceled or err, try
-    elseif ok then
-      return true, nil, try
+    if ok and not canceled then
+      return
     end
-    err = errors.explain(errors.of(err))
-    if try >= retry.tries or FINAL[err.code] then
-      return false, err, try
+    err = errors.explain(errors.of(ok and canceled or err))
+    if canceled or n >= retry.tries or FINAL[err.code] then
+      error(err, 0)
     end
-    local ms = wait_before(retry, try)
-    log.warn("try %d of %d failed: %s; the next one is in %s", try, retry.tries, tostring(err),
+    local ms = wait_before(retry, n)
+    log.warn("try %d of %d failed: %s; the next one is in %s", n, retry.tries, tostring(err),
       units.format_duration(ms))
-    ok, err = pcall(core_task.sleep, ms)
-    if not ok then
-      return false, err, try
-    end
+    core_task.sleep(ms)
   end
 end
 
@@ -158,8 +156,11 @@ function M.run(job, how, results)
     recipe = job.path, log = how.log }
   local began, published = clock.monotonic(), {}
   log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms }, true)
-  local ok, err, tries = try_job(job, published, { arguments = how.arguments,
-    consent = how.consent, run_id = run_id })
+  local tries = 0
+  local ok, err = xpcall(job.execute, errors.handler, job, published, {
+    arguments = how.arguments, consent = how.consent, run_id = run_id, try = function(body)
+      try(job.keys.retry or { tries = 1 }, function(n) tries = n end, body)
+    end })
   local seconds = (clock.monotonic() - began) / 1000
   local result = { job = job.name, run = run_id, status = ok and "ok" or "failed",
     seconds = seconds, backups = published }
@@ -175,7 +176,9 @@ function M.run(job, how, results)
     M.report(err, job.name, seconds)
     return M.FAILED
   end
-  run:finish("ok", published, nil, tries)
+  core_task.shield(function()
+    run:finish("ok", published, nil, tries)
+  end, 5000)
   log.event({ event = "result", job = job.name, status = "ok", seconds = seconds,
     text = summary(published) }, true)
   return M.OK

@@ -20,6 +20,8 @@ local CONVERT = {
   integer = function(values) return math.tointeger(tonumber(values[#values])) end,
   strings = function(values) return #values == 1 and values[1] or values end,
   list = function(values) return values end,
+  extra = function(values) return values end,
+  sections = function(values) return #values == 1 and values[1] or values end,
   databases = function(values) return #values == 1 and values[1] == "all" and "all" or values end,
   globals = function(values)
     return values[1] == "with_passwords" and values[1] or boolean(values[1])

@@ -76,6 +76,9 @@ local function shown(value)
   if type(meta) == "table" and type(meta.__name) == "string" then
     return "a " .. meta.__name:gsub("^moonkeep%.", ""):lower()
   end
+  if type(value) == "table" and next(value) == nil then
+    return "an empty list"
+  end
   local is_plain = type(value) == "number" or type(value) == "boolean" or value == nil
   return is_plain and tostring(value) or "a " .. type(value)
 end
@@ -207,7 +210,8 @@ function M.collecting(what, fn, ...)
     table.sort(unique, by_line)
     local details = {}
     for i, mistake in ipairs(unique) do
-      details[i] = ("%s: %s"):format(mistake.where or what, mistake.text)
+      details[i] = ("%s: %s%s"):format(mistake.where or what, mistake.text,
+        mistake.hint and (" (%s)"):format(mistake.hint) or "")
     end
     error(errors.new("INVALID", ("%s has %d mistakes"):format(what, #unique),
       { detail = table.concat(details, "\n"), mistakes = unique }), 0)

@@ -32,7 +32,7 @@ struct mk_runtime *mk_runtime_of(lua_State *L);
 void mk_runtime_set(lua_State *L, struct mk_runtime *runtime);
 
 /* The answer, as JSON, to the question that is open, if one is. */
-#define MK_ANSWER_BYTES 4096
+#define MK_ANSWER_BYTES 8192 /* 1 KiB of text, each byte escaped */
 void mk_answer(struct mk_runtime *runtime, const char *json, size_t len);
 
 /* Error values: a table { code, op, message, hint, detail, sqlstate, where, traceback, also }. */

@@ -167,6 +167,13 @@ static int l_take_env(lua_State *L)
     return 1;
 }
 
+/* set_env(name, value): for us and for children */
+static int l_set_env(lua_State *L)
+{
+    setenv(luaL_checkstring(L, 1), luaL_checkstring(L, 2), 1);
+    return 0;
+}
+
 /* is_terminal(fd) -> boolean */
 static int l_is_terminal(lua_State *L)
 {
@@ -205,13 +212,21 @@ static int l_version(lua_State *L)
 int luaopen_core_host(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"emit", l_emit},         {"ask", l_ask},
-        {"log", l_log},           {"monotonic", l_monotonic},
-        {"wall", l_wall},         {"iso_time", l_iso_time},
-        {"random", l_random},     {"limit", l_limit},
-        {"take_env", l_take_env}, {"is_terminal", l_is_terminal},
-        {"name", l_name},         {"arguments", l_arguments},
-        {"version", l_version},   {NULL, NULL},
+        {"emit", l_emit},
+        {"ask", l_ask},
+        {"log", l_log},
+        {"monotonic", l_monotonic},
+        {"wall", l_wall},
+        {"iso_time", l_iso_time},
+        {"random", l_random},
+        {"limit", l_limit},
+        {"take_env", l_take_env},
+        {"set_env", l_set_env},
+        {"is_terminal", l_is_terminal},
+        {"name", l_name},
+        {"arguments", l_arguments},
+        {"version", l_version},
+        {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

@@ -83,11 +83,11 @@ static int l_track_lines(lua_State *L)
     return 0;
 }
 
-/* guard(on): see mk_sched_guard */
+/* guard(on) -> what it was before: see mk_sched_guard */
 static int l_guard(lua_State *L)
 {
-    mk_sched_guard(L, lua_toboolean(L, 1));
-    return 0;
+    lua_pushboolean(L, mk_sched_guard(L, lua_toboolean(L, 1)));
+    return 1;
 }
 
 int luaopen_core_task(lua_State *L)

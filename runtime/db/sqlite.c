@@ -121,6 +121,8 @@ static int run_one(sqlite3 *db, const char *path, struct mk_db_statement *statem
         sqlite3_finalize(stmt);
         return err->status;
     }
+    if (!stmt) /* an empty statement */
+        return MK_OK;
     int status = take_columns(stmt, statement) ? MK_OK : mk_error_nomem(err, "database");
     int result = SQLITE_DONE;
     while (status == MK_OK && (result = sqlite3_step(stmt)) == SQLITE_ROW) {

@@ -20,7 +20,9 @@ int mk_report_init(struct mk_report *report, bool json, struct mk_error *err)
 {
     const char *no_color = getenv("NO_COLOR");
     *report = (struct mk_report){.json = json, .journal = -1};
-    report->tty = isatty(STDERR_FILENO) && !(no_color && *no_color);
+    const char *term = getenv("TERM");
+    report->tty =
+        isatty(STDERR_FILENO) && !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);
     report->text = open_memstream(&report->text_bytes, &report->text_len);
     if (!report->text)
         return mk_error_nomem(err, "output");
@@ -128,10 +130,13 @@ static void show_result(struct mk_report *report, const json_t *event)
     if (report->quiet)
         return;
     clear_progress(report);
-    paint(report, "1;32", "OK");
+    bool skipped = strcmp(field(event, "status"), "skipped") == 0;
+    paint(report, skipped ? "1;33" : "1;32", skipped ? "SKIPPED" : "OK");
     const char *text = field(event, "text");
-    fprintf(report->text, "  %s%s%s  in %.1f s\n", field(event, "job"), *text ? "  " : "", text,
-            json_number_value(json_object_get(event, "seconds")));
+    fprintf(report->text, "  %s%s%s", field(event, "job"), *text ? "  " : "", text);
+    if (!skipped)
+        fprintf(report->text, "  in %.1f s", json_number_value(json_object_get(event, "seconds")));
+    fputc('\n', report->text);
 }
 
 /* -q and -v, for both formats. */

@@ -25,6 +25,7 @@
 
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/utf8.h"
 #include "host/report.h"
 #include "loop/loop.h"
 #include "loop/pipe.h"
@@ -109,7 +110,10 @@ static void on_ending_over(void *arg)
 /* NULL: nobody can answer. */
 static void reply(struct supervisor *self, const char *text)
 {
-    json_t *answer = json_pack("{s:s?}", "answer", text);
+    char clean[MK_UTF8_CLEAN_MAX(1024)];
+    size_t len = text ? mk_utf8_clean(text, strlen(text), clean) : 0;
+    json_t *answer =
+        text ? json_pack("{s:s%}", "answer", clean, len) : json_pack("{s:n}", "answer");
     char *line = answer ? json_dumps(answer, JSON_COMPACT) : NULL;
     if (!line || !self->reader || !mk_reader_reply(self->reader, line, strlen(line)) ||
         !mk_reader_reply(self->reader, "\n", 1))

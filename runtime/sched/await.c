@@ -77,9 +77,12 @@ MK_RAISES void mk_await_check(lua_State *L)
     }
 }
 
-void mk_sched_guard(lua_State *L, bool on)
+bool mk_sched_guard(lua_State *L, bool on)
 {
-    mk_sched_of(L)->guarded = on;
+    struct mk_sched *sched = mk_sched_of(L);
+    bool before = sched->guarded;
+    sched->guarded = on;
+    return before;
 }
 
 static int consume(lua_State *L, struct mk_wait *wait, const struct mk_await_ops *ops)

@@ -52,8 +52,9 @@ void mk_sched_push_canceled(lua_State *L);
 /* From now on, remembers which line of the user's own files this coroutine runs; for as long as it
  * is on. A tail call such as `return mk.job { ... }` leaves no frame to tell where a mistake is. */
 void mk_sched_track_lines(lua_State *L, bool on);
-/* While it is on, nothing can be awaited: loading a recipe does no I/O. */
-void mk_sched_guard(lua_State *L, bool on);
+/* While it is on, nothing can be awaited: loading a recipe does no I/O. Returns what it was before.
+ */
+bool mk_sched_guard(lua_State *L, bool on);
 /* "recipe.lua:12", or NULL when lines are not being tracked. */
 const char *mk_sched_tracked_line(lua_State *L);
 /* Pushes the traceback of the user's coroutine that the error at `index` came out of. Returns

@@ -211,9 +211,9 @@ describe("a dump", function()
 
     it("is made without passwords where they cannot be read, and says so", function()
       local c <close> = app:connect()
-      c:query "CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA shop TO reader;" ..
-        "GRANT SELECT ON ALL TABLES IN SCHEMA public, shop TO reader;" ..
-        "GRANT SELECT ON ALL SEQUENCES IN SCHEMA shop TO reader"
+      c:query [[CREATE ROLE reader LOGIN; GRANT USAGE ON SCHEMA shop TO reader;
+        GRANT SELECT ON ALL TABLES IN SCHEMA public, shop TO reader;
+        GRANT SELECT ON ALL SEQUENCES IN SCHEMA shop TO reader]]
       local text = ([[
         local source = mk.pg { host = %q, user = "reader", dbname = "app" }
         return mk.job { name = "j", source = source, upload = { disk }, dump = { globals = %s } }]])

@@ -276,6 +276,7 @@ describe("cron fields", function()
     assert.is_nil(rule.hour[9] or rule.weekday[0])
     assert.is_true(cron.parse("0 0 * * 7").weekday[0])
     assert.is_true(cron.parse("5/20 * * * *").minute[45])
+    assert.is_true(cron.parse("0/1 * * * *").minute[59])
     assert.is_true(cron.parse("@Daily").hour[0])
   end)
 end)
@@ -314,16 +315,18 @@ describe("exports of schedules", function()
       { { at = "09:00", on = "last day" }, "*-*~01 09:00:00" },
       { { every = "6h" }, "*-*-* 00/6:00:00" }, { { every = "15m" }, "*-*-* *:00/15:00" },
       { { every = "1h" }, "*-*-* 00/1:00:00" },
+      { { every = "8h" }, "*-*-* 00/8:00:00" },
     } do
       local found = systemd.calendar(compile(case[1]))
       assert.same(table.move(case, 2, #case, 1, {}), found)
     end
     local units = systemd.units({ job { at = "02:00", jitter = "5m" } },
-      { program = "/usr/bin/moonkeep", user = "backup" })
+      { program = "/usr/bin/moonkeep", user = "backup", machine = "db1" })
     assert.equal("moonkeep-nightly.service", units[1].name)
     assert.matches('ExecStart="/usr/bin/moonkeep" run %-%-log%-format json ' ..
       '"/etc/moon keep/100%%%%.lua" "nightly"\n', units[1].text)
     assert.matches("\nUser=backup\n", units[1].text)
-    assert.matches("RandomizedDelaySec=300\nFixedRandomDelay=true", units[2].text)
+    assert.matches("ExecStartPre=/bin/sleep %d+\n", units[1].text)
+    assert.is_nil(units[2].text:find("RandomizedDelay", 1, true))
   end)
 end)

@@ -68,7 +68,7 @@ function M.run(options)
     output.table({ "RECIPE", "KIND", "NAME", "" }, rows)
   end
   if #list == 0 and #failures == 0 then
-    errors.raise("NOT_FOUND", "there is no recipe here", { hint = "moonkeep init writes a first one" })
+    errors.raise("USAGE", "there is no recipe here", { hint = "moonkeep init writes a first one" })
   end
   if #failures == 0 and not options.json and not options.quiet then
     log.show("%s", output.paint("green", "OK") .. "  no mistakes")

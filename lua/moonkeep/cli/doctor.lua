@@ -6,12 +6,14 @@ local targets = require "moonkeep.cli.targets"
 
 local M = {}
 
-local CODES = { ok = 0, warn = 3, error = 1 }
-local SHOWN = { ok = { "green", "ok   " }, warn = { "yellow", "warn " }, error = { "red", "ERROR" } }
+local CODES = { ok = 0, note = 0, warn = 3, error = 1 }
+local SHOWN = { ok = { "green", "ok   " }, note = { "dim", "note " },
+  warn = { "yellow", "warn " }, error = { "red", "ERROR" } }
 
-local function show(finding)
+local function show(finding, several)
   local color, label = table.unpack(SHOWN[finding.level])
-  log.show("  %s  %-12s %s", output.paint(color, label), finding.check, finding.text)
+  log.show("  %s  %-12s %s%s", output.paint(color, label), finding.check,
+    finding.database and several and finding.database .. ": " or "", finding.text)
   for line in (finding.fix or ""):gmatch "[^\n]+" do
     log.show("         %-12s fix: %s", "", line)
   end
@@ -33,7 +35,7 @@ function M.run(options)
       log.show("%s", output.paint("bold", item.job.name))
       for _, finding in ipairs(findings) do
         if finding.level ~= "ok" or not options.quiet then
-          show(finding)
+          show(finding, item.job.keys.databases ~= nil)
         end
       end
     end

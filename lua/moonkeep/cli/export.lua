@@ -33,7 +33,13 @@ end
 
 function M.run(options)
   local jobs = {}
+  local seen = {}
   for _, job in ipairs(targets.load(options, options.recipe)) do
+    if seen[job.name] then
+      errors.raise("INVALID", ("%q is the name of two jobs: in %s and %s"):format(job.name,
+        seen[job.name], job.path), { hint = "give one of them another name" })
+    end
+    seen[job.name] = job.path
     if job.rule then
       schedule.check_zone(job.rule, job.where)
       job.real_path = fs.realpath(job.path)

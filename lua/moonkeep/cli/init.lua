@@ -76,6 +76,7 @@ function M.main()
     end
     options = parsed
     set_limits(options)
+    runner.verbose = options.verbose
     settings(options)
     local module = commands.find(options.command).module or options.command
     return require("moonkeep.cli." .. module).run(options)
@@ -86,6 +87,9 @@ function M.main()
   end
   local err = errors.explain(errors.of(result))
   runner.report(err)
+  if options.json then
+    require("moonkeep.cli.output").json(options.command, { error = runner.plain(err) })
+  end
   return code_of(err, options)
 end
 

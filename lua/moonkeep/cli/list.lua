@@ -1,6 +1,7 @@
 --- moonkeep list: the backups of stores, in restic's spirit.
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
+local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
@@ -39,16 +40,33 @@ local function collect(options)
     end
     entry.size, entry.created_at, entry.format = size, result.created_at, result.dump.format
     local known = proofs[catalog.key(job, series, id, store.url)]
-    if known and RANK[known.proof] > RANK[entry.proof] then
+    if known and known.proof == "damaged" then
+      entry.damaged_in = json.array(entry.damaged_in or {})
+      table.insert(entry.damaged_in, store.name)
+    elseif known and RANK[known.proof] > RANK[entry.proof] then
       entry.proof = known.proof
     end
   end)
-  table.sort(entries, function(a, b)
-    return a.id < b.id or a.id == b.id and a.series < b.series
+  table.sort(entries, function(a, b) -- by their second, then by name: ids end at random
+    local second_a, second_b = a.id:sub(1, 16), b.id:sub(1, 16)
+    if second_a ~= second_b then
+      return second_a < second_b
+    end
+    return a.series < b.series or a.series == b.series and a.id < b.id
   end)
   return entries
 end
 M.collect = collect
+
+local function proof_of(entry)
+  if entry.error or entry.damaged_in and #entry.damaged_in == #entry.stores then
+    return output.paint("red", "damaged")
+  elseif entry.damaged_in then
+    return ("%s, %s"):format(entry.proof, output.paint("red", "damaged in " ..
+      table.concat(entry.damaged_in, ", ")))
+  end
+  return entry.proof
+end
 
 function M.run(options)
   local entries = collect(options)
@@ -65,7 +83,7 @@ function M.run(options)
     total = total + (entry.size or 0)
     rows[i] = { output.short(entry.id), entry.created_at or "?", created and output.age(created) or
       "?", entry.job, entry.database, entry.size and units.format_size(entry.size) or "?",
-      entry.error and output.paint("red", "damaged") or entry.proof,
+      proof_of(entry),
       table.concat(entry.stores, ", ") }
   end
   if #rows == 0 then

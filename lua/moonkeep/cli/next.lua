@@ -40,7 +40,9 @@ local function describe(job, count, after)
   local item = { job = job.name, recipe = job.path, understood = schedule.describe(job.rule),
     delay_seconds = delay > 0 and delay or nil, times = {} }
   for i, utc in ipairs(schedule.upcoming(job.rule, after, count)) do
-    item.times[i] = { utc = zone.format_utc(utc), ["local"] = tz:format(utc), seconds = utc - after }
+    utc = utc + delay
+    item.times[i] = { utc = zone.format_utc(utc), ["local"] = tz:format(utc),
+      seconds = utc - after }
   end
   return item
 end
@@ -48,7 +50,8 @@ end
 local function show(item)
   log.show("%s  %s", output.paint("bold", item.job), item.understood)
   if item.delay_seconds then
-    log.show("  on this machine always %s later", units.format_duration(item.delay_seconds * 1000))
+    log.show("  on this machine always %s late, which is in these times",
+      units.format_duration(item.delay_seconds * 1000))
   end
   for _, time in ipairs(item.times) do
     log.show("  %-26s %s   in %s", time["local"], time.utc,

@@ -13,7 +13,8 @@ M.VERSION = 1
 function M.json(command, fields)
   local document = { version = M.VERSION, command = command }
   for key, value in pairs(fields) do
-    document[key] = value
+    -- Lists are lists also when they are empty.
+    document[key] = type(value) == "table" and next(value) == nil and json.array(value) or value
   end
   log.show("%s", json.encode(document, true))
 end
@@ -23,7 +24,7 @@ local CODES = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
 --- The text in a colour, when stdout is a terminal and NO_COLOR is not set.
 function M.paint(name, text)
   local no_color = os.getenv "NO_COLOR"
-  if not host.is_terminal(1) or no_color and no_color ~= "" then
+  if not host.is_terminal(1) or no_color and no_color ~= "" or os.getenv "TERM" == "dumb" then
     return text
   end
   return ("\27[%sm%s\27[0m"):format(CODES[name], text)

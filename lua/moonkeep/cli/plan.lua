@@ -1,7 +1,7 @@
 --- moonkeep plan: what a run would do, and where it would go. Nothing is connected to; stores are
 --- looked into.
+local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
-local context = require "moonkeep.context"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local tables = require "moonkeep.definitions.tables"
@@ -69,7 +69,7 @@ local function plan_of(item)
   plan.source = keys.source and tostring(keys.source)
   plan.databases = databases_of(keys)
   plan.dump = dump_of(keys)
-  plan.compress = keys.compress or context.DEFAULT_CODEC
+  plan.compress = keys.compress or backups.DEFAULT_CODEC
   plan.verify = keys.verify or "read"
   plan.stores = {}
   for i, store in ipairs(keys.upload or {}) do

@@ -3,7 +3,6 @@ local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
-local pg = require "moonkeep.pg"
 local prompt = require "moonkeep.prompt"
 local restores = require "moonkeep.restore"
 local run = require "moonkeep.cli.run"
@@ -19,20 +18,26 @@ local ACTIONS = { add = "add to", clean = "drop objects of, and restore into",
   replace = "replace" }
 
 local function keys_of(options)
-  local keys = { into = pg.source(options.into), database = options.database,
+  local keys = { into = targets.server(options.into), database = options.database,
     existing = options.existing }
   local dbname = keys.into.keys.dbname
   if not keys.database and dbname and dbname ~= "postgres" then
     keys.database = dbname
   end
-  return settings.apply("restore", "restore", keys, settings.parse(options.set))
+  local list = settings.parse(options.set)
+  for _, item in ipairs(list) do
+    if item.key == "into" then
+      errors.raise("USAGE", "--set cannot set `into`: that is --into")
+    end
+  end
+  return settings.apply("restore", "restore", keys, list)
 end
 
 local function describe(backup, keys, look)
-  local what = not look.exists and "a new database" or look.objects == 0 and
-    "the empty database" or ACTIONS[keys.existing or ""] and
-    ("%s the database"):format(ACTIONS[keys.existing]) or "the database"
-  return ("%s of %s, %s, into %s %s on %s"):format(backup.id, backup.manifest.source.database,
+  local what = not look.exists and "into a new database" or
+    ACTIONS[keys.existing or ""] and "and " .. ACTIONS[keys.existing] .. " the database" or
+    look.objects == 0 and "into the empty database" or "into the database"
+  return ("%s of %s, %s, %s %s on %s"):format(backup.id, backup.manifest.source.database,
     backup.manifest.created_at, what, look.database, keys.into.keys.host or "the local server")
 end
 
@@ -56,7 +61,8 @@ function M.run(options)
     end
     return runner.OK
   end
-  if look.objects > 0 and ACTIONS[keys.existing or ""] then
+  local touches = look.objects > 0 or keys.existing == "replace"
+  if look.exists and touches and ACTIONS[keys.existing or ""] then
     prompt.confirm(ACTIONS[keys.existing] .. " the database", look.database, options.yes)
   end
   run.open_log()

@@ -1,5 +1,6 @@
 --- moonkeep run
 local clock = require "moonkeep.clock"
+local json = require "moonkeep.core.json"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
@@ -46,6 +47,7 @@ function M.run(options)
       for i, backup in ipairs(result.backups) do
         result.backups[i] = M.describe(backup)
       end
+      result.backups = json.array(result.backups)
     end
     output.json("run", { results = results })
   end

@@ -60,7 +60,9 @@ local function show(backup, proofs)
     line("in", ("%s: %s"):format(store.url, known and known.proof .. (known.proved_ms and
       (" (%s)"):format(output.age(known.proved_ms // 1000)) or "") or "stored"))
   end
-  line("restore", ("moonkeep restore %s --into CONNECTION"):format(output.short(backup.id)))
+  line("restore", manifest.kind == "globals" and
+    "with the databases that belong to it: moonkeep restore ... -s globals=true" or
+    ("moonkeep restore %s --into CONNECTION"):format(output.short(backup.id)))
 end
 
 function M.run(options)

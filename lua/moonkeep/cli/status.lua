@@ -25,8 +25,9 @@ local function newest_of(job, proofs)
         for i = #ids, 1, -1 do
           local read, manifest = pcall(store.manifest, store, job.name, series, ids[i])
           local best = by_series[series]
+          local known = proofs[catalog.key(job.name, series, ids[i], store.url)]
+          read = read and not (known and known.proof == "damaged")
           if read and (not best or ids[i] > best.id) then
-            local known = proofs[catalog.key(job.name, series, ids[i], store.url)]
             by_series[series] = { id = ids[i], created_at = manifest.created_at,
               proof = known and known.proof or "stored" }
           end
@@ -48,7 +49,7 @@ local function series_entry(job, series, best, now)
   local limit = job.keys.fresh and units.duration(job.keys.fresh) // 1000
   return { database = series and stores.unseries(series), id = best and best.id,
     created_at = best and best.created_at, proof = best and best.proof, age_seconds = age,
-    stale = limit and (not age or age > limit) or false }
+    stale = (limit or job.rule) and not age or (limit and age and age > limit) or false }
 end
 
 local function status_of(job, proofs, now)

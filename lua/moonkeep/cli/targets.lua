@@ -3,6 +3,7 @@ local arg = require "moonkeep.arg"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
+local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 local recipe = require "moonkeep.recipe"
 local settings = require "moonkeep.settings"
@@ -33,6 +34,16 @@ local function names_of(list)
   return names
 end
 
+--- The server that --source or --into names.
+function M.server(text)
+  local source = pg.source(text)
+  if source.keys.password then
+    log.warn("a password on the command line can be seen by everybody on this machine (ps): put it " ..
+      "into ~/.pgpass (mode 0600) or PGPASSWORD")
+  end
+  return source
+end
+
 -- A job made of --source and --to alone.
 local function ad_hoc(options)
   if not options.source or #options.to == 0 then
@@ -44,7 +55,7 @@ local function ad_hoc(options)
     targets[i] = stores.new(#options.to == 1 and "store" or "store" .. i,
       stores.url_of(url))
   end
-  return { jobs.new { name = "manual", source = pg.source(options.source), upload = targets,
+  return { jobs.new { name = "manual", source = M.server(options.source), upload = targets,
     verify = "decoded" } }
 end
 
@@ -159,14 +170,33 @@ local function places_of(list, options)
   return places
 end
 
+-- A mistake in one recipe does not hide the backups of the others.
+local function load_what_loads(options, where)
+  options.loading = true
+  local list, failures = recipe.load_all { where or "." }
+  options.loading = false
+  if #list == 0 and failures[1] then
+    error(failures[1].error, 0)
+  end
+  for _, failure in ipairs(failures) do
+    log.warn("left out: %s: %s", failure.path, failure.error.message)
+  end
+  return list
+end
+
 --- Where the backups are that a command is about: a list of { store, job }.
 function M.places(options)
   local where = options.from or default_from()
   local url = where and store_url(where)
   if url then
-    return { { store = stores.new("store", url), job = options.job } }
+    local store = stores.new("store", url)
+    if store.root and not fs.exists(store.root) then
+      errors.raise("NOT_FOUND", ("there is no folder %s"):format(store.root),
+        { hint = "check the spelling; the first run makes the folder of its store" })
+    end
+    return { { store = store, job = options.job } }
   end
-  local places = places_of(M.load(options, { where }), options)
+  local places = places_of(load_what_loads(options, where), options)
   if #places == 0 then
     errors.raise("USAGE", where and ("%s names no store%s"):format(where, options.job and
       " of job " .. options.job or "") or "no recipe here names a store",
@@ -236,7 +266,9 @@ function M.find(options, text)
   local items, where = {}, {}
   local places = M.places(options)
   for _, place in ipairs(places) do
-    where[#where + 1] = place.store.url
+    if not where[place.store.url] then
+      where[place.store.url], where[#where + 1] = true, place.store.url
+    end
   end
   M.each(places, options, function(store, job, series, id)
     items[#items + 1] = { store = store, job = job, series = series, id = id }

@@ -36,6 +36,8 @@ local function prove(backup, level)
   local ok, err = xpcall(verify.verify, errors.handler, backup, level)
   if ok then
     catalog.record_proof(backup)
+  elseif errors.of(err).code == "CORRUPT" then
+    catalog.record_damage(backup, backup.stores[1])
   end
   return ok, not ok and errors.of(err) or nil
 end

@@ -5,7 +5,8 @@
 --- many, one_of, default }. Without `value` an option is a flag.
 local M = {}
 
-local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store (its URL or its folder)",
+local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store (its " ..
+  "URL or its folder)",
   value = "WHERE", default = "$MOONKEEP_FROM, else the recipes of the current folder" }
 local JOB = { "--job", "only backups of this job", value = "NAME" }
 local SERIES = { "--series", "only backups of this database (or `_globals`)", value = "NAME" }
@@ -31,7 +32,7 @@ M.common = {
 
 M.exits = {
   { 0, "ok" }, { 1, "failed" }, { 2, "wrong usage, or a mistake in a recipe" },
-  { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
+  { 3, "warnings only (doctor)" }, { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
   { "128+n", "stopped by signal n" },
 }
 
@@ -70,7 +71,8 @@ local AD_HOC = {
 M.list = {
   { "run", "Runs the jobs of a recipe, or one of its tasks.",
     arguments = { RECIPE, JOBS },
-    options = options(SET, AD_HOC, { "-n --dry-run", "the same as `plan`" }, JSON, RUNS),
+    options = options(SET, AD_HOC, { "-n --dry-run", "the same as `plan`" },
+      { "--yes", "the name that `ctx:confirm` would ask for", value = "NAME" }, JSON, RUNS),
     examples = {
       { "moonkeep run nightly.lua", "every job of the recipe" },
       { "moonkeep run nightly.lua nightly -s compress=zstd:9", "one job, with another key" },
@@ -156,9 +158,10 @@ M.list = {
     arguments = { { "what", "`cron` or `systemd`", one_of = { "cron", "systemd" } },
       { "recipe", "recipes, or folders of recipes", args = "+" } },
     options = options({ "--output", "with systemd: write the units into this folder",
-      value = "FOLDER" }, { "--user", "the units' user", value = "NAME" }),
+      value = "FOLDER" }, { "--user", "who runs it: the units' user; with cron, for /etc/cron.d",
+      value = "NAME" }),
     examples = {
-      { "moonkeep export cron /etc/moonkeep", "lines for /etc/cron.d" },
+      { "moonkeep export cron /etc/moonkeep --user backup", "lines for /etc/cron.d" },
       { "moonkeep export systemd nightly.lua --output /etc/systemd/system", "services and timers" },
     } },
   { "catalog", "Makes the catalog anew from what the stores hold.",

@@ -82,7 +82,7 @@ M.dump = { title = "dump",
     { "exclude_schema", "strings", "not these", option = "--exclude-schema" },
     { "extension", "strings", "only these extensions", option = "--extension", since = 14 },
     { "exclude_extension", "strings", "not these", option = "--exclude-extension", since = 17 },
-    { "section", "strings", "only these parts: " .. SECTIONS, option = "--section" },
+    { "section", "sections", "only these parts: " .. SECTIONS, option = "--section" },
     { "schema_only", "boolean", "no rows", option = "--schema-only" },
     { "data_only", "boolean", "rows only", option = "--data-only" },
     { "strict_names", "boolean", "a pattern that matches nothing is an error",
@@ -102,7 +102,7 @@ M.dump = { title = "dump",
     { "no_toast_compression", "boolean", "without TOAST compression methods",
       option = "--no-toast-compression", since = 14 },
     { "clean", "boolean", "plain format: DROP statements first", option = "--clean" },
-    { "if_exists", "boolean", "with `clean`: IF EXISTS", option = "--if-exists" },
+    { "if_exists", "boolean", "with `clean`: IF EXISTS (the default)", option = "--if-exists" },
     { "inserts", "boolean", "INSERT instead of COPY", option = "--inserts" },
     { "column_inserts", "boolean", "INSERT with column names", option = "--column-inserts" },
     { "on_conflict_do_nothing", "boolean", "INSERT ... ON CONFLICT DO NOTHING",
@@ -118,7 +118,7 @@ M.dump = { title = "dump",
     { "quote_all_identifiers", "boolean", "quote every name", option = "--quote-all-identifiers" },
     { "role", "string", "SET ROLE first", option = "--role" },
     { "encoding", "string", "the dump's encoding", option = "--encoding" },
-    { "extra", "list", "more arguments of pg_dump, as they are", of = "string" },
+    { "extra", "extra", "more long options of pg_dump, as they are" },
   } }
 
 M.schedule = { title = "schedule",
@@ -141,7 +141,7 @@ M.schedule = { title = "schedule",
 M.retry = { title = "retry", doc = "Retries of a failed run. Mistakes in the recipe, a stop from " ..
     "outside and the deadline are not retried.",
   keys = {
-    { "tries", "integer", "how often in all", min = 2, max = 100, required = true },
+    { "tries", "integer", "how often in all", min = 1, max = 100, required = true },
     { "wait", "duration", "before the second try; doubled each time", default = '"1m"' },
     { "max_wait", "duration", "at most", default = '"15m"' },
   } }
@@ -160,7 +160,7 @@ M.restore = { title = "ctx:restore",
     { "exclude_schema", "strings", "not these", option = "--exclude-schema" },
     { "dependencies", "boolean", "with `table`: also what these tables need (types, sequences, " ..
       "functions, schemas) and what belongs to them (indexes, constraints, triggers)" },
-    { "section", "strings", "only these parts: " .. SECTIONS, option = "--section" },
+    { "section", "sections", "only these parts: " .. SECTIONS, option = "--section" },
     { "schema_only", "boolean", "no rows", option = "--schema-only" },
     { "data_only", "boolean", "rows only", option = "--data-only" },
     { "disable_triggers", "boolean", "with `data_only`: triggers and foreign keys do not fire",
@@ -177,8 +177,9 @@ M.restore = { title = "ctx:restore",
     { "jobs", "integer", "connections; for archives that can be read at any place: custom format " ..
       "with `compress = \"none\"`", min = 1, max = 64 },
     { "on_error", "string", "`stop` at the first error and undo; or `continue`, then fail with " ..
-      "the list of all", one_of = { "stop", "continue" }, default = '"stop"' },
-    { "extra", "list", "more arguments of pg_restore or psql, as they are", of = "string" },
+      "the list of all: a new database is then kept under the name `NAME_incomplete_...`",
+      one_of = { "stop", "continue" }, default = '"stop"' },
+    { "extra", "extra", "more long options of pg_restore or psql, as they are" },
   } }
 
 M.store = { title = "mk.store", doc = "Options of a store.", keys = {

@@ -88,6 +88,43 @@ local function is_secret(value)
   return M.secret.check(value) == nil
 end
 
+-- More arguments for a program. Long options only, with `=`, so that it can be seen what they are;
+-- and none that would take the work out of moonkeep's hands: where it connects and writes to, which
+-- database it touches, in what format.
+local FORBIDDEN = { "create", "file", "dbname", "format", "jobs", "compress", "host", "port",
+  "username", "password", "no-password", "clean", "list", "use-list", "single-transaction",
+  "exit-on-error", "command", "output", "set", "variable", "log-file", "help", "version" }
+
+M.extra = { luals = "string[]", check = function(value)
+  local why = M.list.check(value, { of = "string" })
+  if why then
+    return why
+  end
+  for _, item in ipairs(value) do
+    local name = item:match "^%-%-([%w-]+)"
+    if not name then
+      return ("must have long options only, such as \"--name\" or \"--name=value\": see %q"):format(
+        item)
+    end
+    for _, forbidden in ipairs(FORBIDDEN) do
+      if forbidden:sub(1, #name) == name then -- programs take abbreviations
+        return ("must not have --%s: moonkeep decides that itself"):format(forbidden)
+      end
+    end
+  end
+end }
+
+local SECTIONS = { ["pre-data"] = true, data = true, ["post-data"] = true }
+
+M.sections = { luals = "string|string[]", check = function(value)
+  for _, item in ipairs(type(value) == "table" and value or { value }) do
+    if not SECTIONS[item] then
+      return "must be pre-data, data or post-data, or a list of them"
+    end
+  end
+  return M.strings.check(value)
+end }
+
 M.secret_text = { luals = "string|moonkeep.Secret", check = function(value)
   return type(value) ~= "string" and not is_secret(value) and
     "must be a string, or a secret as mk.secret makes them" or nil
@@ -134,7 +171,7 @@ M.tags = { luals = "table<string, string>", check = function(value)
   end
   for name, text in pairs(value) do
     if type(name) ~= "string" or type(text) ~= "string" then
-      return "must be a table of texts by name"
+      return ("must be a table of texts by name: see %s"):format(tostring(name))
     end
   end
 end }

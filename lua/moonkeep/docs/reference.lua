@@ -51,7 +51,8 @@ local function describe(entry)
   return cell(text)
 end
 
-local TYPE_NAMES = { source = "`mk.pg`", stores = "list of `mk.store`", strings = "string or list",
+local TYPE_NAMES = { sections = "string or list", extra = "list",
+  source = "`mk.pg`", stores = "list of `mk.store`", strings = "string or list",
   secret_text = "string or secret", args = "table of `mk.arg`", tags = "table of strings",
   databases = "list or `\"all\"`", globals = "boolean or string", name = "string",
   database = "string", environment = "table", any = "any" }
@@ -112,8 +113,8 @@ local COMMANDS_HEAD = [[
 <!-- Made from lua/moonkeep/definitions/commands.lua by `./dev docs`. -->
 
 Commands that are about backups find them in `--from`: a recipe, a folder of recipes, or a store (its URL
-or its folder); without it in `$MOONKEEP_FROM`, else in the recipes of the current folder. A backup is named by its
-id, by the six digits at its end, or by `latest`.
+or its folder); without it in `$MOONKEEP_FROM`, else in the recipes of the current folder. A backup is
+named by its id, by the six digits at its end, or by `latest`.
 
 Results are on stdout, messages on stderr. With `--json` the result is one JSON document with `version`
 (of its shape: 1) and `command`; see [JSON documents](#json-documents).

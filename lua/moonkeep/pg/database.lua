@@ -4,6 +4,8 @@ local pg = require "moonkeep.pg"
 
 local M = {}
 
+local working_mark = "moonkeep: a restore in progress" -- see pg/working.lua, which needs this module
+
 -- Columns of pg_database by name, for some came with 15, 16 and 17, and one was renamed in 17.
 local DESCRIBE = [[
   SELECT d.datname AS database, current_setting('server_version') AS server_version,
@@ -24,8 +26,9 @@ local DESCRIBE = [[
 local ACL = [[
   SELECT CASE a.grantee WHEN 0 THEN 'PUBLIC' ELSE pg_catalog.pg_get_userbyid(a.grantee) END AS role,
          a.grantee = 0 AS public, a.privilege_type AS privilege, a.is_grantable AS grantable
-  FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl) a
-  WHERE d.datname = current_database() ORDER BY 1, 3]]
+  FROM pg_catalog.pg_database d, pg_catalog.aclexplode(d.datacl)
+    WITH ORDINALITY AS a (grantor, grantee, privilege_type, is_grantable, n)
+  WHERE d.datname = current_database() ORDER BY a.n]]
 
 local SETTINGS = [[
   SELECT r.rolname AS role, c AS setting
@@ -43,6 +46,9 @@ function M.describe(connection)
     list.affected = nil
   end
   row.has_acl = nil
+  if row.comment == working_mark then -- left by a restore that died at its very end
+    row.comment = nil
+  end
   return row
 end
 
@@ -96,8 +102,12 @@ function M.statements(source, quoted, skip)
   local function add(role, sql, ...)
     list[#list + 1] = { sql = sql:format(...), role = role }
   end
+  if not skip.no_owner and source.owner then
+    add(source.owner, "ALTER DATABASE %s OWNER TO %s", quoted, pg.identifier(source.owner))
+  end
   if not skip.no_privileges and source.acl then
     add(nil, "REVOKE ALL ON DATABASE %s FROM PUBLIC", quoted)
+    add(source.owner, "REVOKE ALL ON DATABASE %s FROM %s", quoted, pg.identifier(source.owner))
     for _, grant in ipairs(source.acl) do
       add(not grant.public and grant.role or nil, "GRANT %s ON DATABASE %s TO %s%s",
         grant.privilege, quoted, grant.public and "PUBLIC" or pg.identifier(grant.role),
@@ -120,9 +130,6 @@ function M.statements(source, quoted, skip)
   if source.is_template then
     add(nil, "ALTER DATABASE %s IS_TEMPLATE true", quoted)
   end
-  if not skip.no_owner and source.owner then
-    add(source.owner, "ALTER DATABASE %s OWNER TO %s", quoted, pg.identifier(source.owner))
-  end
   return list
 end
 
@@ -130,7 +137,9 @@ end
 function M.create_options(source, major)
   local parts = { "TEMPLATE template0", "ENCODING " .. pg.literal(source.encoding),
     "LC_COLLATE " .. pg.literal(source.collate), "LC_CTYPE " .. pg.literal(source.ctype) }
-  if source.locale_provider == "i" then
+  if source.locale_provider == "c" and major >= 15 then
+    parts[#parts + 1] = "LOCALE_PROVIDER libc" -- the target's template0 may have another one
+  elseif source.locale_provider == "i" then
     parts[#parts + 1] = ("LOCALE_PROVIDER icu ICU_LOCALE %s"):format(pg.literal(source.locale))
     if source.icu_rules and major >= 16 then
       parts[#parts + 1] = "ICU_RULES " .. pg.literal(source.icu_rules)
@@ -142,24 +151,37 @@ function M.create_options(source, major)
   return table.concat(parts, " ")
 end
 
---- How many objects of its own a database has: 0 means that nothing can be lost in it.
+-- The catalogs whose rows are somebody's work, beyond relations, functions and types.
+local COUNTED = { "pg_namespace", "pg_extension", "pg_collation", "pg_conversion", "pg_ts_config",
+  "pg_ts_dict", "pg_ts_parser", "pg_ts_template", "pg_opclass", "pg_opfamily", "pg_operator",
+  "pg_cast", "pg_am", "pg_language", "pg_statistic_ext", "pg_foreign_data_wrapper",
+  "pg_foreign_server", "pg_event_trigger", "pg_publication", "pg_default_acl",
+  "pg_largeobject_metadata" }
+local FIRST_OID = 16384 -- FirstNormalObjectId: below are the system's own
+
+--- How many objects of its own a database has: 0 means that nothing can be lost in it. Objects that
+--- belong to an extension count as that one.
 function M.count_objects(connection)
-  return connection:value [[
+  local parts = {}
+  for i, name in ipairs(COUNTED) do
+    parts[i] = ([[(SELECT count(*) FROM pg_catalog.%s c WHERE c.oid >= %d AND NOT EXISTS (
+      SELECT FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_catalog.%s'::regclass
+        AND d.objid = c.oid AND d.deptype = 'e'))]]):format(name, FIRST_OID, name)
+  end
+  local sql = table.concat(parts, "\n + ")
+  return connection:value([[
     WITH own AS (
       SELECT n.oid FROM pg_catalog.pg_namespace n
       WHERE n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'),
-    extension AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
+    member AS (SELECT classid, objid FROM pg_catalog.pg_depend WHERE deptype = 'e')
     SELECT (SELECT count(*) FROM pg_catalog.pg_class c WHERE c.relnamespace IN (SELECT oid FROM own)
-              AND (1259, c.oid) NOT IN (SELECT classid::int, objid FROM extension))
+              AND (1259, c.oid) NOT IN (SELECT classid::int, objid FROM member))
          + (SELECT count(*) FROM pg_catalog.pg_proc p WHERE p.pronamespace IN (SELECT oid FROM own)
-              AND (1255, p.oid) NOT IN (SELECT classid::int, objid FROM extension))
+              AND (1255, p.oid) NOT IN (SELECT classid::int, objid FROM member))
          + (SELECT count(*) FROM pg_catalog.pg_type t WHERE t.typnamespace IN (SELECT oid FROM own)
               AND t.typtype IN ('d', 'e', 'r')
-              AND (1247, t.oid) NOT IN (SELECT classid::int, objid FROM extension))
-         + (SELECT count(*) FROM own JOIN pg_catalog.pg_namespace n USING (oid)
-              WHERE n.nspname <> 'public'
-              AND (2615, n.oid) NOT IN (SELECT classid::int, objid FROM extension))
-         + (SELECT count(*) FROM pg_catalog.pg_largeobject_metadata)]]
+              AND (1247, t.oid) NOT IN (SELECT classid::int, objid FROM member))
+         + ]] .. sql)
 end
 
 --- The names of the databases that allow connections and match: `wanted` is "all" or a list of

@@ -40,6 +40,9 @@ function M.add_dump(argv, options, major)
   if options.lock_timeout then
     argv[#argv + 1] = ("--lock-wait-timeout=%d"):format(units.duration(options.lock_timeout))
   end
+  if options.clean and options.if_exists == nil then
+    argv[#argv + 1] = "--if-exists" -- else it cannot be restored into a new database
+  end
   add_all(argv, tables.dump, options, "pg_dump", major)
 end
 

@@ -9,7 +9,7 @@ return {
       "one (see: pg_lsclusters, or ss -xl | grep PGSQL)" },
   { "PG_SOCKET_DENIED", "Permission denied%s+Is the server running locally",
     "this operating-system user may not enter the socket's folder: run as a member of its " ..
-      "group, or connect over TCP with -h localhost" },
+      "group, or connect over TCP (host = \"localhost\")" },
   { "PG_REFUSED", "Connection refused",
     "nothing listens there: check host, port and listen_addresses, and try: pg_isready -h " ..
       "HOST -p PORT" },
@@ -93,7 +93,7 @@ return {
     "the server's pg_hba.conf wants another kind of login for %1: see the server's log for " ..
       "the line that matched" },
   { "PG_LOGIN_ROLE_MISSING", "FATAL:  role \"([^\"\n]*)\" does not exist",
-    "there is no role %1 to log in as: give -U or PGUSER, or create it: CREATE ROLE \"%1\" LOGIN" },
+    "there is no role %1 to log in as: give user = ... or PGUSER, or create it: CREATE ROLE \"%1\" LOGIN" },
   { "PG_LOGIN_FORBIDDEN", "role \"([^\"\n]*)\" is not permitted to log in",
     "let it log in: ALTER ROLE \"%1\" LOGIN" },
   { "PG_DATABASE_MISSING", "database \"([^\"\n]*)\" does not exist",
@@ -220,7 +220,7 @@ return {
     "pg_read_all_data does not cover large objects: GRANT SELECT ON LARGE OBJECT %1 TO the " ..
       "role, dump as owner, or leave them out: large_objects = false" },
   { "PG_CONNECT_DENIED", "FATAL:  permission denied for database \"([^\"\n]*)\"",
-    "GRANT CONNECT ON DATABASE \"%1\" TO the role" },
+    "let the role in: GRANT CONNECT ON DATABASE \"%1\" TO ..." },
   { "PG_DATABASE_DENIED", "permission denied for database (%S+)",
     "to create schemas there: GRANT CREATE ON DATABASE %1 TO the restoring role, or " ..
       "restore as the owner" },
@@ -377,7 +377,7 @@ return {
     "restore with globals = true, or CREATE ROLE \"%1\", or restore with no_owner = true, " ..
       "no_privileges = true" },
   { "PG_SCHEMA_MISSING", "schema \"([^\"\n]*)\" does not exist",
-    "CREATE SCHEMA \"%1\" first, or restore with dependencies = true" },
+    "CREATE SCHEMA \"%1\" first; a part of an archive does not make it" },
   { "PG_RELATION_MISSING", "relation \"([^\"\n]*)\" does not exist",
     "%1 was not restored: look at the first error, or restore with dependencies = true" },
   { "PG_NO_TABLES", "no matching tables were found",

@@ -69,55 +69,80 @@ function M.with_passwords(connection, wanted, are_local)
   return false
 end
 
--- Statements of a globals dump, one a line, as pg_dumpall writes them.
-local function statements(text)
-  local list = {}
-  for line in text:gmatch "[^\n]+" do
-    local role = line:match '^CREATE ROLE (.+);$' or line:match '^ALTER ROLE ("[^"]+") ' or
-      line:match "^ALTER ROLE (%S+) "
-    local granted, member = line:match "^GRANT (.-) TO (.-) "
-    if not granted then
-      granted, member = line:match "^GRANT (.-) TO (.-);$"
-    end
-    if role or granted then
-      list[#list + 1] = { sql = line, role = role or member, kind = line:match "^%a+" }
+-- The statements of a script: they end with a semicolon outside of quotes. Comments and psql's own
+-- commands are lines of their own.
+local function split(text)
+  local list, from, at = {}, 1, 1
+  while at <= #text do
+    local c = text:sub(at, at)
+    if c == "'" or c == '"' then
+      at = (text:find(c, at + 1, true) or #text) + 1 -- a doubled quote begins another one
+    elseif at == from and (c == "\\" or text:sub(at, at + 1) == "--") then
+      at = (text:find("\n", at, true) or #text) + 1
+      from = at
+    elseif c == ";" then
+      list[#list + 1] = text:sub(from, at)
+      at, from = at + 1, at + 1
+    elseif at == from and c:match "%s" then
+      at, from = at + 1, at + 1
+    else
+      at = at + 1
     end
   end
   return list
 end
 
-local function bare(name)
-  return name:sub(1, 1) == '"' and name:sub(2, -2):gsub('""', '"') or name
+-- The identifier at the beginning of a text, bare, and what follows it.
+local function identifier(text)
+  local quoted = text:match '^"[^"]*"'
+  while quoted and text:sub(#quoted + 1, #quoted + 1) == '"' do -- "" is one quote
+    quoted = quoted .. text:match('^"[^"]*"', #quoted + 1)
+  end
+  local name = quoted or text:match "^[^%s;]+"
+  return quoted and quoted:sub(2, -2):gsub('""', '"') or name, text:sub(#(name or "") + 1)
 end
 
+-- { sql, role } or { sql, role, member }; nil for what is not about a role.
+local function parse(sql)
+  local rest = sql:match "^CREATE ROLE (.*)$" or sql:match "^ALTER ROLE (.*)$" or
+    sql:match "^COMMENT ON ROLE (.*)$"
+  if rest then
+    return { sql = sql, role = (identifier(rest)), creates = sql:find "^CREATE" ~= nil }
+  end
+  rest = sql:match "^GRANT (.*)$"
+  if rest then
+    local role, after = identifier(rest)
+    local member = after:match "^ TO (.*)$"
+    -- pg_dumpall names the grantor, who may not exist here.
+    return member and { sql = sql:gsub(" GRANTED BY [^;]*;$", ";"), role = role,
+      member = (identifier(member)) } or nil
+  end
+end
+M.parse, M.split = parse, split
+
 --- Creates, from the text of a globals dump, the roles that the server has not, with their
---- attributes, settings and memberships. Roles that exist stay as they are. Returns the names.
+--- attributes, settings, comments and memberships. Roles that exist stay as they are, but for
+--- memberships of and in the new ones. Returns the names of the new roles.
 function M.create_missing(connection, text)
-  local exists, created = {}, {}
+  local exists, created, names = {}, {}, {}
   for _, row in ipairs(connection:query "SELECT rolname AS name FROM pg_catalog.pg_roles") do
     exists[row.name] = true
   end
-  for _, statement in ipairs(statements(text)) do
-    local name = bare(statement.role)
-    if not exists[name] then
-      created[name] = created[name] or statement.kind == "CREATE"
-      -- pg_dumpall names the grantor, who may not exist here.
-      local sql = statement.kind == "GRANT" and statement.sql:gsub(" GRANTED BY .-;$", ";") or
-        statement.sql
-      local ok, err = pcall(connection.query, connection, sql)
+  for _, sql in ipairs(split(text)) do
+    local statement = parse(sql)
+    if statement and statement.creates and not exists[statement.role] then
+      created[statement.role], names[#names + 1] = true, statement.role
+    end
+    if statement and (created[statement.role] or created[statement.member]) then
+      local ok, err = pcall(connection.query, connection, statement.sql)
       if not ok then
-        errors.raise("PG_ERROR", ("the role %s cannot be created: %s"):format(name, err.message),
-          { sqlstate = err.sqlstate, hint = err.hint or
+        errors.raise("PG_ERROR", ("the role %s cannot be made: %s"):format(statement.role,
+          err.message), { sqlstate = err.sqlstate, hint = err.hint or
             "restore as a role with CREATEROLE, or create it first: CREATE ROLE " ..
-            pg.identifier(name) })
+            pg.identifier(statement.role) })
       end
     end
   end
-  local names = {}
-  for name in pairs(created) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
   return names
 end
 

@@ -5,6 +5,7 @@
 --- and everything that libpq knows (~/.pgpass, service files, PG* variables) counts.
 local core = require "moonkeep.core.pg"
 local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
 local redact = require "moonkeep.redact"
 local secret = require "moonkeep.secret"
 local spec = require "moonkeep.spec"
@@ -117,6 +118,13 @@ local function environment_password()
   return secret.reveal(secret.optional_env "PGPASSWORD")
 end
 
+local function give_back_password()
+  local password = environment_password()
+  if password then
+    host.set_env("PGPASSWORD", password)
+  end
+end
+
 local Source = { __name = "moonkeep.Source" }
 Source.__index = Source
 
@@ -149,14 +157,19 @@ function Source:revealed()
   for key, value in pairs(self.keys) do
     keys[key] = secret.reveal(value)
   end
-  keys.password = keys.password or environment_password()
+  if keys.service or os.getenv "PGSERVICE" then
+    give_back_password() -- a service's own password comes before it: libpq decides
+  else
+    keys.password = keys.password or environment_password()
+  end
   for _, key in ipairs(SECRET_KEYS) do
     redact.add(keys[key])
   end
   return keys
 end
 
---- The same server with other keys: source:with { dbname = "other" }.
+--- The same server with other keys: source:with { dbname = "other" }. The values are taken as they
+--- are: a database may be called "host=elsewhere".
 function Source:with(keys)
   local merged = {}
   for key, value in pairs(self.keys) do
@@ -165,9 +178,10 @@ function Source:with(keys)
   for key, value in pairs(keys) do
     merged[key] = value
   end
-  local other = M.source(merged)
-  other.secret = self.secret
-  return other
+  for key, value in pairs(merged) do
+    merged[key] = secret.is_secret(value) and value or tostring(value)
+  end
+  return setmetatable({ keys = merged, secret = self.secret }, Source)
 end
 
 -- libpq's quoting of conninfo values.
@@ -228,10 +242,6 @@ function M.source(what)
     end
   end
   return setmetatable({ keys = keys }, Source)
-end
-
-function M.is_source(value)
-  return getmetatable(value) == Source
 end
 
 return M

@@ -123,10 +123,14 @@ local function psql(backup, store, target, major, options, mode)
     "restore into " .. tostring(target))
 end
 
--- Whether several connections can read the object: then its path.
-local function seekable(backup, store, jobs)
-  local object = manifests.data_object(backup.manifest)
+-- Whether several connections can restore the object: then its path.
+local function seekable(backup, store, options, mode)
+  local object, jobs = manifests.data_object(backup.manifest), options.jobs
   if not jobs or jobs == 1 then
+    return nil
+  elseif mode and options.on_error ~= "continue" then
+    log.warn("jobs = %d is not possible: into a database that exists everything is restored in " ..
+      "one transaction, which is one connection's", jobs)
     return nil
   elseif backup.manifest.dump.format == "custom" and object.codec == "none" and store.path then
     return store:path(backup, object.name)
@@ -150,7 +154,20 @@ local function restore_argv(major, target, format, options, mode)
   return argv, env, "--dbname=" .. conninfo
 end
 
+local function warn_of_triggers(target, options)
+  if not options.data_only or options.disable_triggers then
+    return
+  end
+  local connection <close> = target:connect()
+  local n = connection:value "SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal"
+  if n > 0 then
+    log.warn("data_only: %d trigger%s of the database will fire for what is restored; " ..
+      "disable_triggers = true keeps them quiet (as superuser)", n, n == 1 and "" or "s")
+  end
+end
+
 local function pg_restore(backup, store, target, major, options, mode)
+  warn_of_triggers(target, options)
   local format = backup.manifest.dump.format
   local argv, env, dbname = restore_argv(major, target, format, options, mode)
   local list <close> = options.table and fs.tempdir() or nil
@@ -162,7 +179,7 @@ local function pg_restore(backup, store, target, major, options, mode)
     argv[#argv + 1] = "--use-list=" .. list.path .. "/list"
     log.info("restoring %d entries of the archive", n)
   end
-  local path = seekable(backup, store, options.jobs)
+  local path = seekable(backup, store, options, mode)
   argv[#argv + 1] = dbname
   if path then
     verify.read_object(backup, store, manifests.data_object(backup.manifest))
@@ -186,6 +203,10 @@ function M.into(backup, store, target, options, mode, shown)
   local plain = backup.manifest.dump.format == "plain"
   local ok, err = pcall(plain and psql or pg_restore, backup, store, target, major, options, mode)
   if not ok then
+    -- Damage makes errors that look like something else: then that is what is told.
+    if errors.is_error(err) and err.code == "PROCESS_FAILED" then
+      verify.read_object(backup, store, manifests.data_object(backup.manifest))
+    end
     error(errors.is_error(err) and explain(err, plain and "psql" or "pg_restore", shown or target) or
       err, 0)
   end

@@ -38,7 +38,8 @@ Cluster.__index = Cluster
 
 --- The source of one of its databases.
 function Cluster:database(name)
-  return pg.source { host = self.folder, port = self.port, user = "postgres", dbname = name }
+  return pg.source({ host = self.folder, port = self.port, user = "postgres" }):with {
+    dbname = name }
 end
 
 --- Creates a database and returns its source.
@@ -120,8 +121,8 @@ function M.new(options)
       fs.chown(self.folder, self.user)
     end
     process.run { argv = { initdb, "--pgdata=" .. self.folder .. "/data", "--username=postgres",
-      "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync", "--no-instructions" },
-      user = self.user, cwd = self.folder }
+      "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync" }, user = self.user,
+      cwd = self.folder }
     start(self, options.settings or {})
   end)
   if not ok then

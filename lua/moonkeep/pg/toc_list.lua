@@ -44,8 +44,14 @@ local function split_kind(text)
 end
 
 -- schema, name of "public fruit salad postgres".
-local function split_name(rest, owners)
+local function split_name(rest, owners, schemas)
   local schema, named = rest:match "^(%S+) (.*)$"
+  for _, known in ipairs(schemas) do -- those with blanks
+    if rest:sub(1, #known + 1) == known .. " " then
+      schema, named = known, rest:sub(#known + 2)
+      break
+    end
+  end
   local best
   for at in (named or ""):gmatch "() " do
     if owners[named:sub(at + 1)] then
@@ -77,8 +83,16 @@ function M.parse(listing)
       end
     end
   end
+  local schemas = {}
   for _, entry in ipairs(entries) do
-    entry.schema, entry.name = split_name(entry.rest, owners)
+    if entry.kind == "SCHEMA" then
+      local _, name = split_name(entry.rest, owners, {})
+      schemas[#schemas + 1] = name:find " " and name or nil
+    end
+  end
+  table.sort(schemas, function(a, b) return #a > #b end)
+  for _, entry in ipairs(entries) do
+    entry.schema, entry.name = split_name(entry.rest, owners, schemas)
   end
   return entries, by_id
 end
@@ -136,6 +150,35 @@ local function add_belongings(chosen, by_id, entries)
   until n_added == 0
 end
 
+-- The partitions of chosen tables, with their rows: the rows of a partitioned table are there.
+local function add_partitions(chosen, by_id, entries)
+  local n_added
+  repeat
+    n_added = 0
+    for _, entry in ipairs(entries) do
+      local child, has_parent
+      for _, id in ipairs(entry.kind == "TABLE ATTACH" and entry.needs or {}) do
+        local table_entry = by_id[id]
+        if table_entry and table_entry.name == entry.name and table_entry.schema == entry.schema then
+          child = table_entry
+        elseif table_entry and table_entry.kind == "TABLE" then
+          has_parent = has_parent or chosen[id]
+        end
+      end
+      if child and has_parent and not chosen[child.id] then
+        chosen[child.id], chosen[entry.id] = true, true
+        n_added = n_added + 1
+      elseif child and has_parent then
+        chosen[entry.id] = true
+      end
+      local is_rows = entry.kind == "TABLE DATA" or entry.kind == "MATERIALIZED VIEW DATA"
+      if is_rows and not chosen[entry.id] and chosen[entry.needs[1] or -1] then
+        chosen[entry.id] = true
+      end
+    end
+  until n_added == 0
+end
+
 --- The lines for pg_restore --use-list that restore the tables of a list of patterns. With
 --- `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
 function M.choose(listing, wanted, dependencies)
@@ -160,6 +203,7 @@ function M.choose(listing, wanted, dependencies)
         { hint = "it has " .. table.concat(names, ", ", 1, math.min(#names, 20)) })
     end
   end
+  add_partitions(chosen, by_id, entries)
   if dependencies then
     local roots = {}
     for id in pairs(chosen) do

@@ -26,8 +26,8 @@ local function major_of(path)
 end
 
 local function is_program(path)
-  local stat = fs.stat(path)
-  return stat and stat.type == "file" and stat.mode & 73 ~= 0 -- 73: 0111, executable
+  local ok, stat = pcall(fs.stat, path) -- a folder of PATH that may not be entered is none
+  return ok and stat and stat.type == "file" and stat.mode & 73 ~= 0 -- 73: 0111, executable
 end
 
 -- Every program of that name, in the order of preference; those by version first for `major`.

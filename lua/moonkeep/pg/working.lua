@@ -8,11 +8,10 @@ local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 
-local M = {}
+-- The comment that marks a database that is being restored.
+local M = { MARK = "moonkeep: a restore in progress" }
 
 local MAX_NAME = 63 -- NAMEDATALEN - 1
--- Marks a database that is being restored.
-local MARK = "moonkeep: a restore in progress"
 -- The first half of the advisory locks that those who restore hold, in the database postgres.
 local LOCK_CLASS = 0x6d6b -- "mk"
 
@@ -41,9 +40,10 @@ end
 --- Drops the working databases of restores that were killed.
 function M.sweep(admin)
   local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
-    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], MARK)
+    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], M.MARK)
   for _, row in ipairs(rows) do
-    if try_lock(admin, row.name) then
+    -- Both must say so: the mark alone can be left on a database that is in use.
+    if row.name:find "_restoring_%x%x%x%x%x%x$" and try_lock(admin, row.name) then
       log.info("dropping %s, which an earlier restore had left", row.name)
       drop(admin, row.name)
       admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
@@ -95,6 +95,12 @@ function Working:publish(replaces)
     self.published = true
     return
   end
+  core_task.shield(function() -- between the two renames nobody has the name
+    self:replace()
+  end, 30000)
+end
+
+function Working:replace()
   local old = name_with(self.target, "_replaced_" .. host.random(3))
   rename_busy(self.admin, self.target, old)
   local ok, err = pcall(rename, self.admin, self.name, self.target)
@@ -103,8 +109,24 @@ function Working:publish(replaces)
     error(err, 0)
   end
   self.published = true
-  drop(self.admin, old)
   log.info("replaced the database %s", self.target)
+  ok, err = pcall(function()
+    self.admin:query(("ALTER DATABASE %s IS_TEMPLATE false"):format(pg.identifier(old)))
+    drop(self.admin, old)
+  end)
+  if not ok then
+    log.warn("the replaced database is still there, as %s: %s", old, err.message)
+  end
+end
+
+--- Keeps it under a name that says what it is, and returns that name: for a restore that went on
+--- after errors.
+function Working:keep_incomplete()
+  local name = name_with(self.target, "_incomplete_" .. host.random(3))
+  self.admin:query(("COMMENT ON DATABASE %s IS NULL"):format(pg.identifier(self.name)))
+  rename(self.admin, self.name, name)
+  self.published = true
+  return name
 end
 
 --- Creates one for the real name `target`, with the locale of `source` (a manifest's), on the
@@ -116,7 +138,7 @@ function M.create(admin, target, source)
   end
   admin:query(("CREATE DATABASE %s %s"):format(pg.identifier(name),
     database.create_options(source, admin:major())))
-  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name), pg.literal(MARK)))
+  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name), pg.literal(M.MARK)))
   return setmetatable({ admin = admin, name = name, target = target }, Working)
 end
 

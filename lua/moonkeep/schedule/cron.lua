@@ -33,6 +33,7 @@ local function add_item(field, item, set)
   if not range and item:find("/", 1, true) then
     return ("\"%s\" has no proper step"):format(item)
   end
+  local has_step = step ~= nil
   range, step = range or item, tonumber(step or 1)
   local from, to
   if range == "*" then
@@ -41,7 +42,7 @@ local function add_item(field, item, set)
     local first, last = range:match "^(%w+)-(%w+)$"
     from = number_of(field, first or range)
     to = last and number_of(field, last) or (not last and from)
-    if not last and step > 1 then
+    if not last and has_step then
       to = field.max -- "5/10": as cron reads it
     end
   end

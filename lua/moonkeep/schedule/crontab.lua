@@ -18,7 +18,7 @@ local function list(set)
   return table.concat(numbers, ",")
 end
 
--- The day and weekday fields, and a test for what they cannot say.
+-- The day and weekday fields, and a test for what they cannot say, in which DATE stands for date.
 local function day_fields(days)
   if not days then
     return "*", "*"
@@ -27,13 +27,13 @@ local function day_fields(days)
   elseif days.kind == "day" then
     return tostring(days.day), "*"
   elseif days.kind == "last_day" then
-    return "28-31", "*", '[ "$(date -d tomorrow +\\%d)" = 01 ]'
+    return "28-31", "*", '[ "$(DATE -d tomorrow +\\%d)" = 01 ]'
   elseif days.nth > 0 then
     return ("%d-%d"):format(7 * days.nth - 6, math.min(7 * days.nth, 31)), "*",
-      ('[ "$(date +\\%%w)" = %d ]'):format(days.weekday)
+      ('[ "$(DATE +\\%%w)" = %d ]'):format(days.weekday)
   end
-  return "22-31", "*", ('[ "$(date +\\%%w)" = %d ] && [ "$(date -d \'+7 days\' +\\%%m)" != ' ..
-    '"$(date +\\%%m)" ]'):format(days.weekday)
+  return "22-31", "*", ('[ "$(DATE +\\%%w)" = %d ] && [ "$(DATE -d \'+7 days\' +\\%%m)" != ' ..
+    '"$(DATE +\\%%m)" ]'):format(days.weekday)
 end
 
 -- The times of day as pairs of minute and hour fields, as few as possible.
@@ -61,9 +61,15 @@ local function time_fields(minutes)
   return pairs_of
 end
 
+local NAMES = { "minute", "hour", "day", "month", "weekday" }
+
 local function fields_of(rule)
   if rule.cron then
-    return { table.concat(rule.cron.fields, " ") }
+    local fields = {}
+    for i, field in ipairs(rule.cron.fields) do -- "5/15": not every cron knows it
+      fields[i] = field:find "%d/" and list(rule.cron[NAMES[i]]) or field
+    end
+    return { table.concat(fields, " ") }
   end
   local day, weekday, test = day_fields(rule.days)
   local found = {}
@@ -76,6 +82,7 @@ end
 --- Lines for /etc/cron.d (with `how.user`) or crontab -e. `how`: program, user, machine.
 function M.text(jobs, how)
   local out = { "# Made by moonkeep export cron; moonkeep next shows when these run.",
+    how.user and "# For /etc/cron.d." or "# For crontab -e. (With --user NAME: for /etc/cron.d.)",
     "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" }
   local zone
   for _, job in ipairs(jobs) do
@@ -90,6 +97,8 @@ function M.text(jobs, how)
       out[#out + 1] = "CRON_TZ="
     end
     local lines, test = fields_of(job.rule)
+    local date = job.rule.tz == "local" and "date" or ("TZ='%s' date"):format(job.rule.tz)
+    test = test and test:gsub("DATE", date)
     local delay = schedule.delay(job.rule, job.name, how.machine)
     local command = ("%s%s%s run --quiet --log-format human %s %s"):format(
       test and test .. " && " or "", delay > 0 and ("sleep %d && "):format(delay) or "",

@@ -56,7 +56,7 @@ local function times_of(rule)
       count(rule.cron.minute) == 60 and "*" or list(rule.cron.minute)) }
   end
   local step = #rule.minutes > 1 and rule.minutes[1] == 0 and rule.minutes[2]
-  if rule.keys.every and step and step < 60 then
+  if rule.keys.every and step and step < 60 and 60 % step == 0 then
     return { ("*:00/%d:00"):format(step) }
   elseif rule.keys.every and step and step % 60 == 0 then
     return { ("00/%d:00:00"):format(step // 60) }
@@ -81,7 +81,12 @@ end
 
 -- For a unit file: % begins a specifier, and words are quoted as in C.
 local function quote(text)
-  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("%%", "%%%%"):gsub("%$", "$$$$") .. '"'
+  return '"' .. text:gsub("\\", "\\\\"):gsub('"', '\\"'):gsub("%%", "%%%%") .. '"'
+end
+
+-- In a command $ begins a variable as well.
+local function command_quote(text)
+  return (quote(text):gsub("%$", "$$"))
 end
 
 local SERVICE = [[
@@ -127,7 +132,7 @@ Description=moonkeep %s: %s
 
 [Timer]
 %sPersistent=true
-%s
+
 [Install]
 WantedBy=timers.target
 ]]
@@ -137,7 +142,8 @@ local function writable(job)
   local lines = {}
   for _, store in ipairs(job.keys.upload or {}) do
     if store.root then
-      lines[#lines + 1] = ("ReadWritePaths=%s\n"):format(quote(store.root))
+      -- "-": it may not exist yet
+      lines[#lines + 1] = ("ReadWritePaths=%s\n"):format(quote("-" .. store.root))
     end
   end
   return table.concat(lines)
@@ -152,13 +158,13 @@ function M.units(jobs, how)
     for i, expression in ipairs(M.calendar(job.rule)) do
       calendar[i] = ("OnCalendar=%s\n"):format(expression)
     end
-    local jitter = job.rule.jitter_ms > 0 and
-      ("RandomizedDelaySec=%d\nFixedRandomDelay=true\n"):format(job.rule.jitter_ms // 1000) or ""
+    local delay = schedule.delay(job.rule, job.name, how.machine)
+    local wait = delay > 0 and ("ExecStartPre=/bin/sleep %d\n"):format(delay) or ""
     units[#units + 1] = { name = name .. ".service", text = SERVICE:format(job.name,
-      quote(how.program), quote(job.real_path), quote(job.name),
-      how.user and ("User=%s\n"):format(how.user) or "", writable(job)) }
+      command_quote(how.program), command_quote(job.real_path), command_quote(job.name),
+      wait .. (how.user and ("User=%s\n"):format(how.user) or ""), writable(job)) }
     units[#units + 1] = { name = name .. ".timer", text = TIMER:format(job.name,
-      schedule.describe(job.rule), table.concat(calendar), jitter) }
+      schedule.describe(job.rule), table.concat(calendar)) }
   end
   return units
 end

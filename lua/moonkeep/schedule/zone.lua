@@ -156,6 +156,13 @@ local function parse(name, text)
   return zone
 end
 
+-- A zone that is only a rule; UTC when it is none, as in the C library.
+local function posix(text)
+  local ok, rule = pcall(parse_rule, text)
+  return setmetatable({ name = text, times = {}, kinds = {}, rule = ok and rule or
+    { std = { offset = 0, name = "UTC" } } }, Zone)
+end
+
 local zones = {}
 
 --- The zone of an IANA name; "local" is the machine's own. Raises INVALID.
@@ -166,9 +173,10 @@ function M.get(name)
   end
   local path = FOLDER .. "/" .. name
   if name == "local" then
-    local tz = (os.getenv "TZ" or ""):gsub("^:", "")
+    local tz = (os.getenv "TZ" or ""):gsub("^:", ""):gsub("^" .. FOLDER .. "/", "")
     if tz ~= "" and tz ~= "local" then
-      zones[name] = M.get(tz)
+      local ok, zone = pcall(M.get, tz)
+      zones[name] = ok and zone or posix(tz) -- TZ may be a rule instead of a name
       return zones[name]
     end
     path = "/etc/localtime"
@@ -184,7 +192,12 @@ function M.get(name)
     errors.raise("INVALID", ("there is no time zone %q"):format(name),
       { hint = "see: timedatectl list-timezones (in a container: apt-get install tzdata)" })
   end
-  zones[name] = parse(name, text)
+  local parsed, zone = pcall(parse, name, text)
+  if not parsed then
+    errors.raise("INVALID", ("%s is no time zone"):format(path), { hint =
+      "see: timedatectl list-timezones" })
+  end
+  zones[name] = zone
   return zones[name]
 end
 
@@ -267,11 +280,14 @@ function M.parse_time(text)
     return nil
   end
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  local h, m, s, zone = rest:match "^[T ](%d%d):(%d%d):?(%d*)(Z?)$"
+  local h, m, s, zone = rest:match "^[T ](%d%d):(%d%d):(%d%d)(Z?)$"
+  if not h then
+    h, m, zone = rest:match "^[T ](%d%d):(%d%d)(Z?)$"
+  end
   if rest ~= "" and not h then
     return nil
   end
-  h, m, s = tonumber(h or 0), tonumber(m or 0), tonumber(s ~= "" and s or 0) or 0
+  h, m, s = tonumber(h or 0), tonumber(m or 0), tonumber(s or 0)
   if month < 1 or month > 12 or day < 1 or day > M.month_days(year, month) or h > 23 or m > 59 or
     s > 59 then
     return nil

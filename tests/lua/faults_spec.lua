@@ -1,0 +1,35 @@
+local errors = require "moonkeep.errors"
+local faults = require "moonkeep.pg.faults"
+local samples = require "lua.fault_samples"
+
+describe("a known fault", function()
+  it("is recognised by its message, each by its own pattern", function()
+    assert.equal(#faults, #samples)
+    for i, sample in ipairs(samples) do
+      local err = errors.explain(errors.new("PROCESS_FAILED", "pg_dump failed with exit code 1",
+        { detail = sample[2] }))
+      assert.equal(sample[1], err.fault, sample[2])
+      assert.is_truthy(err.hint, sample[2])
+      assert.is_nil(err.hint:find("%%%d"), err.hint)
+      assert.equal(faults[i][1], sample[1])
+    end
+    assert.is_true(#samples > 100)
+  end)
+
+  it("has names and values of the message in its hint", function()
+    local err = errors.explain(errors.new("PG_ERROR", 'role "clerk" does not exist'))
+    assert.matches('CREATE ROLE "clerk"', err.hint)
+  end)
+
+  it("is not seen in what a program quotes of the user's own", function()
+    local err = errors.explain(errors.new("PROCESS_FAILED", "pg_restore failed", { detail =
+      "pg_restore: error: something new\nCommand was: SELECT 'No space left on device'" }))
+    assert.is_nil(err.fault)
+  end)
+
+  it("never replaces a hint that is there", function()
+    local err = errors.explain(errors.new("X", "Connection refused", { hint = "mine" }))
+    assert.equal("mine", err.hint)
+    assert.is_nil(err.fault)
+  end)
+end)
