@@ -160,25 +160,25 @@ local function describe(source)
   return database.describe(connection), connection:major(), ok and system or nil
 end
 
-local ID_TRIES = 20
+local LAST_END = 0xffffff
 
--- Ids are in the order in which backups were made, also of those made in one second.
+-- Ids are in the order in which backups were made: one of the same second as the newest ends higher.
 local function new_id(job, series, targets)
-  local second
-  for _ = 1, ID_TRIES do
-    second = clock.compact()
-    local is_free = true
+  while true do
+    local second, lowest = clock.compact(), 0
     for _, store in ipairs(targets) do
       local ok, ids = pcall(store.list, store, job, series)
-      local newest = ok and ids[#ids]
-      is_free = is_free and not (newest and newest:sub(1, #second) == second)
+      local newest = ok and ids[#ids] or ""
+      if newest:sub(1, #second) == second then
+        lowest = math.max(lowest, tonumber(newest:match "%x+$", 16) + 1)
+      end
     end
-    if is_free then
-      break
+    if lowest <= LAST_END then
+      local random = tonumber(host.random(3), 16)
+      return ("%s-%06x"):format(second, lowest + random % (LAST_END + 1 - lowest))
     end
     core_task.sleep(100)
   end
-  return second .. "-" .. host.random(3)
 end
 
 -- A small object with a checksum of its own, in every store.

@@ -1,5 +1,6 @@
 /*
- * Connecting, on a thread of its own. PQconnectPoll would do it on the loop, but not without
+ * Connecting, on a thread of its own. A dbname is a name here, never a conninfo: whoever creates a
+ * database may call it anything. PQconnectPoll would do it on the loop, but not without
  * blocking: it looks names up, and it alone knows how to move to the next host, also when one
  * does not answer within connect_timeout. So a thread runs libpq's own blocking connect, with
  * exactly libpq's behaviour, and a timer on the loop abandons it when our deadline has passed.
@@ -39,7 +40,7 @@ static int run_connect(void *arg)
 {
     struct body *body = arg;
     body->conn =
-        PQconnectdbParams((const char *const *)body->keys, (const char *const *)body->values, 1);
+        PQconnectdbParams((const char *const *)body->keys, (const char *const *)body->values, 0);
     return body->conn ? MK_OK : MK_ENOMEM;
 }
 

@@ -43,7 +43,7 @@ describe("a run", function()
   end)
 
   it("tells an error once, and exits with it", function()
-    local result = run [[
+    local result = run([[
       local mk = require "moonkeep"
       return mk.job { name = "x", run = function()
         mk.all { function()
@@ -52,7 +52,7 @@ describe("a run", function()
             deep()
           end)()
         end }
-      end }]]
+      end }]], { flags = { "-v" } })
     assert.equal(1, result.code)
     local results = 0
     for _, event in ipairs(result.events) do
@@ -73,7 +73,7 @@ describe("a run", function()
     local out = dir.path .. "/anywhere.out"
     local child = mk.process.spawn { cwd = "/proc", env = { LUA_PATH = "/nowhere/?.lua",
       LUA_PATH_5_4 = "/nowhere/?.lua", LUA_CPATH = "/nowhere/?.so", HOME = "/nowhere", OUT = out },
-      argv = { "sh", "-c", 'exec "$0" run "$1" 2>"$OUT"', binary, recipe } }
+      argv = { "sh", "-c", 'exec "$0" run -v "$1" 2>"$OUT"', binary, recipe } }
     assert.equal(1, (child:wait()))
     local event = mk.json.decode(mk.fs.read(out):match "[^\n]+result[^\n]+")
     assert.equal("INVALID", event.error.code)

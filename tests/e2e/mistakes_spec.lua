@@ -56,7 +56,7 @@ local RECIPES = {
   { "days that are none", job 'schedule = { at = "09:00", on = "frist monday" }' },
   { "a time of day that is none", job 'schedule = { at = "26:00" }' },
   { "a zone that is none", job 'schedule = { cron = "@daily", tz = "Europe/Pariss" }' },
-  { "tries too few", job 'retry = { tries = 1 }' },
+  { "tries too few", job 'retry = { tries = 0 }' },
   { "tries missing", job 'retry = { wait = "1m" }' },
   { "an overlap that is none", job 'overlap = "kill"' },
   { "tags that are a list", job 'tags = { 1, 2 }' },
