@@ -538,7 +538,7 @@ function mk.shield(fn, limit) end
 
 ---sources `copy`, `file`, `process`, `memory`; transforms `encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`
 ---@param stages table[]
----@param options? { title?: string, independent?: boolean }
+---@param options? { title?: string, total?: integer, independent?: boolean }
 ---@return table<string, moonkeep.FlowReport>
 function mk.flow.run(stages, options) end
 

@@ -116,7 +116,13 @@ local function format_of(stream)
   return stream.kind == "globals" and "globals" or stream.options.format or "custom"
 end
 
-local function move(stream, major, object, sessions)
+-- About how many bytes a dump will have: those of the one before it.
+local function expected_bytes(job, series, store)
+  local ok, latest = pcall(store.latest, store, job, series)
+  return ok and latest and manifests.data_object(latest.manifest).decoded_size or nil
+end
+
+local function move(stream, major, object, sessions, total)
   local argv, env = argv_of(stream, major)
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
   for _, session in ipairs(sessions) do
@@ -127,7 +133,7 @@ local function move(stream, major, object, sessions)
     { kind = "tee", { M.proof_stage(format_of(stream), major) },
       { { kind = "encode", codec = object.codec }, stored } },
   }, { title = ("%s of %s"):format(stream.kind == "globals" and "globals" or "dump",
-    tostring(stream.source)) })
+    tostring(stream.source)), total = total })
 end
 
 -- ---- publication --------------------------------------------------------------------------------
@@ -212,7 +218,7 @@ function M.upload(job, stream, targets, extra)
 
   log.info("dumping %s%s with %s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), version_of(program, major), stream.codec)
-  local report = move(stream, major, object, sessions)
+  local report = move(stream, major, object, sessions, expected_bytes(job, series, targets[1]))
   object.size = report.stored.bytes_in
   object.sha256 = report.stored.result
   object.decoded_size = report.source.bytes_out

@@ -50,9 +50,12 @@ local function put_aside(path, why)
     "rebuild` fills it from the stores", why, aside)
 end
 
+local is_new = false -- the catalog was made by this process
+
 local function migrate(path)
   local rows = core.run(path, { { "PRAGMA user_version" } })
   local version = rows[1][1].user_version
+  is_new = is_new or version == 0
   if version > #M.MIGRATIONS then
     errors.raise("UNSUPPORTED", ("it has version %d, this moonkeep knows up to %d"):format(version,
       #M.MIGRATIONS), { hint = "install a newer moonkeep, or set MOONKEEP_STATE to another folder" })
@@ -255,6 +258,28 @@ function M.proofs()
   return proofs
 end
 M.key = key
+
+--- After a catalog was lost: writes down what the stores of a job hold, and says so.
+function M.refill(job)
+  if not is_new then
+    return
+  end
+  local statements = {}
+  for _, store in ipairs(job.keys.upload or {}) do
+    pcall(function()
+      for _, series in ipairs(store:series(job.name)) do
+        for _, id in ipairs(store:list(job.name, series)) do
+          local ok, backup = pcall(store.backup, store, job.name, series, id)
+          statements[#statements + 1] = ok and backup_statement(backup, store, "stored") or nil
+        end
+      end
+    end)
+  end
+  if #statements > 0 and M.run(statements) then
+    log.warn("the catalog is new; %d backups of %s were found in its stores, and are listed again " ..
+      "(what had been proved of them was lost)", #statements, job.name)
+  end
+end
 
 --- Makes the list of backups anew from the stores; proofs of backups that are still there are kept.
 --- Returns how many there are.

@@ -154,6 +154,7 @@ function M.run(job, how, results)
   local _ <close> = close_lock(lock)
   local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
     recipe = job.path, log = how.log }
+  catalog.refill(job)
   local began, published = clock.monotonic(), {}
   log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms }, true)
   local tries = 0

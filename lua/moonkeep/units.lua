@@ -66,4 +66,19 @@ function M.format_duration(ms)
   end
 end
 
+--- "12.0 MiB of about 40.0 MiB  6.0 MiB/s  4s left" of the bytes moved so far, in how long, and how
+--- many there will be, if that is known.
+function M.format_progress(bytes, seconds, total)
+  local text = M.format_size(bytes)
+  if total and total > bytes then
+    text = ("%s of about %s"):format(text, M.format_size(total))
+  end
+  text = ("%s  %s/s"):format(text, M.format_size(bytes / seconds))
+  if total and total > bytes and bytes > 0 then
+    local left_ms = (total - bytes) / (bytes / seconds) * 1000
+    text = ("%s  %s left"):format(text, M.format_duration(math.max(1000, left_ms // 1 | 0)))
+  end
+  return text
+end
+
 return M

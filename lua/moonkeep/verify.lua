@@ -51,7 +51,7 @@ function M.read_object(backup, store, object)
   local report = M.reading(store, backup, object, {
     store:source(backup.job, backup.series, backup.id, object.name),
     { kind = "sha256", label = "stored" },
-  }, { title = "reading " .. object.name })
+  }, { title = "reading " .. object.name, total = object.size })
   M.check_digest(store, backup, object, report.stored)
 end
 
@@ -77,7 +77,7 @@ function M.decoded(backup, store)
         { kind = "tee",
           { { kind = "null", label = "decoded" } },
           { backups.proof_stage(format_of(manifest), manifest.needs.pg_restore) } } } },
-  }, { title = "decoding " .. object.name })
+  }, { title = "decoding " .. object.name, total = object.size })
   if not ok and report.code == "PROCESS_FAILED" then
     damaged(store, backup, object, report.message)
   elseif not ok then

@@ -240,7 +240,7 @@ describe("the command line", function()
 
     it("makes backups when it was lost, and rebuilds it from the stores", function()
       mk.fs.remove(path)
-      run_again()
+      assert.matches("the catalog is new; %d backups of nightly were found", run_again())
       mk.fs.remove(path)
       local rebuilt = document("catalog", "rebuild", "--json")
       assert.equal(4, rebuilt.backups)

@@ -54,7 +54,7 @@ describe("whatever ends a run", function()
     assert.equal(0, run.code, run.stderr)
     assert.equal(1, #support.manifests(store))
     -- and what the dead one had left is gone
-    assert.equal(3, #support.files(store))
+    assert.equal(4, #support.files(store))
     mk.fs.remove(store)
   end
 
@@ -254,7 +254,7 @@ describe("whatever ends a run", function()
           end
           nothing_runs()
           support.eventually("no moonkeep is left", function()
-            return #support.processes("--worker\0" .. run.path) == 0
+            return #support.processes("--worker\0run\0" .. run.path) == 0
           end)
           nothing_is_published(store, true)
           next_run_works(store)

@@ -27,3 +27,13 @@ describe("durations and sizes", function()
     assert.equal("2.0 GiB", units.format_size(2 << 30))
   end)
 end)
+
+describe("progress", function()
+  it("has a rate, and what is left when that is known", function()
+    assert.equal("2.0 MiB  1.0 MiB/s", units.format_progress(2 << 20, 2))
+    assert.equal("2.0 MiB of about 10.0 MiB  1.0 MiB/s  8s left",
+      units.format_progress(2 << 20, 2, 10 << 20))
+    assert.equal("12.0 MiB  6.0 MiB/s", units.format_progress(12 << 20, 2, 10 << 20))
+    assert.equal("0 B of about 1.0 KiB  0 B/s", units.format_progress(0, 1, 1024))
+  end)
+end)

@@ -3,6 +3,7 @@ local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local schedule = require "moonkeep.schedule"
 local systemd = require "moonkeep.schedule.systemd"
@@ -51,11 +52,18 @@ function M.run(options)
       { hint = 'give one a schedule: schedule = { cron = "0 2 * * *" }' })
   end
   local how = { program = program(), user = options.user, machine = host.name() }
-  if options.what == "cron" then
+  if options.what == "cron" and options.json then
+    output.json("export", { crontab = crontab.text(jobs, how) })
+    return runner.OK
+  elseif options.what == "cron" then
     log.show("%s", crontab.text(jobs, how))
     return runner.OK
   end
   local units = systemd.units(jobs, how)
+  if options.json then
+    output.json("export", { units = units })
+    return runner.OK
+  end
   if options.output then
     write_units(units, options.output)
     return runner.OK

@@ -157,7 +157,7 @@ M.list = {
   { "export", "Writes crontab lines or systemd units for the schedules of recipes.",
     arguments = { { "what", "`cron` or `systemd`", one_of = { "cron", "systemd" } },
       { "recipe", "recipes, or folders of recipes", args = "+" } },
-    options = options({ "--output", "with systemd: write the units into this folder",
+    options = options(JSON, { "--output", "with systemd: write the units into this folder",
       value = "FOLDER" }, { "--user", "who runs it: the units' user; with cron, for /etc/cron.d",
       value = "NAME" }),
     examples = {

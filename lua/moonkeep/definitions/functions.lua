@@ -116,7 +116,8 @@ return {
       "off while fn runs, for closers that must wait (default limit 10s)"),
   } },
   { title = "Underneath", functions = {
-    fn("mk.flow.run", { "stages: table[]", "options?: { title?: string, independent?: boolean }" },
+    fn("mk.flow.run", { "stages: table[]",
+      "options?: { title?: string, total?: integer, independent?: boolean }" },
       { "table<string, FlowReport>" }, "sources `copy`, `file`, `process`, `memory`; transforms " ..
       "`encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`"),
     fn("mk.flow.codec", { "spec: Codec" }, { "string name", "integer level", "string suffix" },

@@ -20,7 +20,7 @@ local function stream(backup, store, sink, title)
     { kind = "tee",
       { { kind = "sha256", label = "stored" } },
       { { kind = "decode", codec = object.codec }, sink } },
-  }, { title = title })
+  }, { title = title, total = object.size })
   verify.check_digest(store, backup, object, report.stored)
   return report
 end
