@@ -16,6 +16,15 @@ describe("a known fault", function()
     assert.is_true(#samples > 100)
   end)
 
+  it("is told with the fix that the golden file has", function()
+    local golden = require("support").golden "faults"
+    for i, sample in ipairs(samples) do
+      local err = errors.explain(errors.new("PROCESS_FAILED", "failed", { detail = sample[2] }))
+      golden:check(("%d %s"):format(i, sample[1]), ("%s\nhint: %s"):format(sample[2], err.hint))
+    end
+    golden:close()
+  end)
+
   it("has names and values of the message in its hint", function()
     local err = errors.explain(errors.new("PG_ERROR", 'role "clerk" does not exist'))
     assert.matches('CREATE ROLE "clerk"', err.hint)

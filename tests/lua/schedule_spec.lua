@@ -305,6 +305,31 @@ describe("exports of schedules", function()
     assert.matches("CRON_TZ=Europe/Paris\n", lines { at = "02:00", tz = "Europe/Paris" })
   end)
 
+  it("are calendar expressions that systemd understands as we do", function()
+    local process = require "moonkeep.process"
+    if not pcall(process.run, { argv = { "systemd-analyze", "--version" } }) then
+      print "SKIPPED: systemd-analyze is not here"
+      pending "systemd-analyze is not here"
+      return
+    end
+    for _, keys in ipairs { { cron = "30 2 * * 1-5" }, { cron = "*/15 3 1,15 * *" },
+      { cron = "0 4 13 * fri" }, { at = { "02:30", "14:30" } }, { every = "6h" },
+      { every = "45m" }, { at = "09:00", on = "first monday" }, { at = "09:00", on = "last friday" },
+      { at = "09:00", on = "last day" }, { at = "09:00", on = "day 31" } } do
+      keys.tz = "UTC"
+      local rule, soonest = compile(keys), nil
+      for _, expression in ipairs(systemd.calendar(rule)) do
+        local out = process.run { argv = { "systemd-analyze", "calendar", "--base-time",
+          "2026-11-25 12:00:00 UTC", expression }, env = { TZ = "UTC", LC_ALL = "C" } }
+        local day, clock = out:match "Next elapse: %a+ (%S+) (%d+:%d+):%d+ UTC"
+        local utc = at(("%sT%s:00Z"):format(day, clock))
+        soonest = math.min(soonest or utc, utc)
+      end
+      assert.equal(zone.format_utc(schedule.upcoming(rule, at "2026-11-25T12:00:00Z", 1)[1]),
+        zone.format_utc(soonest), schedule.describe(rule))
+    end
+  end)
+
   it("are calendar expressions of systemd", function()
     for _, case in ipairs {
       { { cron = "30 2 * * *", tz = "Europe/Paris" }, "*-*-* 2:30:00 Europe/Paris" },
