@@ -97,7 +97,10 @@ static void *thread_main(void *arg)
 static void on_closed(uv_handle_t *handle)
 {
     struct mk__thread *self = handle->data;
-    mk_wait_fire(&self->call->wait, self->abandoned ? MK_ECANCELED : self->status);
+    pthread_mutex_lock(&self->mutex); /* the thread has written its status before it held it */
+    int status = self->abandoned ? MK_ECANCELED : self->status;
+    pthread_mutex_unlock(&self->mutex);
+    mk_wait_fire(&self->call->wait, status);
 }
 
 static void on_returned(uv_async_t *async)
