@@ -11,6 +11,7 @@ local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
 local redact = require "moonkeep.redact"
 local state = require "moonkeep.state"
 
@@ -178,10 +179,8 @@ function M.begin(fields)
 end
 
 local function backup_statement(backup, store, proof, when)
-  local manifest, size, decoded = backup.manifest, 0, 0
-  for _, object in ipairs(manifest.objects) do
-    size, decoded = size + object.size, decoded + object.decoded_size
-  end
+  local manifest = backup.manifest
+  local size, decoded = manifests.sizes(manifest)
   return { [[INSERT INTO backups (job, series, id, store, created_at, size, decoded_size, seconds,
       run, proof, proved_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
       ON CONFLICT DO UPDATE SET proof = excluded.proof, proved_ms = excluded.proved_ms
@@ -248,16 +247,18 @@ local function key(job, series, id, url)
   return table.concat({ job, series, id, url }, "\0")
 end
 
---- All proofs by M.key: { proof, proved_ms }.
+--- What has been proved: a function (job, series, id, store) -> { proof, proved_ms }, or nil when
+--- nothing is known. The catalog is read once.
 function M.proofs()
   local rows = M.run { { "SELECT job, series, id, store, proof, proved_ms FROM backups" } }
   local proofs = {}
   for _, row in ipairs(rows and rows[1] or {}) do
     proofs[key(row.job, row.series, row.id, row.store)] = row
   end
-  return proofs
+  return function(job, series, id, store)
+    return proofs[key(job, series, id, store.url)]
+  end
 end
-M.key = key
 
 --- After a catalog was lost: writes down what the stores of a job hold, and says so.
 function M.refill(job)
@@ -287,7 +288,7 @@ function M.rebuild(found)
   local proofs, statements = M.proofs(), { { "DELETE FROM backups" } }
   for _, item in ipairs(found) do
     local backup, store = item.backup, item.store
-    local known = proofs[key(backup.job, backup.series, backup.id, store.url)]
+    local known = proofs(backup.job, backup.series, backup.id, store)
     statements[#statements + 1] = backup_statement(backup, store, known and known.proof or "stored",
       known and known.proved_ms or nil)
   end

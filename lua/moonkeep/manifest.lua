@@ -121,4 +121,13 @@ function M.data_object(manifest)
   corrupt "it has no data object"
 end
 
+--- How many bytes its objects have: as they are stored, and decompressed.
+function M.sizes(manifest)
+  local size, decoded_size = 0, 0
+  for _, object in ipairs(manifest.objects) do
+    size, decoded_size = size + object.size, decoded_size + object.decoded_size
+  end
+  return size, decoded_size
+end
+
 return M

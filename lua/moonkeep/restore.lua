@@ -171,34 +171,32 @@ local function into_new(admin, backup, store, target, options, replaces)
     comment and pg.literal(comment) or "NULL"))
 end
 
--- Refuses to touch what somebody may still need. Returns whether the database is there.
-local function look_at_target(admin, target, options)
-  local name = target.keys.dbname
-  if not admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) then
-    return false
+-- Whether the target exists, and how many objects of its own it has.
+local function inspect(admin, target)
+  if not admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1",
+    target.keys.dbname) then
+    return false, 0
   end
   local connection <close> = target:connect()
-  local n = database.count_objects(connection)
-  local existing = options.existing or "refuse"
-  if n > 0 and existing == "refuse" then
-    errors.raise("NOT_EMPTY", ("the database %q exists and is not empty (%d objects)"):format(name,
-      n), { hint = "restore under another name; or say what may be done to it: existing = " ..
-      "\"add\", \"clean\" or \"replace\"" })
-  end
-  return true, n
+  return true, database.count_objects(connection)
 end
 
---- What a restore would do, for plans and for consent: { database, exists, objects, existing }.
+-- The same, but refuses to touch what somebody may still need.
+local function check_target(admin, target, options)
+  local exists, objects = inspect(admin, target)
+  if objects > 0 and (options.existing or "refuse") == "refuse" then
+    errors.raise("NOT_EMPTY", ("the database %q exists and is not empty (%d objects)"):format(
+      target.keys.dbname, objects), { hint = "restore under another name; or say what may be " ..
+      "done to it: existing = \"add\", \"clean\" or \"replace\"" })
+  end
+  return exists, objects
+end
+
+--- What a restore would meet, for plans and for consent: { database, exists, objects, major }.
 function M.look(options, manifest)
   local name = options.database or manifest.source.database
   local admin <close> = connect_admin(options.into, name)
-  local target = options.into:with { dbname = name }
-  local exists = admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1", name) ~= nil
-  local objects = 0
-  if exists then
-    local connection <close> = target:connect()
-    objects = database.count_objects(connection)
-  end
+  local exists, objects = inspect(admin, options.into:with { dbname = name })
   return { database = name, exists = exists, objects = objects, major = admin:major() }
 end
 
@@ -213,7 +211,7 @@ function M.restore(backup, options)
   local admin <close> = connect_admin(options.into, name)
   check_version(manifest, admin:major())
   local target = options.into:with { dbname = name }
-  local exists, objects = look_at_target(admin, target, options)
+  local exists, objects = check_target(admin, target, options)
   working.sweep(admin)
   if options.globals then
     restore_roles(admin, backup, store)

@@ -3,6 +3,7 @@ local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
@@ -34,12 +35,9 @@ local function collect(options)
       entry.error = errors.of(result).message
       return
     end
-    local size = 0
-    for _, object in ipairs(result.objects) do
-      size = size + object.size
-    end
-    entry.size, entry.created_at, entry.format = size, result.created_at, result.dump.format
-    local known = proofs[catalog.key(job, series, id, store.url)]
+    entry.size, entry.created_at = manifests.sizes(result), result.created_at
+    entry.format = result.dump.format
+    local known = proofs(job, series, id, store)
     if known and known.proof == "damaged" then
       entry.damaged_in = json.array(entry.damaged_in or {})
       table.insert(entry.damaged_in, store.name)

@@ -31,22 +31,30 @@ local function add_options(parser, options)
   end
 end
 
---- Everything as one argparse parser; also what completion is made from.
-function M.make()
+local function add_command(parser, command, is_needed)
+  local sub = parser:command(command[1]):summary(command[2]):description(command[2])
+    :add_help(false)
+  if not is_needed then
+    return
+  end
+  for _, argument in ipairs(command.arguments) do
+    local made = sub:argument(argument[1]):description(argument[2]):args(argument.args or 1)
+    if argument.one_of then
+      made:choices(argument.one_of)
+    end
+  end
+  add_options(sub, command.options)
+  add_options(sub, commands.common)
+end
+
+--- The commands as an argparse parser: all of them, as completion is made from, or, for a command
+--- line, with the options of the command of that name only.
+function M.make(name)
   local parser = argparse "moonkeep":add_help(false):require_command(true)
     :command_target "command"
   parser:flag "-h --help":description "show this help":target "help"
   for _, command in ipairs(commands.list) do
-    local sub = parser:command(command[1]):summary(command[2]):description(command[2])
-      :add_help(false)
-    for _, argument in ipairs(command.arguments) do
-      local made = sub:argument(argument[1]):description(argument[2]):args(argument.args or 1)
-      if argument.one_of then
-        made:choices(argument.one_of)
-      end
-    end
-    add_options(sub, command.options)
-    add_options(sub, commands.common)
+    add_command(parser, command, not name or name == command[1])
   end
   return parser
 end
@@ -199,7 +207,7 @@ function M.parse(arguments)
   if command and wants_help(arguments) then
     return "help", M.command_help(command)
   end
-  local ok, result = M.make():pparse(arguments)
+  local ok, result = M.make(name):pparse(arguments)
   if not ok then
     local message, meant = result:match "^(.-)\n(Did you mean.*)$"
     message = (message or result):gsub("'", "\"")

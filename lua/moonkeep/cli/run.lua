@@ -3,6 +3,7 @@ local clock = require "moonkeep.clock"
 local json = require "moonkeep.core.json"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local state = require "moonkeep.state"
@@ -21,10 +22,7 @@ end
 
 --- A backup for people and programs: what JSON documents have of one.
 function M.describe(backup, proof)
-  local size, decoded = 0, 0
-  for _, object in ipairs(backup.manifest.objects) do
-    size, decoded = size + object.size, decoded + object.decoded_size
-  end
+  local size, decoded = manifests.sizes(backup.manifest)
   local names = {}
   for i, store in ipairs(backup.stores) do
     names[i] = store.url

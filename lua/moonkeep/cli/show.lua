@@ -56,7 +56,7 @@ local function show(backup, proofs)
       object.sha256))
   end
   for _, store in ipairs(backup.stores) do
-    local known = proofs[catalog.key(backup.job, backup.series, backup.id, store.url)]
+    local known = proofs(backup.job, backup.series, backup.id, store)
     line("in", ("%s: %s"):format(store.url, known and known.proof .. (known.proved_ms and
       (" (%s)"):format(output.age(known.proved_ms // 1000)) or "") or "stored"))
   end
@@ -78,7 +78,7 @@ function M.run(options)
   if options.json then
     local described = run.describe(backup)
     for i, store in ipairs(backup.stores) do
-      local known = proofs[catalog.key(backup.job, backup.series, backup.id, store.url)]
+      local known = proofs(backup.job, backup.series, backup.id, store)
       described.stores[i] = { url = store.url, proof = known and known.proof or "stored" }
     end
     described.proof = nil

@@ -25,7 +25,7 @@ local function newest_of(job, proofs)
         for i = #ids, 1, -1 do
           local read, manifest = pcall(store.manifest, store, job.name, series, ids[i])
           local best = by_series[series]
-          local known = proofs[catalog.key(job.name, series, ids[i], store.url)]
+          local known = proofs(job.name, series, ids[i], store)
           read = read and not (known and known.proof == "damaged")
           if read and (not best or ids[i] > best.id) then
             by_series[series] = { id = ids[i], created_at = manifest.created_at,

@@ -2,9 +2,8 @@
 --- (ALTER DATABASE ... SET, ALTER ROLE ... IN DATABASE ... SET), grants, comment, limits.
 local pg = require "moonkeep.pg"
 
-local M = {}
-
-local working_mark = "moonkeep: a restore in progress" -- see pg/working.lua, which needs this module
+-- The comment that marks a database that is being restored: see pg/working.lua.
+local M = { WORKING_MARK = "moonkeep: a restore in progress" }
 
 -- Columns of pg_database by name, for some came with 15, 16 and 17, and one was renamed in 17.
 local DESCRIBE = [[
@@ -46,7 +45,7 @@ function M.describe(connection)
     list.affected = nil
   end
   row.has_acl = nil
-  if row.comment == working_mark then -- left by a restore that died at its very end
+  if row.comment == M.WORKING_MARK then -- left by a restore that died at its very end
     row.comment = nil
   end
   return row

@@ -8,8 +8,7 @@ local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 
--- The comment that marks a database that is being restored.
-local M = { MARK = "moonkeep: a restore in progress" }
+local M = {}
 
 local MAX_NAME = 63 -- NAMEDATALEN - 1
 -- The first half of the advisory locks that those who restore hold, in the database postgres.
@@ -40,7 +39,7 @@ end
 --- Drops the working databases of restores that were killed.
 function M.sweep(admin)
   local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
-    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], M.MARK)
+    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], database.WORKING_MARK)
   for _, row in ipairs(rows) do
     -- Both must say so: the mark alone can be left on a database that is in use.
     if row.name:find "_restoring_%x%x%x%x%x%x$" and try_lock(admin, row.name) then
@@ -138,7 +137,8 @@ function M.create(admin, target, source)
   end
   admin:query(("CREATE DATABASE %s %s"):format(pg.identifier(name),
     database.create_options(source, admin:major())))
-  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name), pg.literal(M.MARK)))
+  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
+    pg.literal(database.WORKING_MARK)))
   return setmetatable({ admin = admin, name = name, target = target }, Working)
 end
 
