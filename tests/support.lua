@@ -1,6 +1,7 @@
 --- What the specs share: running the binary on a recipe, and a server to try things on.
 local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
+local tools = require "moonkeep.pg.tools"
 
 local M = {}
 
@@ -192,6 +193,63 @@ function M.processes(text)
     end
   end
   return found
+end
+
+--- A hot standby of a scratch cluster, in a folder of its own: { source, promote(), close() }. Its
+--- closing comes before the cluster's. `options`: the server's, as in "-c name=value".
+function M.standby(cluster, options)
+  local tempdir = mk.fs.tempdir()
+  local folder, major = tempdir.path, cluster.major
+  if cluster.user then
+    require "moonkeep.fs".chown(folder, cluster.user)
+  end
+  local function run(name, ...)
+    mk.process.run { argv = { tools.find(name, major), ... }, user = cluster.user, cwd = folder }
+  end
+  run("pg_basebackup", "--pgdata=" .. folder .. "/data", "--write-recovery-conf",
+    "--checkpoint=fast", "--no-sync", "--host=" .. cluster.folder, "--username=postgres")
+  run("pg_ctl", "start", "--wait", "--silent", "--pgdata=" .. folder .. "/data", "--log=" ..
+    folder .. "/log", "--options=-k " .. folder .. " -c listen_addresses= -c fsync=off " ..
+    "-c dynamic_shared_memory_type=mmap " .. (options or ""))
+  return setmetatable({ folder = folder,
+    source = mk.pg { host = folder, user = "postgres", dbname = "postgres" },
+    promote = function()
+      run("pg_ctl", "promote", "--wait", "--silent", "--pgdata=" .. folder .. "/data")
+    end,
+    close = function()
+      run("pg_ctl", "stop", "--mode=immediate", "--silent", "--pgdata=" .. folder .. "/data")
+      tempdir:close()
+    end }, { __close = function(standby) standby.close() end })
+end
+
+--- PgBouncer before a scratch cluster, on a socket in a folder of its own: { folder, close() }.
+function M.pooler(cluster, mode)
+  local tempdir = mk.fs.tempdir()
+  local folder = tempdir.path
+  if cluster.user then
+    require "moonkeep.fs".chown(folder, cluster.user)
+  end
+  mk.fs.write(folder .. "/pgbouncer.ini", ([[
+[databases]
+* = host=%s user=postgres
+[pgbouncer]
+listen_addr =
+listen_port = 5432
+unix_socket_dir = %s
+auth_type = any
+pool_mode = %s
+logfile = %s/log
+]]):format(cluster.folder, folder, mode, folder), 420)
+  local child = mk.process.spawn { argv = { "/usr/sbin/pgbouncer", folder .. "/pgbouncer.ini" },
+    user = cluster.user, cwd = folder }
+  M.eventually("the pooler listens", function()
+    return mk.fs.exists(folder .. "/.s.PGSQL.5432")
+  end)
+  return setmetatable({ folder = folder }, { __close = function()
+    child:kill "TERM"
+    child:wait()
+    tempdir:close()
+  end })
 end
 
 M.SMALL = [[

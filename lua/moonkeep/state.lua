@@ -30,9 +30,10 @@ end
 
 local told = false
 
--- Without a state folder moonkeep still makes backups, and says what is missing.
-local function try_make(name)
-  local ok, result = pcall(make, name)
+-- Without a state folder moonkeep still makes backups, and says what is missing: what fn returns,
+-- or nil and true.
+local function try(fn, ...)
+  local ok, result = pcall(fn, ...)
   if ok then
     return result
   elseif errors.of(result).code == "CANCELED" then
@@ -43,16 +44,19 @@ local function try_make(name)
     log.warn("the state folder %s cannot be used (%s): this run is not in the catalog, has no log " ..
       "file, and does not see whether the job is running already", M.folder(), result.message)
   end
+  return nil, true
 end
 
 --- The lock of a job on this machine: a closable lock; nil when another run has it; false when there
 --- is no place for it.
 function M.lock(job)
-  local folder = try_make "locks"
-  if not folder then
+  local lock, failed = try(function()
+    return fs.lock(("%s/%s.lock"):format(make "locks", job))
+  end)
+  if failed then
     return false
   end
-  return fs.lock(("%s/%s.lock"):format(folder, job))
+  return lock
 end
 
 local function rotate(folder)
@@ -63,20 +67,21 @@ local function rotate(folder)
   end
 end
 
---- The path of the log file of a run, which may not exist yet; old ones are removed. nil when there
---- is no place for it.
+--- The path of the log file of a run, made here and empty; old ones are removed. nil when there is
+--- no place for it.
 function M.log_path(run_id)
-  local folder = try_make "logs"
-  if not folder then
-    return nil
-  end
-  rotate(folder)
-  return ("%s/%s.jsonl"):format(folder, run_id)
+  return try(function()
+    local folder = make "logs"
+    local path = ("%s/%s.jsonl"):format(folder, run_id)
+    fs.write(path, "", 384, true) -- 0600
+    rotate(folder)
+    return path
+  end)
 end
 
 --- The path of the catalog; nil when there is no place for it.
 function M.catalog_path()
-  local folder = try_make()
+  local folder = try(make)
   return folder and folder .. "/catalog.sqlite"
 end
 

@@ -195,6 +195,30 @@ describe("whatever ends a run", function()
         nothing_is_published(store)
       end)
     end)
+
+    it("a catalog that cannot be written: is said aloud, and the backup is made", function()
+      on_tmpfs("state", "size=8m", function(state)
+        local store = dir.path .. "/made"
+        local options = { env = { MOONKEEP_STATE = state } }
+        local text = recipe(store):gsub("zstd:12", "zstd:1")
+        assert.equal(0, support.run_recipe(dir.path, text, options).code)
+        mk.process.run { argv = { "mount", "-o", "remount,ro", state } }
+        local run = support.run_recipe(dir.path, text, options)
+        assert.equal(0, run.code, run.stderr)
+        assert.equal(2, #support.manifests(store))
+        assert.matches("/catalog.sqlite cannot be used: .*readonly database; backups are made " ..
+          "all the same", run.stderr)
+        -- a job that never ran here has no lock file either
+        local new = support.run_recipe(dir.path, (text:gsub('"nightly"', '"new"')), options)
+        assert.equal(0, new.code, new.stderr)
+        assert.equal(3, #support.manifests(store))
+        assert.matches("does not see whether the job is running already", new.stderr)
+        local listed = support.start(dir.path, { "list", "--json", "--from",
+          "file://" .. store }, options.env):finish()
+        assert.equal(0, listed.code, listed.stderr)
+        mk.fs.remove(store)
+      end)
+    end)
   end
 
   it("a store that is a file: is told by its path", function()
