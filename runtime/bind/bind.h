@@ -55,6 +55,12 @@ MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index);
 /* The open connection in a stage's field: a native one, or the library's with a `native`. */
 MK_RAISES struct mk_pg *mk_check_field_pg(lua_State *L, int table, const char *key);
 
+/* The source or sink that the table at `stage` describes; NULL with the error. See lua_flow.c. */
+MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runtime, int stage,
+                                           const char *kind, struct mk_error *err);
+MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
+                                       const char *kind, struct mk_error *err);
+
 int luaopen_core_error(lua_State *L);
 int luaopen_core_task(lua_State *L);
 int luaopen_core_fs(lua_State *L);

@@ -5,9 +5,10 @@
  *   { { kind = "process", argv = {...} }, { kind = "encode", codec = "zstd:3" },
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
- * Sources: copy{connection, sql, hash}, file{path}, process{argv...}, memory{text}. Transforms:
- * encode{codec}, decode{codec}. Sinks: copy{connection, sql}, file{path}, null, sha256, xxh3,
- * process{argv..., early, keep_stdout}. A tee holds
+ * Sources: copy{connection, sql, hash, end_mark}, pack{connection, members}, file{path},
+ * process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
+ * large_object_files{packed}. Sinks: copy{connection, sql}, file{path}, null, sha256, xxh3,
+ * rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds
  * branches, each a list again; it comes last.
  */
 #include <string.h>
@@ -15,6 +16,7 @@
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "codec/codec.h"
+#include "codec/large_objects.h"
 #include "flow/flow.h"
 #include "flow/stages.h"
 
@@ -60,58 +62,6 @@ static void add_label(lua_State *L, struct flow *flow, int stage)
     flow->n_labels++;
 }
 
-static struct mk_source *make_source(lua_State *L, struct builder *b, int stage, const char *kind,
-                                     struct mk_error *err)
-{
-    if (strcmp(kind, "file") == 0)
-        return mk_source_file(b->runtime->loop, mk_check_field_string(L, stage, "path"), err);
-    if (strcmp(kind, "process") == 0)
-        return mk_source_process(b->runtime->loop, mk_check_command(L, stage), err);
-    if (strcmp(kind, "copy") == 0) {
-        const char *sql = mk_check_field_string(L, stage, "sql");
-        bool hash = mk_field_bool(L, stage, "hash");
-        return mk_source_copy(mk_check_field_pg(L, stage, "connection"), sql, hash, err);
-    }
-    if (strcmp(kind, "memory") == 0) {
-        size_t len = 0;
-        lua_getfield(L, stage, "text");
-        const char *text = luaL_checklstring(L, -1, &len);
-        struct mk_source *source = mk_source_memory(text, len, err);
-        lua_pop(L, 1);
-        return source;
-    }
-    luaL_error(L, "a flow cannot begin with \"%s\": its source is copy, file, process or memory",
-               kind);
-    return NULL;
-}
-
-static struct mk_sink *make_sink(lua_State *L, struct builder *b, int stage, const char *kind,
-                                 struct mk_error *err)
-{
-    if (strcmp(kind, "file") == 0)
-        return mk_sink_file(b->runtime->loop, mk_check_field_string(L, stage, "path"), err);
-    if (strcmp(kind, "process") == 0) {
-        bool early = mk_field_bool(L, stage, "early");
-        bool keep_stdout = mk_field_bool(L, stage, "keep_stdout");
-        return mk_sink_process(b->runtime->loop, mk_check_command(L, stage), early, keep_stdout,
-                               err);
-    }
-    if (strcmp(kind, "copy") == 0) {
-        const char *sql = mk_check_field_string(L, stage, "sql");
-        return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, err);
-    }
-    for (int id = MK_DIGEST_SHA256; id <= MK_DIGEST_XXH3; id++)
-        if (strcmp(kind, mk_digest_name((enum mk_digest_id)id)) == 0)
-            return mk_sink_digest(b->runtime->loop, (enum mk_digest_id)id, err);
-    if (strcmp(kind, "null") == 0)
-        return mk_sink_null(err);
-    luaL_error(L,
-               "a flow cannot end with \"%s\": its sinks are copy, file, process, sha256, xxh3 "
-               "and null",
-               kind);
-    return NULL;
-}
-
 static struct mk_codec check_codec(lua_State *L, int stage)
 {
     struct mk_codec codec;
@@ -119,6 +69,17 @@ static struct mk_codec check_codec(lua_State *L, int stage)
     if (mk_codec_parse(mk_check_field_string(L, stage, "codec"), &codec, &err) != MK_OK)
         mk_raise(L, &err);
     return codec;
+}
+
+/* By default as many as there are workers; 1 where many flows run side by side. */
+static int check_threads(lua_State *L, struct builder *b, int stage)
+{
+    lua_getfield(L, stage, "threads");
+    lua_Integer threads = luaL_optinteger(L, -1, mk_loop_workers(b->runtime->loop));
+    if (threads < 1 || threads > 256)
+        luaL_error(L, "threads must be from 1 to 256");
+    lua_pop(L, 1);
+    return (int)threads;
 }
 
 /* Returns the new node, or `parent` for the codec "none". */
@@ -135,11 +96,24 @@ static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node
         struct mk_ordered *ordered = mk_ordered_gzip(codec.level, &err);
         node = ordered ? mk_flow_ordered(flow, parent, ordered, &err) : NULL;
     } else {
-        struct mk_stream *stream =
-            encode ? mk_encoder_new(&codec, mk_loop_workers(b->runtime->loop), &err)
-                   : mk_decoder_new(codec.id, &err);
+        struct mk_stream *stream = encode ? mk_encoder_new(&codec, check_threads(L, b, stage), &err)
+                                          : mk_decoder_new(codec.id, &err);
         node = stream ? mk_flow_stream(flow, parent, mk_codec_name(codec.id), stream) : NULL;
     }
+    if (!node) {
+        mk_error_nomem(&err, "flow");
+        mk_raise(L, &err);
+    }
+    return node;
+}
+
+static struct mk_node *add_large_objects(lua_State *L, struct builder *b, struct mk_node *parent,
+                                         int stage)
+{
+    struct mk_error err;
+    struct mk_stream *stream = mk_large_objects_new(mk_field_bool(L, stage, "packed"), &err);
+    struct mk_node *node =
+        stream ? mk_flow_stream(b->flow->flow, parent, "large objects", stream) : NULL;
     if (!node) {
         mk_error_nomem(&err, "flow");
         mk_raise(L, &err);
@@ -166,7 +140,7 @@ static void build_tee(lua_State *L, struct builder *b, struct mk_node *parent, i
 static struct mk_node *build_source(lua_State *L, struct builder *b, int stage, const char *kind)
 {
     struct mk_error err;
-    struct mk_source *source = make_source(L, b, stage, kind, &err);
+    struct mk_source *source = mk_make_source(L, b->runtime, stage, kind, &err);
     struct mk_node *node = source ? mk_flow_source(b->flow->flow, source) : NULL;
     if (!node) {
         mk_error_nomem(&err, "flow");
@@ -185,6 +159,8 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
         node = build_source(L, b, stage, kind);
     } else if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0) {
         node = add_codec(L, b, parent, stage, kind[0] == 'e');
+    } else if (strcmp(kind, "large_object_files") == 0) {
+        node = add_large_objects(L, b, parent, stage);
     } else if (!last) {
         luaL_error(L, "\"%s\" must be the last stage", kind);
     } else if (strcmp(kind, "tee") == 0) {
@@ -192,7 +168,7 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
         return NULL;
     } else {
         struct mk_error err;
-        struct mk_sink *sink = make_sink(L, b, stage, kind, &err);
+        struct mk_sink *sink = mk_make_sink(L, b->runtime, stage, kind, &err);
         if (!sink || !mk_flow_sink(b->flow->flow, parent, sink)) {
             mk_error_nomem(&err, "flow");
             mk_raise(L, &err);

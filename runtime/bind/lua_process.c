@@ -1,8 +1,10 @@
 /*
- * moonkeep.core.process: long-living children (a scratch server). Programs whose input or output
- * matters are stages of a flow instead. A child is closable: leaving its block kills it and waits
- * for its end; a forgotten one is killed by the collector, and freed when it has ended.
+ * moonkeep.core.process: long-living children (a scratch server), and such as are not read to
+ * their end. Programs whose bytes are moved are stages of a flow instead. A child is closable:
+ * leaving its block kills it and waits for its end; a forgotten one is killed by the collector, and
+ * freed when it has ended.
  */
+#include <errno.h>
 #include <signal.h>
 #include <stddef.h>
 #include <sys/types.h>
@@ -11,9 +13,11 @@
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "flow/stages.h"
+#include "loop/poll.h"
 #include "loop/process.h"
 
-#define TYPE_NAME "moonkeep.process"
+#define TYPE_NAME  "moonkeep.process"
+#define READ_BYTES (64 * 1024)
 
 struct child {
     struct mk_process *process;
@@ -21,10 +25,25 @@ struct child {
     bool waiting; /* some task holds the wait */
     bool exited;
     bool forgotten; /* its Lua value is gone */
+
+    int out; /* its stdout, if that is read here; -1: it is not, or has ended */
+    struct mk_poll *out_poll;
+    struct mk_wait out_wait;
+    bool reading; /* some task holds out_wait */
 };
+
+static void close_out(struct child *child)
+{
+    mk_poll_close(child->out_poll);
+    child->out_poll = NULL;
+    if (child->out >= 0)
+        close(child->out);
+    child->out = -1;
+}
 
 static void child_free(struct child *child)
 {
+    close_out(child);
     mk_process_free(child->process);
     mk_free(child);
 }
@@ -48,30 +67,49 @@ static struct child *check_child(lua_State *L)
     return *box;
 }
 
-/* spawn{ argv, env, cwd, user, death_signal, quiet = true } -> child. stdin is empty, stdout goes
- * nowhere. */
+static void on_readable(void *arg, int events)
+{
+    (void)events;
+    struct child *child = arg;
+    mk_poll_set(child->out_poll, 0);
+    if (child->reading && child->out_wait.state == MK_WAIT_ARMED)
+        mk_wait_fire(&child->out_wait, MK_OK);
+}
+
+/* spawn{ argv, env, cwd, user, death_signal, read = true } -> child. stdin is empty; stdout goes
+ * nowhere, unless it is to be read with child:read(). */
 static int l_spawn(lua_State *L)
 {
     mk_await_check(L);
     struct child **box = lua_newuserdatauv(L, sizeof(struct child *), 0);
     *box = NULL;
     luaL_setmetatable(L, TYPE_NAME);
+    bool reads = mk_field_bool(L, 1, "read");
     struct mk_command *command = mk_check_command(L, 1);
     struct child *child = mk_calloc(sizeof *child);
     if (!child) {
         mk_command_free(command);
         mk_raise_nomem(L);
     }
+    child->out = -1;
+    struct mk_loop *loop = mk_runtime_of(L)->loop;
     struct mk_process_spec spec;
     mk_command_spec(command, &spec);
+    spec.out = reads ? MK_STDIO_PIPE : MK_STDIO_NULL;
     struct mk_error err;
-    child->process = mk_process_spawn(mk_runtime_of(L)->loop, &spec, on_exit, child, &err);
+    child->process = mk_process_spawn(loop, &spec, on_exit, child, &err);
     mk_command_free(command);
     if (!child->process) {
         mk_free(child);
         return mk_raise(L, &err);
     }
     *box = child;
+    if (!reads)
+        return 1;
+    child->out = mk_process_take_stdout(child->process);
+    child->out_poll = mk_poll_new(loop, child->out, on_readable, child, &err);
+    if (!child->out_poll)
+        return mk_raise(L, &err); /* the collector ends it */
     return 1;
 }
 
@@ -144,6 +182,59 @@ static int l_wait(lua_State *L)
     return mk_await(L, &child->wait, &wait_ops);
 }
 
+/* ---- reading ------------------------------------------------------------------------------- */
+
+static struct child *of_out_wait(struct mk_wait *wait)
+{
+    return (struct child *)(void *)((char *)wait - offsetof(struct child, out_wait));
+}
+
+static int push_read(lua_State *L, struct mk_wait *wait)
+{
+    struct child *child = of_out_wait(wait);
+    child->reading = false;
+    luaL_Buffer buffer;
+    char *bytes = luaL_buffinitsize(L, &buffer, READ_BYTES);
+    ssize_t n = read(child->out, bytes, READ_BYTES);
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        n = 0; /* nothing, after all */
+    else if (n <= 0)
+        close_out(child);
+    luaL_pushresultsize(&buffer, n > 0 ? (size_t)n : 0);
+    if (child->out < 0)
+        lua_pushnil(L);
+    return 1;
+}
+
+static void drop_read(struct mk_wait *wait)
+{
+    of_out_wait(wait)->reading = false;
+}
+
+static const struct mk_await_ops read_ops = {.push = push_read, .drop = drop_read};
+
+static void on_read_cancel(struct mk_wait *wait)
+{
+    mk_poll_set(of_out_wait(wait)->out_poll, 0);
+    if (wait->state == MK_WAIT_ARMED)
+        mk_wait_fire(wait, MK_ECANCELED);
+}
+
+/* child:read() -> the next bytes of its stdout, up to 64 KiB, perhaps none yet; nil at its end */
+static int l_read(lua_State *L)
+{
+    struct child *child = check_child(L);
+    mk_await_check(L);
+    if (child->out < 0)
+        return 0;
+    if (child->reading)
+        return luaL_error(L, "another task reads from this process already");
+    mk_wait_init(&child->out_wait, on_read_cancel);
+    child->reading = true;
+    mk_poll_set(child->out_poll, MK_POLL_READ);
+    return mk_await(L, &child->out_wait, &read_ops);
+}
+
 static int l_gc(lua_State *L)
 {
     struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
@@ -151,6 +242,7 @@ static int l_gc(lua_State *L)
     *box = NULL;
     if (!child)
         return 0;
+    close_out(child);
     if (child->exited) {
         child_free(child);
     } else {
@@ -164,7 +256,11 @@ static int l_close(lua_State *L)
 {
     struct child **box = luaL_checkudata(L, 1, TYPE_NAME);
     struct child *child = *box;
-    if (!child || child->exited)
+    if (!child)
+        return 0;
+    if (!child->reading)
+        close_out(child);
+    if (child->exited)
         return 0;
     mk_process_kill(child->process, SIGKILL);
     if (!mk_can_await(L) || child->waiting)
@@ -198,7 +294,8 @@ int luaopen_core_process(lua_State *L)
 {
     luaL_newmetatable(L, TYPE_NAME);
     static const luaL_Reg methods[] = {{"pid", l_pid},   {"running", l_running}, {"kill", l_kill},
-                                       {"wait", l_wait}, {"close", l_close},     {NULL, NULL}};
+                                       {"wait", l_wait}, {"read", l_read},       {"close", l_close},
+                                       {NULL, NULL}};
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_close);

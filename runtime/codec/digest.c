@@ -5,73 +5,105 @@
 #include "codec/digest.h"
 
 #include <openssl/evp.h>
-#include <stdbool.h>
 #include <stdio.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
 
-struct mk_digest {
-    enum mk_digest_id id;
-    EVP_MD_CTX *sha;
+#define SHA256_BYTES 32
+
+struct hash {
+    struct mk_digest base;
+    EVP_MD_CTX *sha; /* of one the other is NULL */
     XXH3_state_t *xxh;
+    char hex[2 * SHA256_BYTES + 1];
 };
 
-const char *mk_digest_name(enum mk_digest_id id)
+static const char *write_hex(struct hash *self, const unsigned char *bytes, size_t len)
 {
-    return id == MK_DIGEST_SHA256 ? "sha256" : "xxh3";
+    for (size_t i = 0; i < len; i++)
+        snprintf(self->hex + 2 * i, 3, "%02x", bytes[i]);
+    return self->hex;
 }
 
-static bool begin(struct mk_digest *digest)
+static void hash_free(struct mk_digest *digest)
 {
-    if (digest->id == MK_DIGEST_SHA256) {
-        digest->sha = EVP_MD_CTX_new();
-        return digest->sha && EVP_DigestInit_ex(digest->sha, EVP_sha256(), NULL) == 1;
-    }
-    digest->xxh = XXH3_createState();
-    return digest->xxh && XXH3_128bits_reset(digest->xxh) == XXH_OK;
+    struct hash *self = (struct hash *)digest;
+    EVP_MD_CTX_free(self->sha);
+    XXH3_freeState(self->xxh);
+    mk_free(self);
 }
 
-struct mk_digest *mk_digest_new(enum mk_digest_id id, struct mk_error *err)
-{
-    struct mk_digest *digest = mk_calloc(sizeof *digest);
-    if (digest) {
-        digest->id = id;
-        if (begin(digest))
-            return digest;
-    }
-    mk_digest_free(digest);
-    mk_error_nomem(err, mk_digest_name(id));
-    return NULL;
-}
+/* ---- SHA-256 ------------------------------------------------------------------------------- */
 
-int mk_digest_update(struct mk_digest *digest, const void *bytes, size_t len, struct mk_error *err)
+static int sha256_update(struct mk_digest *digest, const void *bytes, size_t len,
+                         struct mk_error *err)
 {
-    if (digest->xxh)
-        XXH3_128bits_update(digest->xxh, bytes, len); /* fails on NULL only */
-    else if (EVP_DigestUpdate(digest->sha, bytes, len) != 1)
+    struct hash *self = (struct hash *)digest;
+    if (EVP_DigestUpdate(self->sha, bytes, len) != 1)
         return mk_error_set(err, MK_ESYS, "sha256", "OpenSSL could not hash");
     return MK_OK;
 }
 
-int mk_digest_hex(struct mk_digest *digest, char hex[MK_DIGEST_HEX], struct mk_error *err)
+static const char *sha256_finish(struct mk_digest *digest, struct mk_error *err)
 {
+    struct hash *self = (struct hash *)digest;
     unsigned char bytes[EVP_MAX_MD_SIZE];
-    unsigned len = sizeof(XXH128_canonical_t);
-    if (digest->xxh)
-        XXH128_canonicalFromHash((XXH128_canonical_t *)bytes, XXH3_128bits_digest(digest->xxh));
-    else if (EVP_DigestFinal_ex(digest->sha, bytes, &len) != 1 || len != 32)
-        return mk_error_set(err, MK_ESYS, "sha256", "OpenSSL could not finish the hash");
-    for (unsigned i = 0; i < len; i++)
-        snprintf(hex + 2 * i, 3, "%02x", bytes[i]);
+    unsigned len = 0;
+    if (EVP_DigestFinal_ex(self->sha, bytes, &len) == 1 && len == SHA256_BYTES)
+        return write_hex(self, bytes, len);
+    mk_error_set(err, MK_ESYS, "sha256", "OpenSSL could not finish the hash");
+    return NULL;
+}
+
+static const struct mk_digest_type sha256_type = {"sha256", sha256_update, sha256_finish,
+                                                  hash_free};
+
+struct mk_digest *mk_sha256_new(struct mk_error *err)
+{
+    struct hash *self = mk_calloc(sizeof *self);
+    if (self) {
+        self->base.type = &sha256_type;
+        self->sha = EVP_MD_CTX_new();
+        if (self->sha && EVP_DigestInit_ex(self->sha, EVP_sha256(), NULL) == 1)
+            return &self->base;
+        hash_free(&self->base);
+    }
+    mk_error_nomem(err, sha256_type.name);
+    return NULL;
+}
+
+/* ---- XXH3 ------------------------------------------------------------------------------------ */
+
+static int xxh3_update(struct mk_digest *digest, const void *bytes, size_t len,
+                       struct mk_error *err)
+{
+    (void)err;
+    XXH3_128bits_update(((struct hash *)digest)->xxh, bytes, len); /* fails on NULL only */
     return MK_OK;
 }
 
-void mk_digest_free(struct mk_digest *digest)
+static const char *xxh3_finish(struct mk_digest *digest, struct mk_error *err)
 {
-    if (!digest)
-        return;
-    EVP_MD_CTX_free(digest->sha);
-    XXH3_freeState(digest->xxh);
-    mk_free(digest);
+    (void)err;
+    struct hash *self = (struct hash *)digest;
+    XXH128_canonical_t canonical;
+    XXH128_canonicalFromHash(&canonical, XXH3_128bits_digest(self->xxh));
+    return write_hex(self, canonical.digest, sizeof canonical);
+}
+
+static const struct mk_digest_type xxh3_type = {"xxh3", xxh3_update, xxh3_finish, hash_free};
+
+struct mk_digest *mk_xxh3_new(struct mk_error *err)
+{
+    struct hash *self = mk_calloc(sizeof *self);
+    if (self) {
+        self->base.type = &xxh3_type;
+        self->xxh = XXH3_createState();
+        if (self->xxh && XXH3_128bits_reset(self->xxh) == XXH_OK)
+            return &self->base;
+        hash_free(&self->base);
+    }
+    mk_error_nomem(err, xxh3_type.name);
+    return NULL;
 }

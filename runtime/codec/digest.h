@@ -9,17 +9,28 @@
  * Digests of byte streams. SHA-256 (FIPS 180-4) is what manifests hold, for it can be checked by
  * anybody with stock tools and cannot be forged. XXH3-128 (xxhash.com, default secret, seed 0, in
  * canonical big-endian form, as `xxh128sum` prints it) is ten times faster: for damage, not malice.
+ * What the rows in a stream sum up to is one, too: codec/content_digest.h.
  */
-enum mk_digest_id { MK_DIGEST_SHA256, MK_DIGEST_XXH3 };
-
-#define MK_DIGEST_HEX 65 /* the longest in hex digits, and the final NUL */
-
 struct mk_digest;
-struct mk_digest *mk_digest_new(enum mk_digest_id id, struct mk_error *err);
-int mk_digest_update(struct mk_digest *digest, const void *bytes, size_t len, struct mk_error *err);
-/* Ends the computation; only mk_digest_free may follow. */
-int mk_digest_hex(struct mk_digest *digest, char hex[MK_DIGEST_HEX], struct mk_error *err);
-void mk_digest_free(struct mk_digest *digest);
-const char *mk_digest_name(enum mk_digest_id id);
+struct mk_digest_type {
+    const char *name;
+    int (*update)(struct mk_digest *digest, const void *bytes, size_t len, struct mk_error *err);
+    /* Ends the computation. The result as text, the digest's own; NULL: see err. */
+    const char *(*finish)(struct mk_digest *digest, struct mk_error *err);
+    void (*free)(struct mk_digest *digest);
+};
+struct mk_digest { /* first member of every implementation */
+    const struct mk_digest_type *type;
+};
+
+/* Their texts are hex digits. NULL with the error: memory is out. */
+struct mk_digest *mk_sha256_new(struct mk_error *err);
+struct mk_digest *mk_xxh3_new(struct mk_error *err);
+
+static inline void mk_digest_free(struct mk_digest *digest)
+{
+    if (digest)
+        digest->type->free(digest);
+}
 
 #endif

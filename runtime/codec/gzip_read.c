@@ -112,7 +112,7 @@ static void decoder_free(struct mk_stream *stream)
     mk_free(stream);
 }
 
-static const struct mk_stream_type decoder_type = {decoder_step, decoder_free};
+static const struct mk_stream_type decoder_type = {decoder_step, decoder_free, NULL};
 
 struct mk_stream *mk_gzip_decoder_new(struct mk_error *err)
 {

@@ -102,7 +102,7 @@ static void encoder_free(struct mk_stream *stream)
     mk_free(self);
 }
 
-static const struct mk_stream_type encoder_type = {encoder_step, encoder_free};
+static const struct mk_stream_type encoder_type = {encoder_step, encoder_free, NULL};
 
 struct mk_stream *mk_lz4_encoder_new(int level, struct mk_error *err)
 {
@@ -162,7 +162,7 @@ static void decoder_free(struct mk_stream *stream)
     mk_free(stream);
 }
 
-static const struct mk_stream_type decoder_type = {decoder_step, decoder_free};
+static const struct mk_stream_type decoder_type = {decoder_step, decoder_free, NULL};
 
 struct mk_stream *mk_lz4_decoder_new(struct mk_error *err)
 {

@@ -30,12 +30,15 @@ struct mk_stream;
 struct mk_stream_type {
     int (*step)(struct mk_stream *stream, struct mk_stream_io *io, struct mk_error *err);
     void (*free)(struct mk_stream *stream);
+    /* What there is to say of the whole, asked for once, after `done`. NULL: nothing. */
+    const char *(*result)(struct mk_stream *stream);
 };
 struct mk_stream { /* first member of every implementation */
     const struct mk_stream_type *type;
 };
 
-/* zstd frames with a content checksum (RFC 8878), compressed by `threads` threads of libzstd. */
+/* zstd frames with a content checksum (RFC 8878), compressed by `threads` threads of libzstd;
+ * 1: by whoever calls. */
 struct mk_stream *mk_zstd_encoder_new(int level, int threads, struct mk_error *err);
 /* Any number of concatenated zstd frames; MK_ECORRUPT on damage, and on an end inside a frame. */
 struct mk_stream *mk_zstd_decoder_new(struct mk_error *err);

@@ -57,7 +57,7 @@ static void encoder_free(struct mk_stream *stream)
     mk_free(stream);
 }
 
-static const struct mk_stream_type encoder_type = {encoder_step, encoder_free};
+static const struct mk_stream_type encoder_type = {encoder_step, encoder_free, NULL};
 
 struct mk_stream *mk_zstd_encoder_new(int level, int threads, struct mk_error *err)
 {
@@ -75,9 +75,11 @@ struct mk_stream *mk_zstd_encoder_new(int level, int threads, struct mk_error *e
     }
     ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_compressionLevel, level);
     ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_checksumFlag, 1);
-    /* A library built without threads refuses nbWorkers and compresses in this thread. */
-    ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_nbWorkers, threads);
-    ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_jobSize, JOB_BYTES);
+    if (threads > 1) {
+        /* A library built without threads refuses nbWorkers and compresses in this thread. */
+        ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_nbWorkers, threads);
+        ZSTD_CCtx_setParameter(self->cctx, ZSTD_c_jobSize, JOB_BYTES);
+    }
     return &self->base;
 }
 
@@ -117,7 +119,7 @@ static void decoder_free(struct mk_stream *stream)
     mk_free(stream);
 }
 
-static const struct mk_stream_type decoder_type = {decoder_step, decoder_free};
+static const struct mk_stream_type decoder_type = {decoder_step, decoder_free, NULL};
 
 struct mk_stream *mk_zstd_decoder_new(struct mk_error *err)
 {

@@ -29,7 +29,7 @@ struct mk_node {
     bool failed;    /* this sink is why */
     bool closing, closed;
     uint64_t bytes_in, bytes_out;
-    char *result; /* source, sink: what it has said after a good end */
+    char *result; /* what the stage has said after a good end */
     struct mk_error err;
 
     struct mk_source *source;

@@ -140,6 +140,16 @@ static void stream_emit(struct mk_node *node)
     node->n_outs -= n;
 }
 
+static void end_stream(struct mk_node *node)
+{
+    struct mk_error err;
+    const struct mk_stream_type *type = node->stream->type;
+    if (type->result && keep_result(node, type->result(node->stream), &err) != MK_OK)
+        mk__flow_fail(node->flow, node, MK_ENOMEM, &err);
+    else
+        mk__flow_end_node(node);
+}
+
 static void stream_job_done(struct mk_job *job)
 {
     struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
@@ -156,7 +166,7 @@ static void stream_job_done(struct mk_job *job)
         }
         stream_emit(node);
         if (node->job_done)
-            mk__flow_end_node(node);
+            end_stream(node);
     }
     mk__flow_pump(flow);
 }

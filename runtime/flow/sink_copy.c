@@ -38,7 +38,8 @@ static bool started(struct sink_copy *self)
     struct mk_error err;
     if (!self->copy) {
         const struct mk_pg_copy_client client = {on_answer, on_closed, self};
-        self->copy = mk_pg_copy_start(self->pg, self->sql, MK_PG_COPY_IN, false, &client, &err);
+        const struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_IN, .sql = self->sql};
+        self->copy = mk_pg_copy_start(self->pg, &spec, &client, &err);
         if (!self->copy)
             mk_sink_done(&self->base, err.status, &err);
     }

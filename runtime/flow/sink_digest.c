@@ -14,7 +14,7 @@ struct sink_digest {
     struct mk_block *block;
     int status;          /* the worker's, read after the job */
     struct mk_error err; /* the same */
-    char hex[MK_DIGEST_HEX];
+    const char *text;    /* once it is finished */
 };
 
 static struct sink_digest *of_job(struct mk_job *job)
@@ -25,7 +25,8 @@ static struct sink_digest *of_job(struct mk_job *job)
 static void on_run(struct mk_job *job)
 {
     struct sink_digest *self = of_job(job);
-    self->status = mk_digest_update(self->digest, self->block->data, self->block->len, &self->err);
+    self->status =
+        self->digest->type->update(self->digest, self->block->data, self->block->len, &self->err);
 }
 
 static void on_done(struct mk_job *job)
@@ -44,8 +45,8 @@ static void digest_put(struct mk_sink *sink, struct mk_block *block)
 static void digest_finish(struct mk_sink *sink)
 {
     struct sink_digest *self = (struct sink_digest *)sink;
-    self->status = mk_digest_hex(self->digest, self->hex, &self->err);
-    mk_sink_done(sink, self->status, &self->err);
+    self->text = self->digest->type->finish(self->digest, &self->err);
+    mk_sink_done(sink, self->text ? MK_OK : self->err.status, &self->err);
 }
 
 static void digest_abort(struct mk_sink *sink)
@@ -63,31 +64,26 @@ static void digest_close(struct mk_sink *sink)
 
 static const char *digest_result(struct mk_sink *sink)
 {
-    return ((struct sink_digest *)sink)->hex;
+    return ((struct sink_digest *)sink)->text;
 }
 
-static const struct mk_sink_type types[] = {
-    [MK_DIGEST_SHA256] = {"sha256", digest_put, digest_finish, digest_abort, digest_close,
-                          digest_result},
-    [MK_DIGEST_XXH3] = {"xxh3", digest_put, digest_finish, digest_abort, digest_close,
-                        digest_result},
-};
+static const struct mk_sink_type type = {"digest",     digest_put,   digest_finish,
+                                         digest_abort, digest_close, digest_result};
 
-struct mk_sink *mk_sink_digest(struct mk_loop *loop, enum mk_digest_id id, struct mk_error *err)
+struct mk_sink *mk_sink_digest(struct mk_loop *loop, struct mk_digest *digest, struct mk_error *err)
 {
+    if (!digest)
+        return NULL;
     struct sink_digest *self = mk_calloc(sizeof *self);
     if (!self) {
-        mk_error_nomem(err, types[id].name);
+        mk_digest_free(digest);
+        mk_error_nomem(err, type.name);
         return NULL;
     }
-    self->base.type = &types[id];
+    self->base.type = &type;
     self->loop = loop;
     self->job.run = on_run;
     self->job.done = on_done;
-    self->digest = mk_digest_new(id, err);
-    if (!self->digest) {
-        mk_free(self);
-        return NULL;
-    }
+    self->digest = digest;
     return &self->base;
 }

@@ -12,29 +12,62 @@ struct source_copy {
     struct mk_source base;
     struct mk_pg *pg;
     struct mk_pg_copy *copy; /* since the first want */
-    bool hash;
-    char result[MK_CONTENT_HASH_TEXT];
+    struct mk_pg_copy_spec spec;
+    char *result;
     char sql[];
 };
+
+/* A line for each member. */
+static char *pack_result(const struct mk_pg_pack *pack)
+{
+    size_t n = mk_pg_pack_count(pack), size = n * (MK_CONTENT_HASH_TEXT + 24) + 1, used = 0;
+    char *text = mk_calloc(size);
+    for (size_t i = 0; text && i < n; i++) {
+        struct mk_pg_member member = mk_pg_pack_member(pack, i);
+        char hash[MK_CONTENT_HASH_TEXT];
+        mk_content_hash_text(member.hash, hash);
+        if (member.skipped)
+            used += (size_t)snprintf(text + used, size - used, "-\n");
+        else
+            used += (size_t)snprintf(text + used, size - used, "%llu:%s\n",
+                                     (unsigned long long)member.bytes, hash);
+    }
+    return text;
+}
+
+/* The number of rows, with the hash if it was asked for; NULL: memory is out. */
+static char *copy_text(const struct source_copy *self)
+{
+    char *text = mk_calloc(MK_CONTENT_HASH_TEXT);
+    if (text && self->spec.hash)
+        mk_content_hash_text(mk_pg_copy_hash(self->copy), text);
+    else if (text)
+        snprintf(text, MK_CONTENT_HASH_TEXT, "%lld", (long long)mk_pg_copy_rows(self->copy));
+    return text;
+}
+
+static int check_end(struct source_copy *self, struct mk_error *err)
+{
+    int64_t rows = mk_pg_copy_rows(self->copy);
+    uint64_t hashed = mk_pg_copy_hash(self->copy)->rows;
+    if (self->spec.hash && hashed != (uint64_t)rows) {
+        mk_error_set(err, MK_EINVAL, "copy",
+                     "the server says that it sent %lld rows, but %llu have come", (long long)rows,
+                     (unsigned long long)hashed);
+        mk_error_hint(err, "hash takes COPY's text format only");
+        return MK_EINVAL;
+    }
+    self->result = self->spec.pack ? pack_result(self->spec.pack) : copy_text(self);
+    return self->result ? MK_OK : mk_error_nomem(err, "copy");
+}
 
 static void on_answer(void *arg, bool end, int status, const struct mk_error *err)
 {
     struct source_copy *self = arg;
-    struct mk_error mismatch;
+    struct mk_error end_err;
     if (end) {
-        const struct mk_content_hash *hash = mk_pg_copy_hash(self->copy);
-        int64_t rows = mk_pg_copy_rows(self->copy);
-        if (!self->hash) {
-            snprintf(self->result, sizeof self->result, "%lld", (long long)rows);
-        } else if (hash->rows == (uint64_t)rows) {
-            mk_content_hash_text(hash, self->result);
-        } else {
-            status = mk_error_set(&mismatch, MK_EINVAL, "copy",
-                                  "the server says that it sent %lld rows, but %llu have come",
-                                  (long long)rows, (unsigned long long)hash->rows);
-            mk_error_hint(&mismatch, "hash takes COPY's text format only");
-            err = &mismatch;
-        }
+        status = check_end(self, &end_err);
+        err = &end_err;
     }
     mk_source_filled(&self->base, end, status, err);
 }
@@ -44,6 +77,8 @@ static void on_closed(void *arg)
     struct source_copy *self = arg;
     mk_source_closed(&self->base);
     mk_pg_unref(self->pg);
+    mk_pg_pack_free(self->spec.pack);
+    mk_free(self->result);
     mk_free(self);
 }
 
@@ -53,8 +88,7 @@ static void copy_want(struct mk_source *source, struct mk_block *block)
     struct mk_error err;
     if (!self->copy) {
         const struct mk_pg_copy_client client = {on_answer, on_closed, self};
-        self->copy =
-            mk_pg_copy_start(self->pg, self->sql, MK_PG_COPY_OUT, self->hash, &client, &err);
+        self->copy = mk_pg_copy_start(self->pg, &self->spec, &client, &err);
     }
     if (self->copy)
         mk_pg_copy_block(self->copy, block);
@@ -85,17 +119,21 @@ static const char *copy_result(struct mk_source *source)
 
 static const struct mk_source_type type = {"copy", copy_want, copy_abort, copy_close, copy_result};
 
-struct mk_source *mk_source_copy(struct mk_pg *pg, const char *sql, bool hash, struct mk_error *err)
+struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
+                                 struct mk_error *err)
 {
+    const char *sql = spec->sql ? spec->sql : "";
     size_t size = strlen(sql) + 1;
     struct source_copy *self = mk_calloc(sizeof *self + size);
     if (!self) {
+        mk_pg_pack_free(spec->pack);
         mk_error_nomem(err, type.name);
         return NULL;
     }
     self->base.type = &type;
     self->pg = mk_pg_ref(pg);
-    self->hash = hash;
+    self->spec = *spec;
     memcpy(self->sql, sql, size);
+    self->spec.sql = self->sql;
     return &self->base;
 }

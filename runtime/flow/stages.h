@@ -19,8 +19,10 @@ struct mk_source *mk_source_process(struct mk_loop *loop, struct mk_command *com
                                     struct mk_error *err);
 
 /* COPY ... TO STDOUT on the connection's own thread. The result is "ROWS", or "ROWS:HASH" with
- * `hash` (codec/content_hash.h). The connection may be closed by its owner at any time. */
-struct mk_source *mk_source_copy(struct mk_pg *pg, const char *sql, bool hash,
+ * `hash` (codec/content_hash.h); of a pack, which it takes over, also on failure, a line
+ * "BYTES:ROWS:HASH" for each member, or "-" for one that was skipped. The connection may be closed
+ * by its owner at any time. */
+struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
                                  struct mk_error *err);
 
 /* gzip as one member, compressed in parallel. */
@@ -28,8 +30,10 @@ struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
 
 /* Counts and forgets. */
 struct mk_sink *mk_sink_null(struct mk_error *err);
-/* The result is the digest in hex digits. */
-struct mk_sink *mk_sink_digest(struct mk_loop *loop, enum mk_digest_id id, struct mk_error *err);
+/* The result is the digest's text. It takes the digest over, also on failure; NULL: it
+ * could not be made, and err says why. */
+struct mk_sink *mk_sink_digest(struct mk_loop *loop, struct mk_digest *digest,
+                               struct mk_error *err);
 /* A new file, mode 0600, under a temporary name until it is complete and synced; an existing one
  * is MK_EEXIST and stays as it is. */
 struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err);

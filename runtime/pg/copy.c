@@ -120,9 +120,8 @@ static void on_end(void *arg)
 
 static const struct mk_iothread_type thread_type = {mk__pg_copy_run, on_post, on_end};
 
-struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const char *sql, enum mk_pg_copy_dir dir,
-                                    bool hash, const struct mk_pg_copy_client *client,
-                                    struct mk_error *err)
+struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
+                                    const struct mk_pg_copy_client *client, struct mk_error *err)
 {
     if (mk__pg_check_idle(pg, "copy", err) != MK_OK)
         return NULL;
@@ -134,10 +133,12 @@ struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const char *sql, enum mk_p
     pthread_mutex_init(&self->mutex, NULL);
     self->pg = mk_pg_ref(pg);
     self->conn = pg->conn;
-    self->dir = dir;
-    self->hash_rows = hash;
+    self->dir = spec->dir;
+    self->hash_rows = spec->hash;
+    self->end_mark = spec->end_mark;
+    self->pack = spec->pack;
     self->client = *client;
-    self->sql = mk_strdup(sql);
+    self->sql = mk_strdup(spec->sql ? spec->sql : "");
     self->cancel_handle = PQgetCancel(pg->conn);
     self->socket_fd = fcntl(PQsocket(pg->conn), F_DUPFD_CLOEXEC, 3);
     if (self->socket_fd < 0) {

@@ -1,7 +1,7 @@
 #ifndef MK_PG_COPY_IMPL_H
 #define MK_PG_COPY_IMPL_H
 
-/* For copy.c, the loop's side, and copy_thread.c, the thread's side, only. */
+/* For copy.c, the loop's side, and copy_thread.c and copy_pack.c, the thread's side, only. */
 #include <pthread.h>
 
 #include "loop/iothread.h"
@@ -22,8 +22,9 @@ struct mk_pg_copy {
     int socket_fd;    /* a copy of its descriptor: whoever has no more patience shuts it */
     struct mk_iothread *thread; /* loop */
     enum mk_pg_copy_dir dir;    /* never changes, like hash_rows, sql and client */
-    bool hash_rows;
+    bool hash_rows, end_mark;
     char *sql;
+    struct mk_pg_pack *pack; /* its owner's; the thread's until the end */
     struct mk_pg_copy_client client;
     PGcancel *cancel_handle; /* loop; the cancel request's, once that has been started */
     struct mk__pg_cancel cancel;
@@ -45,6 +46,23 @@ struct mk_pg_copy {
     int64_t rows;
     struct mk_content_hash hash;
 };
+
+/* ---- the thread ------------------------------------------------------------------------------ */
+
+/* Begins a COPY. False: it has not begun, for the reason in `err`. */
+bool mk__pg_copy_begin(struct mk_pg_copy *copy, const char *sql);
+/* The next row, to be freed by PQfreemem: its length, or 0 at the end, then see the results. */
+int mk__pg_copy_row(struct mk_pg_copy *copy, char **row);
+/* Reads all results. What the server says of the end is better than what we have noticed. */
+void mk__pg_copy_results(struct mk_pg_copy *copy);
+/* OUT: puts bytes into the blocks that are asked for. False: aborted. */
+bool mk__pg_copy_deliver(struct mk_pg_copy *copy, const void *bytes, size_t len);
+bool mk__pg_copy_aborting(struct mk_pg_copy *copy);
+/* The body of a copy of several. */
+void mk__pg_copy_pack(struct mk_pg_copy *copy);
+
+/* What ends the rows of a table in a file of pg_dump: \. on a line, then two empty ones. */
+#define MK_COPY_END_MARK "\\.\n\n\n"
 
 /* The thread's body. */
 void mk__pg_copy_run(struct mk_iothread *thread, void *copy);

@@ -1,6 +1,7 @@
 /*
- * The thread's side of a COPY: see copy.c. It owns the libpq connection, and waits in one place
- * only, mk_iothread_wait: for the socket, for the loop's bell, or for both.
+ * The thread's side of a COPY: see copy.c, and copy_pack.c for several in one. It owns the libpq
+ * connection, and waits in one place only, mk_iothread_wait: for the socket, for the loop's bell,
+ * or for both.
  *
  * - A row that does not fit into the rest of a block waits here, so a connection's memory is its
  *   blocks and libpq's two copies of a row.
@@ -63,8 +64,7 @@ static bool next_result(struct mk_pg_copy *self, PGresult **result)
     return true;
 }
 
-/* Reads all results. What the server says of the end is better than what we have noticed. */
-static void take_results(struct mk_pg_copy *self)
+void mk__pg_copy_results(struct mk_pg_copy *self)
 {
     PGresult *result;
     while (next_result(self, &result) && result) {
@@ -117,9 +117,17 @@ static void answer(struct mk_pg_copy *self)
 
 /* ---- out --------------------------------------------------------------------- */
 
-/* Puts a row's bytes into blocks. False: aborted. */
-static bool deliver(struct mk_pg_copy *self, const char *bytes, size_t len)
+bool mk__pg_copy_aborting(struct mk_pg_copy *self)
 {
+    pthread_mutex_lock(&self->mutex);
+    bool aborting = self->aborting;
+    pthread_mutex_unlock(&self->mutex);
+    return aborting;
+}
+
+bool mk__pg_copy_deliver(struct mk_pg_copy *self, const void *data, size_t len)
+{
+    const char *bytes = data;
     while (len > 0) {
         enum mk_pg_copy_request request;
         if (!self->filling && !take_request(self, &request))
@@ -140,22 +148,30 @@ static bool deliver(struct mk_pg_copy *self, const char *bytes, size_t len)
     return true;
 }
 
+int mk__pg_copy_row(struct mk_pg_copy *self, char **row)
+{
+    for (;;) {
+        int n = PQgetCopyData(self->conn, row, 1);
+        if (n > 0)
+            return n;
+        if (n < 0 || !wait_socket(self, MK_POLL_READ))
+            return 0;
+    }
+}
+
 static void copy_out(struct mk_pg_copy *self)
 {
     bool wanted = true;
-    for (;;) {
-        char *row = NULL;
-        int n = PQgetCopyData(self->conn, &row, 1);
-        if (n > 0) {
-            if (self->hash_rows)
-                mk_content_hash_row(&self->hash, row, (size_t)n);
-            wanted = wanted && deliver(self, row, (size_t)n);
-            PQfreemem(row);
-        } else if (n < 0 || !wait_socket(self, MK_POLL_READ)) {
-            break; /* the end, or an error: the results tell */
-        }
+    char *row;
+    for (int n; (n = mk__pg_copy_row(self, &row)) > 0;) {
+        if (self->hash_rows)
+            mk_content_hash_row(&self->hash, row, (size_t)n);
+        wanted = wanted && mk__pg_copy_deliver(self, row, (size_t)n);
+        PQfreemem(row);
     }
-    take_results(self);
+    mk__pg_copy_results(self);
+    if (self->end_mark && wanted && !failed(self))
+        mk__pg_copy_deliver(self, MK_COPY_END_MARK, strlen(MK_COPY_END_MARK));
 }
 
 /* ---- in ---------------------------------------------------------------------- */
@@ -192,7 +208,7 @@ static void copy_in(struct mk_pg_copy *self)
     } while (!failed(self));
     if (PQputCopyEnd(self->conn, aborted ? "moonkeep has stopped this COPY" : NULL) > 0)
         flush(self);
-    take_results(self);
+    mk__pg_copy_results(self);
 }
 
 /* ---- from the start to the end ------------------------------------------------- */
@@ -214,10 +230,9 @@ void mk__pg_copy_on_notice(void *arg, const PGresult *result)
     mk_iothread_post(self->own);
 }
 
-/* Begins the COPY. False: it has not begun, for the reason in `err`. */
-static bool begin(struct mk_pg_copy *self)
+bool mk__pg_copy_begin(struct mk_pg_copy *self, const char *sql)
 {
-    if (!PQsendQuery(self->conn, self->sql) || !flush(self))
+    if (!PQsendQuery(self->conn, sql) || !flush(self))
         return lost(self);
     PGresult *result;
     if (!next_result(self, &result) || !result)
@@ -238,7 +253,7 @@ static bool begin(struct mk_pg_copy *self)
     }
     if (status == PGRES_COPY_IN)
         PQputCopyEnd(self->conn, "this direction was not asked for");
-    take_results(self);
+    mk__pg_copy_results(self);
     return false;
 }
 
@@ -246,7 +261,9 @@ void mk__pg_copy_run(struct mk_iothread *thread, void *arg)
 {
     struct mk_pg_copy *self = arg;
     self->own = thread;
-    if (begin(self)) {
+    if (self->pack) {
+        mk__pg_copy_pack(self);
+    } else if (mk__pg_copy_begin(self, self->sql)) {
         if (self->dir == MK_PG_COPY_OUT)
             copy_out(self);
         else

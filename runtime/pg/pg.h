@@ -91,11 +91,34 @@ struct mk_pg_copy_client {
     void *arg;
 };
 
-/* Begins `sql`, which must be a COPY ... TO STDOUT or FROM STDIN. With `hash` (OUT, text format)
- * every row goes into the content hash. NULL: it could not begin. */
-struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const char *sql, enum mk_pg_copy_dir dir,
-                                    bool hash, const struct mk_pg_copy_client *client,
-                                    struct mk_error *err);
+/* Several small COPYs that come out as one tar archive, each a file of it. */
+struct mk_pg_pack;
+/* Of a member, after a good end. */
+struct mk_pg_member {
+    const struct mk_content_hash *hash;
+    uint64_t bytes; /* of the rows */
+    bool skipped;   /* it has more than MK_PG_MEMBER_BYTES, and is not in the archive */
+};
+#define MK_PG_MEMBER_BYTES (8u * 1024 * 1024)
+struct mk_pg_pack *mk_pg_pack_new(size_t n_members); /* NULL: memory is out */
+/* Copies both; false when memory is out. The name is shorter than MK_TAR_NAME (codec/tar.h). */
+bool mk_pg_pack_set(struct mk_pg_pack *pack, size_t i, const char *name, const char *sql);
+size_t mk_pg_pack_count(const struct mk_pg_pack *pack);
+struct mk_pg_member mk_pg_pack_member(const struct mk_pg_pack *pack, size_t i);
+void mk_pg_pack_free(struct mk_pg_pack *pack); /* NULL is allowed */
+
+struct mk_pg_copy_spec {
+    enum mk_pg_copy_dir dir;
+    const char *sql; /* one COPY ... TO STDOUT or FROM STDIN; copied */
+    bool hash;       /* OUT, text format: every row goes into the content hash */
+    bool end_mark;   /* OUT, text format: rows are followed by what ends them in pg_dump's files */
+    struct mk_pg_pack
+        *pack; /* OUT: instead of sql; hashed, with end marks. It stays the caller's */
+};
+
+/* NULL: it could not begin. */
+struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
+                                    const struct mk_pg_copy_client *client, struct mk_error *err);
 /* OUT: fill the block up to MK_BLOCK_BYTES, less only at the end. IN: send it. The caller keeps
  * the block alive until the answer. */
 void mk_pg_copy_block(struct mk_pg_copy *copy, struct mk_block *block);

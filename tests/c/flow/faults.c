@@ -51,7 +51,7 @@ static bool large_tree(struct rig *rig)
     node = gzip ? mk_flow_ordered(rig->flow, node, gzip, &rig->err) : NULL;
     node = add_stream(rig, node, node ? mk_gzip_decoder_new(&rig->err) : NULL);
     if (!add_sink(rig, node, node ? mk_sink_file(rig->loop, path, &rig->err) : NULL) ||
-        !add_sink(rig, node, mk_sink_digest(rig->loop, MK_DIGEST_XXH3, &rig->err)))
+        !add_sink(rig, node, mk_sink_digest(rig->loop, mk_xxh3_new(&rig->err), &rig->err)))
         return false;
     struct mk_command *consumer = command("cat >/dev/null; echo done");
     return consumer &&
@@ -144,7 +144,7 @@ static void swelling_free(struct mk_stream *stream)
     mk_free(stream);
 }
 
-static const struct mk_stream_type swelling_type = {swelling_step, swelling_free};
+static const struct mk_stream_type swelling_type = {swelling_step, swelling_free, NULL};
 
 static struct mk_stream *swelling_new(int slow_failure_at)
 {
@@ -201,7 +201,7 @@ static void what_a_dead_branch_still_finds_harms_nobody(void **state)
         mk_flow_source(rig.flow, &counting_new(10ULL * MK_BLOCK_BYTES, MK_BLOCK_BYTES)->base);
     struct mk_node *stream = mk_flow_stream(rig.flow, source, "swelling", swelling_new(3));
     mk_flow_sink(rig.flow, stream, failing_sink(rig.loop));
-    mk_flow_sink(rig.flow, source, mk_sink_digest(rig.loop, MK_DIGEST_XXH3, &rig.err));
+    mk_flow_sink(rig.flow, source, mk_sink_digest(rig.loop, mk_xxh3_new(&rig.err), &rig.err));
     assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
     rig_down(&rig);
 }

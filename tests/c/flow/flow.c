@@ -161,7 +161,7 @@ static void a_cancelled_flow_ends_with_its_work_in_flight_waited_for(void **stat
         mk_flow_source(rig.flow, &counting_new(1ULL << 40, MK_BLOCK_BYTES)->base);
     struct mk_node *gzip =
         mk_flow_ordered(rig.flow, source, mk_ordered_gzip(9, &rig.err), &rig.err);
-    mk_flow_sink(rig.flow, gzip, mk_sink_digest(rig.loop, MK_DIGEST_SHA256, &rig.err));
+    mk_flow_sink(rig.flow, gzip, mk_sink_digest(rig.loop, mk_sha256_new(&rig.err), &rig.err));
     mk_flow_start(rig.flow);
     for (int i = 0; i < 3; i++)
         mk_loop_run_once(rig.loop);
@@ -179,7 +179,7 @@ static void a_flow_that_never_started_can_be_freed(void **state)
     rig_up(&rig, 2);
     struct mk_node *source = mk_flow_source(rig.flow, &counting_new(10, 10)->base);
     mk_flow_sink(rig.flow, source, mk_sink_null(&rig.err));
-    mk_flow_sink(rig.flow, source, mk_sink_digest(rig.loop, MK_DIGEST_SHA256, &rig.err));
+    mk_flow_sink(rig.flow, source, mk_sink_digest(rig.loop, mk_sha256_new(&rig.err), &rig.err));
     rig_down(&rig);
 }
 

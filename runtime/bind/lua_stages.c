@@ -1,0 +1,122 @@
+/*
+ * The sources and sinks of a flow, made from their Lua descriptions: see lua_flow.c for what each
+ * takes. Whatever is wrong raises; what the stage itself refuses is an error of the caller's.
+ */
+#include <string.h>
+
+#include "bind/bind.h"
+#include "codec/content_digest.h"
+#include "codec/tar.h"
+#include "flow/stages.h"
+
+/* Each member is { name, sql }; all are strings once the first loop is over. */
+static struct mk_pg_pack *check_pack(lua_State *L, int stage)
+{
+    lua_getfield(L, stage, "members");
+    if (!lua_istable(L, -1))
+        luaL_error(L, "a pack needs members");
+    lua_Integer n = luaL_len(L, -1);
+    for (lua_Integer i = 1; i <= n; i++) {
+        bool proper = lua_rawgeti(L, -1, i) == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TSTRING &&
+                      lua_rawgeti(L, -2, 2) == LUA_TSTRING && lua_rawlen(L, -2) < MK_TAR_NAME;
+        if (!proper)
+            luaL_error(L, "member %d of a pack must be a short name and its SQL", (int)i);
+        lua_pop(L, 3);
+    }
+    struct mk_pg_pack *pack = mk_pg_pack_new((size_t)n);
+    bool complete = pack != NULL;
+    for (lua_Integer i = 1; complete && i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        complete = mk_pg_pack_set(pack, (size_t)(i - 1), lua_tostring(L, -2), lua_tostring(L, -1));
+        lua_pop(L, 3);
+    }
+    if (!complete) {
+        mk_pg_pack_free(pack);
+        mk_raise_nomem(L);
+    }
+    lua_pop(L, 1);
+    return pack;
+}
+
+MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runtime, int stage,
+                                           const char *kind, struct mk_error *err)
+{
+    if (strcmp(kind, "file") == 0)
+        return mk_source_file(runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "process") == 0)
+        return mk_source_process(runtime->loop, mk_check_command(L, stage), err);
+    if (strcmp(kind, "copy") == 0) {
+        struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_OUT,
+                                       .sql = mk_check_field_string(L, stage, "sql"),
+                                       .hash = mk_field_bool(L, stage, "hash"),
+                                       .end_mark = mk_field_bool(L, stage, "end_mark")};
+        return mk_source_copy(mk_check_field_pg(L, stage, "connection"), &spec, err);
+    }
+    if (strcmp(kind, "pack") == 0) {
+        struct mk_pg *pg = mk_check_field_pg(L, stage, "connection");
+        struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_OUT, .pack = check_pack(L, stage)};
+        return mk_source_copy(pg, &spec, err);
+    }
+    if (strcmp(kind, "memory") == 0) {
+        size_t len = 0;
+        lua_getfield(L, stage, "text");
+        const char *text = luaL_checklstring(L, -1, &len);
+        struct mk_source *source = mk_source_memory(text, len, err);
+        lua_pop(L, 1);
+        return source;
+    }
+    luaL_error(L,
+               "a flow cannot begin with \"%s\": its source is copy, pack, file, process or "
+               "memory",
+               kind);
+    return NULL;
+}
+
+static struct mk_digest *make_digest(lua_State *L, int stage, const char *kind, bool *is_digest,
+                                     struct mk_error *err)
+{
+    *is_digest = true;
+    if (strcmp(kind, "sha256") == 0)
+        return mk_sha256_new(err);
+    if (strcmp(kind, "xxh3") == 0)
+        return mk_xxh3_new(err);
+    if (strcmp(kind, "rows") == 0 || strcmp(kind, "large_objects") == 0) {
+        lua_getfield(L, stage, "oid");
+        struct mk_content_spec spec = {.large_objects = kind[0] == 'l',
+                                       .packed = mk_field_bool(L, stage, "packed"),
+                                       .oid = (uint32_t)luaL_optinteger(L, -1, 0)};
+        lua_pop(L, 1);
+        return mk_content_digest_new(&spec, err);
+    }
+    *is_digest = false;
+    return NULL;
+}
+
+MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
+                                       const char *kind, struct mk_error *err)
+{
+    if (strcmp(kind, "file") == 0)
+        return mk_sink_file(runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "process") == 0) {
+        bool early = mk_field_bool(L, stage, "early");
+        bool keep_stdout = mk_field_bool(L, stage, "keep_stdout");
+        return mk_sink_process(runtime->loop, mk_check_command(L, stage), early, keep_stdout, err);
+    }
+    if (strcmp(kind, "copy") == 0) {
+        const char *sql = mk_check_field_string(L, stage, "sql");
+        return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, err);
+    }
+    bool is_digest = false;
+    struct mk_digest *digest = make_digest(L, stage, kind, &is_digest, err);
+    if (is_digest)
+        return mk_sink_digest(runtime->loop, digest, err);
+    if (strcmp(kind, "null") == 0)
+        return mk_sink_null(err);
+    luaL_error(L,
+               "a flow cannot end with \"%s\": its sinks are copy, file, process, sha256, xxh3, "
+               "rows, large_objects and null",
+               kind);
+    return NULL;
+}
