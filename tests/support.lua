@@ -127,6 +127,15 @@ function M.caught(fn, ...)
   return err
 end
 
+--- The commands of a backup's RESTORE.txt, in order.
+function M.restore_commands(folder)
+  local commands = {}
+  for command in mk.fs.read(folder .. "/RESTORE.txt"):gmatch "\n    ([^\n]+)" do
+    commands[#commands + 1] = command
+  end
+  return commands
+end
+
 --- Waits until nobody is connected to a database, and no client program of its cluster runs.
 function M.nothing_runs(cluster, database)
   M.eventually("no client program is left", function()

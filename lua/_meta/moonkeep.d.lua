@@ -65,7 +65,9 @@
 
 ---What a dump holds. Names are pg_dump's long options with underscores, and mean the same; patterns are pg_dump's.
 ---@class moonkeep.DumpKeys
----@field format? "custom"|"plain"|"tar" `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar` (default: "custom")
+---@field format? "custom"|"plain"|"tar" one stream of pg_dump's: `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`. Without it, moonkeep's own engine makes a pg_restore archive in directory format, over several connections
+---@field jobs? integer connections that read rows, beside one that holds the snapshot (default: 2)
+---@field pooler? "session" `session`: there is a pooler, but it gives a whole session to each client
 ---@field globals? boolean|"with_passwords" back up roles and tablespaces too, as the series `_globals`. Password hashes are in it only while all stores are `file:`; `"with_passwords"` insists
 ---@field lock_timeout? moonkeep.Duration give up when a table's lock is not free for so long
 ---@field table? string|string[] only these tables, views, sequences; what they need (types, functions, schemas) is not in the dump
@@ -168,7 +170,7 @@
 ---@field role? string SET ROLE first
 ---@field globals? boolean first create the roles that the backup's globals have and the server has not
 ---@field properties? boolean `false`: a created database gets encoding and locale only (default: true)
----@field jobs? integer connections; for archives that can be read at any place: custom format with `compress = "none"`
+---@field jobs? integer connections; for what can be read at any place: backups of the native engine, and custom format with `compress = "none"`
 ---@field on_error? "stop"|"continue" `stop` at the first error and undo; or `continue`, then fail with the list of all: a new database is then kept under the name `NAME_incomplete_...` (default: "stop")
 ---@field extra? string[] more long options of pg_restore or psql, as they are
 

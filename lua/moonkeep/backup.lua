@@ -1,9 +1,9 @@
 --- Making a backup: dump, compress, upload.
 ---
 --- `dump` describes a stream without starting it, `compress` decorates it, `upload` alone moves
---- bytes: one flow from pg_dump through the compressor into every store at once, with no temporary
---- file. On the way the table of contents is read by pg_restore itself, so a dump that it cannot
---- read is never published. The manifest comes last.
+--- bytes, from the server through the compressor into every store at once, with no temporary file:
+--- by the native engine (dump/native.lua), or as one stream of pg_dump's (dump/single.lua). The
+--- manifest comes last.
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
@@ -14,8 +14,10 @@ local globals = require "moonkeep.pg.globals"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local native = require "moonkeep.dump.native"
 local redact = require "moonkeep.redact"
 local restore_text = require "moonkeep.restore_text"
+local single = require "moonkeep.dump.single"
 local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
 local units = require "moonkeep.units"
@@ -31,7 +33,7 @@ function Stream:__tostring()
   return ("an unstarted dump of %s"):format(tostring(self.source))
 end
 
---- An unstarted dump of a source: pg_dump's one stream. `options`: the table `dump`.
+--- An unstarted dump of a source. `options`: the table `dump`.
 function M.dump(source, options)
   return setmetatable({ source = source, options = options or {}, codec = M.DEFAULT_CODEC,
     kind = "logical" }, Stream)
@@ -49,91 +51,45 @@ function M.compress(stream, codec)
   return stream
 end
 
--- ---- the flow -----------------------------------------------------------------------------------
-
--- What each format is called, and how its end is proved while it is being made: by pg_restore,
--- which reads its table of contents, or by the line that pg_dump writes last.
-local FORMATS = {
-  custom = { object = "data.dump" },
-  tar = { object = "data.tar" },
-  plain = { object = "data.sql", last_line = "-- PostgreSQL database dump complete" },
-  globals = { object = "globals.sql", last_line = "-- PostgreSQL database cluster dump complete" },
-}
-
-local TAIL_BYTES = 200
-
---- The stage that proves a stream of a format to be whole, for a tee: `report.proof.result` then
---- goes to check_proof.
-function M.proof_stage(format, major)
-  if FORMATS[format].last_line then
-    return { kind = "process", label = "proof", keep_stdout = true,
-      argv = { "tail", "--bytes=" .. TAIL_BYTES } }
-  end
-  return { kind = "process", label = "proof", early = true, keep_stdout = true,
-    argv = { tools.find("pg_restore", major), "--list", "--format=" .. format } }
-end
-
--- Entries of `pg_restore -l`, whose other lines are comments.
-local function count_toc(listing)
-  local n = 0
-  for line in listing:gmatch "[^\n]+" do
-    if line:sub(1, 1) ~= ";" then
-      n = n + 1
-    end
-  end
-  return n
-end
-
---- The number of entries in the table of contents (0 for SQL); nil, why when the stream is not
---- whole.
-function M.check_proof(format, result)
-  local last_line = FORMATS[format].last_line
-  if not last_line then
-    return count_toc(result)
-  elseif result:find(last_line, 1, true) then
-    return 0
-  end
-  return nil, ("it does not end with the line %q"):format(last_line)
-end
-
-local function argv_of(stream, major)
-  local conninfo, env = stream.source:for_program()
-  local argv
-  if stream.kind == "globals" then
-    argv = { tools.find("pg_dumpall", major), "--globals-only", "--no-password" }
-    argv[#argv + 1] = not stream.with_passwords and "--no-role-passwords" or nil
-  else
-    argv = { tools.find("pg_dump", major), "--format=" .. (stream.options.format or "custom"),
-      "--no-password" }
-    argv[#argv + 1] = (stream.options.format or "custom") == "custom" and "--compress=0" or nil
-    dump_options.add_dump(argv, stream.options, major)
-  end
-  argv[#argv + 1] = "--dbname=" .. conninfo
-  return argv, env
-end
-
-local function format_of(stream)
-  return stream.kind == "globals" and "globals" or stream.options.format or "custom"
-end
+-- ---- the engines --------------------------------------------------------------------------------
 
 -- About how many bytes a dump will have: those of the one before it.
 local function expected_bytes(job, series, store)
   local ok, latest = pcall(store.latest, store, job, series)
-  return ok and latest and manifests.data_object(latest.manifest).decoded_size or nil
+  if not ok or not latest then
+    return nil
+  end
+  local _, decoded = manifests.sizes(latest.manifest)
+  return decoded
 end
 
-local function move(stream, major, object, sessions, total)
-  local argv, env = argv_of(stream, major)
-  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
-  for _, session in ipairs(sessions) do
-    stored[#stored + 1] = { session:sink(object.name) }
+-- Dumps by the native engine; nil when only pg_dump can, which is said.
+local function dump_natively(stream, plan)
+  local why = dump_options.only_pg_dump(stream.options)
+  if not why then
+    local ok, result = pcall(native.dump, plan)
+    if ok then
+      return result
+    elseif errors.of(result).code ~= "NOT_NATIVE" then
+      error(result, 0)
+    end
+    why = result.message
   end
-  return flow.run({
-    { kind = "process", env = env, argv = argv },
-    { kind = "tee", { M.proof_stage(format_of(stream), major) },
-      { { kind = "encode", codec = object.codec }, stored } },
-  }, { title = ("%s of %s"):format(stream.kind == "globals" and "globals" or "dump",
-    tostring(stream.source)), total = total })
+  log.warn("pg_dump makes this backup, in one stream, for %s", why)
+end
+
+-- Returns what an engine does (see dump/native.lua and dump/single.lua), and the format it made.
+local function dump(stream, plan)
+  local format = stream.kind == "globals" and "globals" or stream.options.format
+  if not format then
+    local result = dump_natively(stream, plan)
+    if result then
+      return result, "directory"
+    end
+  end
+  plan.format = format or "custom"
+  plan.with_passwords = stream.with_passwords
+  return single.dump(plan), plan.format
 end
 
 -- ---- publication --------------------------------------------------------------------------------
@@ -188,65 +144,46 @@ local function new_id(job, series, targets)
 end
 
 -- A small object with a checksum of its own, in every store.
-local function put(sessions, manifest, name, role, text)
+local function put(sessions, objects, name, role, text)
   local report = flow.run { { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }
   for _, session in ipairs(sessions) do
     session:put(name, text)
   end
-  manifest.objects[#manifest.objects + 1] = { name = name, role = role, codec = "none",
-    size = #text, decoded_size = #text, sha256 = report.sum.result }
+  objects[#objects + 1] = { name = name, role = role, codec = "none", size = #text,
+    decoded_size = #text, sha256 = report.sum.result }
 end
 
 local function version_of(program, major)
   return ("%s %s"):format(program, tools.version(tools.find(program, major)) or "?")
 end
 
---- Moves a stream into every store of the list and publishes it there. Returns the backup:
---- { id, job, series, manifest, stores, proof }. On any failure nothing is published anywhere.
---- `extra`: fields for the manifest (tags, globals, run).
-function M.upload(job, stream, targets, extra)
-  local began = clock.monotonic()
-  local description, major, system = describe(stream.source)
+-- " and 2 connections" of the native engine.
+local function connections(stream)
+  if stream.kind == "globals" or stream.options.format then
+    return ""
+  end
+  local jobs = stream.options.jobs or native.DEFAULT_JOBS
+  return (" and %d connection%s"):format(jobs, jobs == 1 and "" or "s")
+end
+
+local function manifest_of(stream, fields, result)
   local is_globals = stream.kind == "globals"
-  local series = is_globals and globals.SERIES or stores.series(description.database)
-  local id = new_id(job, series, targets)
-  local format = format_of(stream)
-  local _, _, suffix = flow.codec(stream.codec)
-  local object = { name = FORMATS[format].object .. suffix, role = "data", codec = stream.codec }
-  local program = is_globals and "pg_dumpall" or "pg_dump"
-  local sessions <close> = begin_all(job, series, id, targets)
-
-  log.info("dumping %s%s with %s, %s", is_globals and "roles and tablespaces of " or "",
-    tostring(stream.source), version_of(program, major), stream.codec)
-  local report = move(stream, major, object, sessions, expected_bytes(job, series, targets[1]))
-  object.size = report.stored.bytes_in
-  object.sha256 = report.stored.result
-  object.decoded_size = report.source.bytes_out
-  if object.decoded_size == 0 then
-    errors.raise("EMPTY_DUMP", program .. " ended without an error and without a byte")
-  end
-  local entries, why = M.check_proof(format, report.proof.result)
-  if not entries then
-    errors.raise("TRUNCATED_DUMP", ("%s ended without an error, but its output is not whole: %s")
-      :format(program, why))
-  end
-
-  local manifest = {
-    format = manifests.FORMAT, kind = stream.kind, id = id, job = job, series = series,
-    created_at = clock.iso(), moonkeep = host.version(), host = host.name(),
-    source = description, system_identifier = system,
-    run = { id = extra and extra.run, seconds = (clock.monotonic() - began) / 1000 },
-    needs = { pg_restore = major, codec = (flow.codec(object.codec)) },
-    dump = { format = format == "globals" and "plain" or format,
-      program = version_of(program, major), toc_entries = entries,
-      selection = dump_options.selection(stream.options),
-      passwords = is_globals and stream.with_passwords or nil },
-    objects = { object }, tags = extra and extra.tags, globals = extra and extra.globals,
+  return {
+    format = manifests.FORMAT, kind = stream.kind, created_at = clock.iso(),
+    moonkeep = host.version(), host = host.name(), id = fields.id, job = fields.job,
+    series = fields.series, source = fields.source, system_identifier = fields.system,
+    run = { id = fields.run, seconds = (clock.monotonic() - fields.began) / 1000 },
+    needs = { pg_restore = fields.major, codec = (flow.codec(stream.codec)) },
+    dump = { format = is_globals and "plain" or fields.format, program = fields.program,
+      toc_entries = result.entries, selection = dump_options.selection(stream.options),
+      passwords = is_globals and stream.with_passwords or nil, jobs = result.jobs,
+      lsn = result.lsn, settings = result.settings },
+    objects = result.objects, tables = result.tables, large_objects = result.large_objects,
+    tags = fields.tags, globals = fields.globals,
   }
-  if not is_globals then
-    put(sessions, manifest, "database.sql", "properties",
-      restore_text.properties_sql(description))
-  end
+end
+
+local function publish(sessions, manifest)
   local text = restore_text.make(manifest)
   for _, session in ipairs(sessions) do
     session:put("RESTORE.txt", text)
@@ -255,9 +192,40 @@ function M.upload(job, stream, targets, extra)
   for _, session in ipairs(sessions) do
     session:publish(encoded)
   end
-  log.info("published %s: %s, %s before compression, in %s", id, units.format_size(object.size),
-    units.format_size(object.decoded_size), #targets == 1 and targets[1].name or
-    (#targets .. " stores"))
+end
+
+--- Moves a stream into every store of the list and publishes it there. Returns the backup:
+--- { id, job, series, manifest, stores, proof }. On any failure nothing is published anywhere.
+--- `extra`: fields for the manifest (tags, globals, run).
+function M.upload(job, stream, targets, extra)
+  extra = extra or {}
+  local began = clock.monotonic()
+  local description, major, system = describe(stream.source)
+  local is_globals = stream.kind == "globals"
+  local series = is_globals and globals.SERIES or stores.series(description.database)
+  local id = new_id(job, series, targets)
+  local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
+  local sessions <close> = begin_all(job, series, id, targets)
+
+  log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
+    tostring(stream.source), program, connections(stream), stream.codec)
+  local small = {}
+  local result, format = dump(stream, { source = stream.source, options = stream.options,
+    major = major, codec = stream.codec, sessions = sessions,
+    title = ("%s of %s"):format(is_globals and "globals" or "dump", tostring(stream.source)),
+    total = expected_bytes(job, series, targets[1]),
+    put = function(name, role, text) put(sessions, small, name, role, text) end })
+  if not is_globals then
+    put(sessions, small, "database.sql", "properties", restore_text.properties_sql(description))
+  end
+  table.move(small, 1, #small, #result.objects + 1, result.objects)
+  local manifest = manifest_of(stream, { id = id, job = job, series = series, began = began,
+    source = description, system = system, major = major, program = program, format = format,
+    run = extra.run, tags = extra.tags, globals = extra.globals }, result)
+  publish(sessions, manifest)
+  local size, decoded = manifests.sizes(manifest)
+  log.info("published %s: %s, %s before compression, in %s", id, units.format_size(size),
+    units.format_size(decoded), #targets == 1 and targets[1].name or (#targets .. " stores"))
   return stores.backup { id = id, job = job, series = series, manifest = manifest,
     stores = targets, proof = "stored" }
 end

@@ -2,40 +2,33 @@
 --- runtime/bind/lua_flow.c for the stages.
 local core = require "moonkeep.core.flow"
 local core_task = require "moonkeep.core.task"
-local host = require "moonkeep.core.host"
 local errors = require "moonkeep.errors"
-local log = require "moonkeep.log"
-local units = require "moonkeep.units"
+local meters = require "moonkeep.meter"
 
 local M = { codec = core.codec, memory = core.memory }
 
-local PROGRESS_MS = 500
-
-local function progress(flow, title, total)
-  local began = host.monotonic()
-  while true do
-    core_task.sleep(PROGRESS_MS)
-    local bytes = flow:report()[1].bytes_out
-    local seconds = (host.monotonic() - began) / 1000
-    log.event { event = "progress", title = title, bytes = bytes, seconds = seconds, total = total,
-      text = title .. "  " .. units.format_progress(bytes, seconds, total) }
+local function run(flow, meter)
+  meter.flows[flow] = true
+  local ok, err = pcall(flow.run, flow)
+  meter.flows[flow] = nil
+  if not ok then
+    error(errors.explain(err), 0)
   end
+  meter.done = meter.done + flow:report()[1].bytes_out
 end
 
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many
---- bytes the source will have, as far as is known), independent.
+--- bytes the source will have, as far as is known), or meter (of several flows); independent.
 --- Returns a table by label: { bytes_in, bytes_out, result, error }, and the source as `source`.
 function M.run(stages, options)
   options = options or {}
   local flow = core.new(stages, options)
+  local meter = options.meter or meters.new(options.title, options.total)
   local scope <close> = core_task.scope()
   if options.title then
-    scope:spawn(progress, flow, options.title, options.total)
+    scope:spawn(meter.show, meter)
   end
-  local ok, err = pcall(flow.run, flow)
-  if not ok then
-    error(errors.explain(err), 0)
-  end
+  run(flow, meter)
   local report = {}
   for i, node in ipairs(flow:report()) do
     report[node.label or i] = node

@@ -7,16 +7,25 @@
 ---     "globals": id of the globals that were backed up with it,
 ---     "source": { "database", "server_version", "encoding", "collate", "ctype", and the database's
 ---       own properties: see pg/database.lua },
----     "dump": { "format": "custom" | "plain" | "tar", "program": "pg_dump 15.20", "toc_entries": n,
----       "selection": the keys that make it less than the whole },
----     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ] }
+---     "dump": { "format": "custom" | "plain" | "tar" | "directory", "program": "pg_dump 15.20",
+---       "toc_entries": n, "selection": the keys that make it less than the whole,
+---       directory: "jobs", "lsn": of the snapshot, "settings": what the rows' text depends on },
+---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ],
+---     directory:
+---     "tables": [ { "schema", "name", "rows", "bytes", "hash", "parts": [ { "object", "member": its
+---       file in a pack, "rows", "bytes", "hash" } ] } ],
+---     "large_objects": { "count", "bytes", "hash" } }
+---
+--- Roles: "data", the one stream, or rows of one table; "pack", rows of small tables; "objects",
+--- large objects; "list", their names; "contents", toc.dat; "properties", database.sql. Rows and
+--- bytes are those of COPY's text, hash is the content hash (runtime/codec/content_hash.h).
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
 
 local M = { FORMAT = 1 }
 
-local DUMP_FORMATS = { custom = true, plain = true, tar = true }
+local DUMP_FORMATS = { custom = true, plain = true, tar = true, directory = true }
 
 function M.encode(manifest)
   return json.encode(manifest, true) .. "\n"
@@ -59,6 +68,39 @@ local function check_properties(source)
     if type(entry.setting) ~= "string" or not entry.setting:find "^[%a_][%w_.]*=" or
       entry.role ~= nil and type(entry.role) ~= "string" then
       corrupt "it has a setting that is none"
+    end
+  end
+end
+
+local function is_count(value)
+  return math.type(value) == "integer" and value >= 0
+end
+
+local function is_sum(value)
+  return is_count(value.rows or value.count) and is_count(value.bytes) and
+    type(value.hash) == "string" and value.hash:find "^%x+$" ~= nil
+end
+
+-- Where the rows of each table are: files that are opened, and files in archives.
+local function check_tables(manifest)
+  local names = {}
+  for _, object in ipairs(manifest.objects) do
+    names[object.name] = true
+  end
+  if type(manifest.tables) ~= "table" or
+    manifest.large_objects ~= nil and not is_sum(manifest.large_objects) then
+    corrupt "it does not say what is in its data"
+  end
+  for _, known in ipairs(manifest.tables) do
+    if type(known.schema) ~= "string" or type(known.name) ~= "string" or not is_sum(known) or
+      type(known.parts) ~= "table" then
+      corrupt "it does not say what a table has"
+    end
+    for _, part in ipairs(known.parts) do
+      if not names[part.object or ""] or not is_sum(part) or
+        part.member ~= nil and not tostring(part.member):find "^%d+%.dat$" then
+        corrupt(("it does not say where the rows of %s are"):format(known.name))
+      end
     end
   end
 end
@@ -108,10 +150,22 @@ function M.decode(text)
         object.name, tostring(object.codec)), { hint = "install a newer moonkeep" })
     end
   end
+  if manifest.dump.format == "directory" then
+    check_tables(manifest)
+  end
   return manifest
 end
 
---- The object with the dump in it.
+--- The objects of a role, in the manifest's order.
+function M.objects(manifest, role)
+  local list = {}
+  for _, object in ipairs(manifest.objects) do
+    list[#list + 1] = object.role == role and object or nil
+  end
+  return list
+end
+
+--- The object that a dump of one stream is in.
 function M.data_object(manifest)
   for _, object in ipairs(manifest.objects) do
     if object.role == "data" then

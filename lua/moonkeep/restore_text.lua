@@ -1,7 +1,7 @@
 --- RESTORE.txt: the stock commands that restore a backup without moonkeep. Every backup holds one;
 --- tests run the commands of each kind.
 local database = require "moonkeep.pg.database"
-local flow = require "moonkeep.flow"
+local manifests = require "moonkeep.manifest"
 
 local M = {}
 
@@ -70,21 +70,67 @@ function M.properties_sql(source)
   return table.concat(lines, "\n") .. "\n"
 end
 
+-- ---- directory archives ---------------------------------------------------------------------------
+
+-- From this version on pg_restore reads files that are compressed by lz4 or zstd.
+local READS_CODECS = 16
+
+-- Many files by pattern: IN is decompressed to the name without its suffix, or to stdout.
+local STOCK_MANY = {
+  lz4 = "lz4 -d -m -q *.dat.lz4",
+  zstd = "zstd --decompress --quiet *.dat.zst",
+}
+
+-- The commands that make the folder one that pg_restore reads.
+local function unpack_commands(manifest, codec)
+  local lines = {}
+  local has_data = false
+  for _, object in ipairs(manifest.objects) do
+    if object.name:match "%.tar%f[%z.]" then
+      lines[#lines + 1] = ("    %s | tar --extract --file=-\n"):format(STOCK[codec]:format(
+        object.name))
+    end
+    has_data = has_data or object.name:match "%.dat%." ~= nil
+  end
+  if has_data and STOCK_MANY[codec] and manifest.needs.pg_restore < READS_CODECS then
+    lines[#lines + 1] = "    " .. STOCK_MANY[codec] .. "\n"
+  end
+  return table.concat(lines)
+end
+
+local function directory_commands(manifest, codec)
+  return unpack_commands(manifest, codec) ..
+    ('    pg_restore --format=directory --jobs=%d --exit-on-error --dbname="$NEWDB" .\n'):format(
+      manifest.dump.jobs or 1)
+end
+
+-- ---- the text -------------------------------------------------------------------------------------
+
+-- The commands from the stored data to the database's contents.
+local function data_commands(manifest, codec)
+  if manifest.dump.format == "directory" then
+    return directory_commands(manifest, codec), "pg_restore"
+  end
+  local reader = READERS[manifest.kind == "globals" and "globals" or manifest.dump.format]
+  local data = manifests.data_object(manifest)
+  return ("    %s | %s\n"):format(STOCK[codec]:format(data.name), reader[2]), reader[1]
+end
+
 --- The text for a manifest that is complete.
 function M.make(manifest)
   local is_globals = manifest.kind == "globals"
-  local sums, data = {}, nil
+  local sums = {}
   for _, object in ipairs(manifest.objects) do
-    sums[#sums + 1] = ('    echo "%s  %s" | sha256sum --check\n'):format(object.sha256, object.name)
-    data = object.role == "data" and object or data
+    sums[#sums + 1] = ('    echo "%s  %s" | sha256sum --check --quiet\n'):format(object.sha256,
+      object.name)
   end
-  local codec = flow.codec(data.codec)
-  local reader = READERS[is_globals and "globals" or manifest.dump.format]
-  local unpack = STOCK[codec]:format(data.name)
-  local commands = is_globals and ("    %s | %s\n"):format(unpack, reader[2]) or
-    ('    createdb --template=template0 %s "$NEWDB"\n    %s | %s\n' ..
+  local codec = manifest.needs.codec
+  local commands, program = data_commands(manifest, codec)
+  if not is_globals then
+    commands = ('    createdb --template=template0 %s "$NEWDB"\n%s' ..
       '    psql --no-psqlrc --quiet --dbname="$NEWDB" --set=db="$NEWDB" --file=database.sql\n')
-      :format(createdb_options(manifest.source, manifest.needs.pg_restore), unpack, reader[2])
+      :format(createdb_options(manifest.source, manifest.needs.pg_restore), commands)
+  end
   local packaged = codec == "zstd" or codec == "lz4"
   local what = is_globals and "the roles and tablespaces of a server" or
     ("a dump of the database %s"):format((manifest.source.database:gsub("%c", "?")))
@@ -94,10 +140,10 @@ function M.make(manifest)
       "port and user as you usually do (PGHOST, PGPORT, PGUSER)." or
       " NEWDB is the name of the database to\ncreate; give host, port and user as you usually do " ..
       "(PGHOST, PGPORT, PGUSER).",
-    table.concat(sums), commands, reader[1], manifest.needs.pg_restore,
+    table.concat(sums), commands, program, manifest.needs.pg_restore,
     packaged and ("; %s is in the package of that name"):format(codec) or "",
     is_globals and "" or " The roles that own things in the\ndatabase must exist on the new " ..
-      "server" .. (reader[1] == "pg_restore" and "; if they don't, add --no-owner " ..
+      "server" .. (program == "pg_restore" and "; if they don't, add --no-owner " ..
       "--no-privileges to pg_restore, and\nleave database.sql out." or "."))
 end
 

@@ -1,13 +1,16 @@
 --- Proving a backup, store by store.
 ---
 ---   read      every stored byte has been read again, and its SHA-256 is the manifest's
----   decoded   the same, and the stream was decompressed to its recorded length, and pg_restore
----             reads the same table of contents from it
-local backups = require "moonkeep.backup"
+---   decoded   the same, and everything was decompressed to its recorded length; one stream:
+---             pg_restore reads the same table of contents from it; a directory: every table has the
+---             rows, and the content hash, that it had when it was dumped
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local single = require "moonkeep.dump.single"
+local sums = require "moonkeep.dump.sums"
+local toc = require "moonkeep.pg.toc"
 
 local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
 
@@ -61,22 +64,15 @@ function M.read(backup, store)
   end
 end
 
--- The format by which the stream is proved: globals end with a line of their own.
-local function format_of(manifest)
-  return manifest.kind == "globals" and "globals" or manifest.dump.format
-end
-
-function M.decoded(backup, store)
-  local manifest = backup.manifest
-  local object = manifests.data_object(manifest)
+-- Reads an object and decompresses it into a sink; returns the report, in which what was read has
+-- been compared with the manifest.
+local function decode(backup, store, object, sink)
   local ok, report = pcall(M.reading, store, backup, object, {
     store:source(backup.job, backup.series, backup.id, object.name),
     { kind = "tee",
       { { kind = "sha256", label = "stored" } },
       { { kind = "decode", codec = object.codec },
-        { kind = "tee",
-          { { kind = "null", label = "decoded" } },
-          { backups.proof_stage(format_of(manifest), manifest.needs.pg_restore) } } } },
+        { kind = "tee", { { kind = "null", label = "decoded" } }, { sink } } } },
   }, { title = "decoding " .. object.name, total = object.size })
   if not ok and report.code == "PROCESS_FAILED" then
     damaged(store, backup, object, report.message)
@@ -88,14 +84,140 @@ function M.decoded(backup, store)
     damaged(store, backup, object, ("it decodes to %d bytes, not %d"):format(
       report.decoded.bytes_in, object.decoded_size))
   end
-  local entries, why = backups.check_proof(format_of(manifest), report.proof.result)
+  return report
+end
+
+local MAX_TEXT_BYTES = 1 << 30
+
+--- The contents of a small object, with every byte checked.
+function M.text(backup, store, object)
+  return decode(backup, store, object, { kind = "text", limit = MAX_TEXT_BYTES, label = "text" })
+    .text.result
+end
+
+-- ---- decoded: one stream --------------------------------------------------------------------------
+
+-- The format by which the stream is proved: globals end with a line of their own.
+local function format_of(manifest)
+  return manifest.kind == "globals" and "globals" or manifest.dump.format
+end
+
+local function decode_stream(backup, store, object)
+  local manifest = backup.manifest
+  local report = decode(backup, store, object,
+    single.proof_stage(format_of(manifest), manifest.needs.pg_restore))
+  local entries, why = single.check_proof(format_of(manifest), report.proof.result)
   if entries ~= manifest.dump.toc_entries then
     damaged(store, backup, object, why or ("its table of contents has %d entries, not %d"):format(
       entries, manifest.dump.toc_entries))
   end
-  for _, other in ipairs(manifest.objects) do
-    if other ~= object then
-      M.read_object(backup, store, other)
+end
+
+-- ---- decoded: a directory -------------------------------------------------------------------------
+
+local function sum_of(part)
+  return ("%d:%d:%s"):format(part.bytes, part.rows or part.count, part.hash)
+end
+
+-- What the manifest says of the rows in each object: { [object] = { [member or ""] = "sum" } }.
+local function expected_rows(manifest)
+  local expected, names = {}, {}
+  for _, known in ipairs(manifest.tables) do
+    for _, part in ipairs(known.parts) do
+      expected[part.object] = expected[part.object] or {}
+      expected[part.object][part.member or ""] = sum_of(part)
+      names[part.object .. (part.member or "")] = known.schema .. "." .. known.name
+    end
+  end
+  return expected, names
+end
+
+local Directory = {}
+Directory.__index = Directory
+
+function Directory:check(object, member, sum)
+  local expected = (self.expected[object.name] or {})[member]
+  if sum ~= expected then
+    damaged(self.store, self.backup, object, ("the rows of %s are not those that were dumped")
+      :format(self.names[object.name .. member] or member))
+  end
+  self.seen[object.name .. member] = true
+end
+
+function Directory:data(object)
+  self:check(object, "", decode(self.backup, self.store, object,
+    { kind = "rows", label = "rows" }).rows.result)
+end
+
+function Directory:pack(object)
+  local text = decode(self.backup, self.store, object,
+    { kind = "rows", packed = true, label = "rows" }).rows.result
+  for member, sum in text:gmatch "(%S+) (%S+)\n" do
+    self:check(object, member, sum)
+  end
+end
+
+function Directory:objects(object)
+  local oid = object.name:match "^blob_(%d+)"
+  local text = decode(self.backup, self.store, object, { kind = "large_objects", label = "sum",
+    packed = not oid, oid = oid and tonumber(oid) }).sum.result
+  self.large_objects:add(text)
+end
+
+function Directory:contents(object)
+  local text = M.text(self.backup, self.store, object)
+  local ok, archive = pcall(toc.read, text)
+  local wanted = self.backup.manifest.dump.toc_entries
+  if not ok then
+    damaged(self.store, self.backup, object, archive.message)
+  elseif #archive.entries ~= wanted then
+    damaged(self.store, self.backup, object, ("its table of contents has %d entries, not %d")
+      :format(#archive.entries, wanted))
+  end
+end
+
+-- Nothing may be missing either: every part has been seen, and the large objects sum up.
+function Directory:finish()
+  for name, members in pairs(self.expected) do
+    for member in pairs(members) do
+      if not self.seen[name .. member] then
+        damaged(self.store, self.backup, { name = name }, ("the rows of %s are missing"):format(
+          self.names[name .. member]))
+      end
+    end
+  end
+  local wanted = self.backup.manifest.large_objects
+  if wanted and self.large_objects:text() ~= sum_of(wanted) then
+    damaged(self.store, self.backup, { name = "blobs" },
+      "the large objects are not those that were dumped")
+  end
+end
+
+local function decode_directory(backup, store)
+  local expected, names = expected_rows(backup.manifest)
+  local self = setmetatable({ backup = backup, store = store, expected = expected, names = names,
+    seen = {}, large_objects = sums.new() }, Directory)
+  for _, object in ipairs(backup.manifest.objects) do
+    local method = Directory[object.role]
+    if method then
+      method(self, object)
+    else
+      M.read_object(backup, store, object)
+    end
+  end
+  self:finish()
+end
+
+function M.decoded(backup, store)
+  if backup.manifest.dump.format == "directory" then
+    return decode_directory(backup, store)
+  end
+  local data = manifests.data_object(backup.manifest)
+  for _, object in ipairs(backup.manifest.objects) do
+    if object == data then
+      decode_stream(backup, store, object)
+    else
+      M.read_object(backup, store, object)
     end
   end
 end

@@ -7,8 +7,8 @@
  *
  * Sources: copy{connection, sql, hash, end_mark}, pack{connection, members}, file{path},
  * process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
- * large_object_files{packed}. Sinks: copy{connection, sql}, file{path}, null, sha256, xxh3,
- * rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds
+ * large_object_files{packed}. Sinks: copy{connection, sql}, file{path}, null, text{limit}, sha256,
+ * xxh3, rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds
  * branches, each a list again; it comes last.
  */
 #include <string.h>
@@ -323,8 +323,8 @@ static int l_report(lua_State *L)
             mk_push_error(L, report.err);
             lua_setfield(L, -2, "error");
         }
-        if (report.result) {
-            lua_pushstring(L, report.result);
+        if (report.result.bytes) {
+            lua_pushlstring(L, report.result.bytes, report.result.len);
             lua_setfield(L, -2, "result");
         }
         for (int k = 0; k < flow->n_labels; k++) {

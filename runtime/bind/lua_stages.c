@@ -114,9 +114,15 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
         return mk_sink_digest(runtime->loop, digest, err);
     if (strcmp(kind, "null") == 0)
         return mk_sink_null(err);
+    if (strcmp(kind, "text") == 0) {
+        lua_getfield(L, stage, "limit");
+        lua_Integer limit = luaL_checkinteger(L, -1);
+        lua_pop(L, 1);
+        return mk_sink_text(limit > 0 ? (size_t)limit : 0, err);
+    }
     luaL_error(L,
                "a flow cannot end with \"%s\": its sinks are copy, file, process, sha256, xxh3, "
-               "rows, large_objects and null",
+               "rows, large_objects, text and null",
                kind);
     return NULL;
 }

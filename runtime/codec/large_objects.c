@@ -340,9 +340,9 @@ static int large_objects_step(struct mk_stream *stream, struct mk_stream_io *io,
     return MK_OK;
 }
 
-static const char *large_objects_result(struct mk_stream *stream)
+static struct mk_text large_objects_result(struct mk_stream *stream)
 {
-    return ((struct large_objects *)stream)->text;
+    return mk_text_of(((struct large_objects *)stream)->text);
 }
 
 static void large_objects_free(struct mk_stream *stream)

@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "codec/codec.h"
 
 /*
@@ -31,7 +32,7 @@ struct mk_stream_type {
     int (*step)(struct mk_stream *stream, struct mk_stream_io *io, struct mk_error *err);
     void (*free)(struct mk_stream *stream);
     /* What there is to say of the whole, asked for once, after `done`. NULL: nothing. */
-    const char *(*result)(struct mk_stream *stream);
+    struct mk_text (*result)(struct mk_stream *stream);
 };
 struct mk_stream { /* first member of every implementation */
     const struct mk_stream_type *type;

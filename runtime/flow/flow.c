@@ -162,6 +162,6 @@ void mk_flow_node_report(const struct mk_flow *flow, int index, struct mk_node_r
         .is_sink = node->kind == NODE_SINK,
         .failed = node->failed,
         .err = &node->err,
-        .result = node->result,
+        .result = {node->result, node->result_len},
     };
 }

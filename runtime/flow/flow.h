@@ -51,7 +51,7 @@ struct mk_node_report {
     uint64_t bytes_in, bytes_out;
     bool is_sink, failed;
     const struct mk_error *err; /* of a failed sink */
-    const char *result;         /* of a stage that has finished, or NULL */
+    struct mk_text result;      /* of a stage that has finished, or no bytes at all */
 };
 int mk_flow_node_count(const struct mk_flow *flow);
 void mk_flow_node_report(const struct mk_flow *flow, int index, struct mk_node_report *report);

@@ -29,6 +29,7 @@ struct mk_node {
     bool failed;    /* this sink is why */
     bool closing, closed;
     uint64_t bytes_in, bytes_out;
+    size_t result_len;
     char *result; /* what the stage has said after a good end */
     struct mk_error err;
 

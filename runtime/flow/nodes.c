@@ -5,14 +5,20 @@
  */
 #include <assert.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "flow/flow_impl.h"
 
-static int keep_result(struct mk_node *node, const char *text, struct mk_error *err)
+static int keep_result(struct mk_node *node, struct mk_text text, struct mk_error *err)
 {
-    node->result = mk_strdup(text);
-    return node->result ? MK_OK : mk_error_nomem(err, node->name);
+    node->result = mk_alloc(text.len + 1);
+    if (!node->result)
+        return mk_error_nomem(err, node->name);
+    memcpy(node->result, text.bytes, text.len);
+    node->result[text.len] = '\0';
+    node->result_len = text.len;
+    return MK_OK;
 }
 
 /* ---- the source -------------------------------------------------------------------------- */

@@ -76,9 +76,9 @@ static void copy_close(struct mk_sink *sink)
         on_closed(self);
 }
 
-static const char *copy_result(struct mk_sink *sink)
+static struct mk_text copy_result(struct mk_sink *sink)
 {
-    return ((struct sink_copy *)sink)->result;
+    return mk_text_of(((struct sink_copy *)sink)->result);
 }
 
 static const struct mk_sink_type type = {"copy",     copy_put,   copy_finish,

@@ -62,9 +62,9 @@ static void digest_close(struct mk_sink *sink)
     mk_free(self);
 }
 
-static const char *digest_result(struct mk_sink *sink)
+static struct mk_text digest_result(struct mk_sink *sink)
 {
-    return ((struct sink_digest *)sink)->text;
+    return mk_text_of(((struct sink_digest *)sink)->text);
 }
 
 static const struct mk_sink_type type = {"digest",     digest_put,   digest_finish,

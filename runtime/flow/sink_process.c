@@ -248,10 +248,10 @@ static void process_close(struct mk_sink *sink)
     release_when_over(self);
 }
 
-static const char *process_result(struct mk_sink *sink)
+static struct mk_text process_result(struct mk_sink *sink)
 {
     struct sink_process *self = (struct sink_process *)sink;
-    return self->kept ? self->kept : "";
+    return mk_text_of(self->kept ? self->kept : "");
 }
 
 static const struct mk_sink_type type = {"process",     process_put,   process_finish,

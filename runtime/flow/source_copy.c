@@ -112,9 +112,9 @@ static void copy_close(struct mk_source *source)
         on_closed(self);
 }
 
-static const char *copy_result(struct mk_source *source)
+static struct mk_text copy_result(struct mk_source *source)
 {
-    return ((struct source_copy *)source)->result;
+    return mk_text_of(((struct source_copy *)source)->result);
 }
 
 static const struct mk_source_type type = {"copy", copy_want, copy_abort, copy_close, copy_result};

@@ -7,6 +7,7 @@
  * (codec/stream.h) and needs nothing from here. Loop thread only.
  */
 #include "base/error.h"
+#include "base/text.h"
 #include "buf/block.h"
 #include "loop/loop.h"
 
@@ -26,7 +27,7 @@ struct mk_source_type {
     void (*close)(struct mk_source *source);
     /* What there is to say of the whole (a number of rows), asked for once, right after a good end.
      * NULL: nothing. */
-    const char *(*result)(struct mk_source *source);
+    struct mk_text (*result)(struct mk_source *source);
 };
 struct mk_source { /* first member of every implementation */
     const struct mk_source_type *type;
@@ -51,7 +52,7 @@ struct mk_sink_type {
     void (*close)(struct mk_sink *sink);
     /* The result as text (a digest, a child's output), asked for once, right after a good
      * finish. NULL: this sink has none. */
-    const char *(*result)(struct mk_sink *sink);
+    struct mk_text (*result)(struct mk_sink *sink);
 };
 struct mk_sink { /* first member of every implementation */
     const struct mk_sink_type *type;

@@ -28,6 +28,8 @@ struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec 
 /* gzip as one member, compressed in parallel. */
 struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
 
+/* The result is what has come, at most so many bytes. */
+struct mk_sink *mk_sink_text(size_t limit, struct mk_error *err);
 /* Counts and forgets. */
 struct mk_sink *mk_sink_null(struct mk_error *err);
 /* The result is the digest's text. It takes the digest over, also on failure; NULL: it

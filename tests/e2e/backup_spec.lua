@@ -67,8 +67,8 @@ describe("a backup", function()
       return mk.job { name = "nightly", source = app, upload = { disk } }]]))
     local id = backup_of(store)
     assert.same({ ("nightly/app/%s.json"):format(id), ("nightly/app/%s/RESTORE.txt"):format(id),
-      ("nightly/app/%s/data.dump.zst"):format(id),
-      ("nightly/app/%s/database.sql"):format(id) }, support.files(store))
+      ("nightly/app/%s/database.sql"):format(id), ("nightly/app/%s/pack-1.tar.zst"):format(id),
+      ("nightly/app/%s/toc.dat"):format(id) }, support.files(store))
     for _, file in ipairs(support.files(store)) do
       assert.equal(384, mk.fs.stat(store .. "/" .. file).mode) -- 0600
     end
@@ -88,16 +88,14 @@ describe("a backup", function()
 
   -- The promise of no lock-in: the commands of RESTORE.txt, run as they stand.
   for _, codec in ipairs { "none", "gzip:6", "lz4:9", "zstd:3" } do
-    it("restores without moonkeep by the commands of its RESTORE.txt: " .. codec, function()
+    it("of one stream restores without moonkeep by the commands of its RESTORE.txt: " .. codec,
+      function()
       local store = dir.path .. "/stock-" .. codec:gsub(":", "")
       support.run_recipe(dir.path, recipe(store, ([[
-        return mk.job { name = "nightly", source = app, upload = { disk }, compress = %q }]])
-        :format(codec)))
+        return mk.job { name = "nightly", source = app, upload = { disk }, compress = %q,
+          dump = { format = "custom" } }]]):format(codec)))
       local folder = ("%s/nightly/app/%s"):format(store, backup_of(store))
-      local text, commands = mk.fs.read(folder .. "/RESTORE.txt"), {}
-      for command in text:gmatch "\n    ([^\n]+)" do
-        commands[#commands + 1] = command
-      end
+      local commands = support.restore_commands(folder)
       assert.equal(6, #commands)
       local target = "stock_" .. codec:gsub(":", "_")
       mk.process.run { argv = { "bash", "-c", table.concat(commands, "\n") }, cwd = folder,
@@ -286,14 +284,16 @@ describe("a backup", function()
     assert.matches("no backup of other by job nightly", why)
   end)
 
-  describe("with a damaged artifact", function()
+  for format, data_name in pairs { native = "pack-1.tar.zst", custom = "data.dump.zst" } do
+  describe("with a damaged artifact: " .. format, function()
     local store, data_path, original
 
     setup(function()
-      store = dir.path .. "/damage"
-      support.run_recipe(dir.path, recipe(store, [[
-        return mk.job { name = "nightly", source = app, upload = { disk } }]]))
-      data_path = ("%s/nightly/app/%s/data.dump.zst"):format(store, backup_of(store))
+      store = dir.path .. "/damage-" .. format
+      support.run_recipe(dir.path, recipe(store, ([[
+        return mk.job { name = "nightly", source = app, upload = { disk }, dump = { %s } }]])
+        :format(format == "native" and "" or ("format = %q"):format(format))))
+      data_path = ("%s/nightly/app/%s/%s"):format(store, backup_of(store), data_name)
       original = mk.fs.read(data_path)
     end)
 
@@ -349,7 +349,8 @@ describe("a backup", function()
       local id = backup_of(store)
       local path = ("%s/nightly/app/%s.json"):format(store, id)
       local text = mk.fs.read(path)
-      mk.fs.write(path, (text:gsub('"data.dump.zst"', '"../../../../etc/passwd"')))
+      mk.fs.write(path, (text:gsub('"' .. data_name:gsub("%p", "%%%0") .. '"',
+        '"../../../../etc/passwd"')))
       local run = verify "read"
       assert.equal(1, run.code)
       assert.matches("no proper name", run.result.error.message)
@@ -360,4 +361,5 @@ describe("a backup", function()
       mk.fs.write(path, text)
     end)
   end)
+  end
 end)

@@ -102,7 +102,7 @@ describe("the command line", function()
     assert.equal("decoded", document("list", "--json").backups[1].proof)
     local file = support.files(dir.path .. "/two")
     for _, name in ipairs(file) do
-      if name:match "data%.dump" then
+      if name:match "pack" then
         mk.fs.write(dir.path .. "/two/" .. name, "damaged")
       end
     end

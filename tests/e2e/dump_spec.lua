@@ -231,7 +231,7 @@ describe("a dump", function()
           databases = { "app" }, run = function(ctx)
             mk.all { function() ctx:backup() end, function()
               local c <close> = app:connect()
-              while c:value "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'pg_dump'"
+              while c:value "SELECT count(*) FROM pg_stat_activity WHERE application_name ~ '^moonkeep '"
                 == 0 do
                 mk.sleep "5ms"
               end
@@ -385,7 +385,8 @@ describe("a dump", function()
   end)
 
   it("says when jobs are not possible", function()
-    local result = backup("jobs", 'compress = "zstd:1"', 'database = "jobs1", jobs = 4')
+    local result = backup("jobs", 'compress = "zstd:1", dump = { format = "custom" }',
+      'database = "jobs1", jobs = 4')
     assert.equal(0, result.code, result.stderr)
     assert.matches("jobs = 4 is not possible: the backup is compressed by zstd:1", result.stderr)
     same_rows "jobs1"

@@ -161,8 +161,8 @@ describe("the choice of entries of an archive", function()
 
   local function ids(wanted, dependencies)
     local found = {}
-    for id in toc_list.choose(LISTING, wanted, dependencies):gmatch "(%d+); " do
-      found[#found + 1] = tonumber(id)
+    for i, entry in ipairs(toc_list.choose(toc_list.parse(LISTING), wanted, dependencies)) do
+      found[i] = entry.id
     end
     return found
   end
@@ -180,7 +180,7 @@ describe("the choice of entries of an archive", function()
   end)
 
   it("refuses a table that is not there, and says what is", function()
-    local err = support.caught(toc_list.choose, LISTING, { "oders" })
+    local err = support.caught(toc_list.choose, toc_list.parse(LISTING), { "oders" })
     assert.equal("NOT_FOUND", err.code)
     assert.matches("shop.orders", err.hint)
   end)

@@ -3,6 +3,7 @@
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local log = require "moonkeep.log"
+local native = require "moonkeep.dump.native"
 local output = require "moonkeep.cli.output"
 local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
@@ -30,7 +31,8 @@ end
 -- The dump as a sentence: "plain, table = orders".
 local function dump_of(keys)
   local dump = keys.dump or {}
-  local parts = { (dump.format or "custom") .. " format" }
+  local parts = { dump.format and dump.format .. " format" or
+    ("directory format over %d connections"):format(dump.jobs or native.DEFAULT_JOBS) }
   for _, entry in ipairs(tables.dump.keys) do
     local value = dump[entry[1]]
     if value ~= nil and entry[1] ~= "format" and entry[1] ~= "globals" then

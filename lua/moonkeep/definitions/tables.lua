@@ -68,8 +68,13 @@ M.dump = { title = "dump",
   doc = "What a dump holds. Names are pg_dump's long options with underscores, and mean the same; " ..
     "patterns are pg_dump's.",
   keys = {
-    { "format", "string", "`custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`",
-      one_of = { "custom", "plain", "tar" }, default = '"custom"' },
+    { "format", "string", "one stream of pg_dump's: `custom` (a pg_restore archive), `plain` (SQL, " ..
+      "for psql) or `tar`. Without it, moonkeep's own engine makes a pg_restore archive in " ..
+      "directory format, over several connections", one_of = { "custom", "plain", "tar" } },
+    { "jobs", "integer", "connections that read rows, beside one that holds the snapshot", min = 1,
+      max = 64, default = "2" },
+    { "pooler", "string", "`session`: there is a pooler, but it gives a whole session to each " ..
+      "client", one_of = { "session" } },
     { "globals", "globals", "back up roles and tablespaces too, as the series `_globals`. Password " ..
       "hashes are in it only while all stores are `file:`; `\"with_passwords\"` insists" },
     { "lock_timeout", "duration", "give up when a table's lock is not free for so long" },
@@ -174,8 +179,8 @@ M.restore = { title = "ctx:restore",
       "has not" },
     { "properties", "boolean", "`false`: a created database gets encoding and locale only",
       default = "true" },
-    { "jobs", "integer", "connections; for archives that can be read at any place: custom format " ..
-      "with `compress = \"none\"`", min = 1, max = 64 },
+    { "jobs", "integer", "connections; for what can be read at any place: backups of the native " ..
+      "engine, and custom format with `compress = \"none\"`", min = 1, max = 64 },
     { "on_error", "string", "`stop` at the first error and undo; or `continue`, then fail with " ..
       "the list of all: a new database is then kept under the name `NAME_incomplete_...`",
       one_of = { "stop", "continue" }, default = '"stop"' },

@@ -46,6 +46,34 @@ function M.add_dump(argv, options, major)
   add_all(argv, tables.dump, options, "pg_dump", major)
 end
 
+-- Keys that change how rows are written, which the native engine leaves to pg_dump.
+local ONLY_PG_DUMP = { "inserts", "column_inserts", "on_conflict_do_nothing" }
+
+-- pg_dump's other options that do not change how rows are read or written. (Which rows, and all
+-- about the rest of the archive, is pg_dump's to say in any case.)
+local HARMLESS = {}
+for option in ([[disable-dollar-quoting disable-triggers exclude-table-and-children
+  exclude-table-data-and-children filter lock-wait-timeout no-data no-policies no-schema
+  no-statistics no-sync no-table-access-method sequence-data statistics statistics-only
+  table-and-children use-set-session-authorization verbose]]):gmatch "%S+" do
+  HARMLESS[option] = true
+end
+
+--- Why only pg_dump can make a dump with these options; nil when the native engine can.
+function M.only_pg_dump(options)
+  for _, key in ipairs(ONLY_PG_DUMP) do
+    if options[key] then
+      return key .. " asks for INSERT statements"
+    end
+  end
+  for _, argument in ipairs(options.extra or {}) do
+    local option = argument:match "^%-%-([%w-]+)"
+    if option and not HARMLESS[option] then
+      return ("--%s may change how rows are written"):format(option)
+    end
+  end
+end
+
 --- Adds pg_restore's options to an argument list. `table` is not among them: moonkeep selects by
 --- the archive's table of contents.
 function M.add_restore(argv, options, major)

@@ -5,6 +5,9 @@ local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local process = require "moonkeep.process"
+local staging = require "moonkeep.pg.staging"
+local toc = require "moonkeep.pg.toc"
+local toc_list = require "moonkeep.pg.toc_list"
 local tools = require "moonkeep.pg.tools"
 local verify = require "moonkeep.verify"
 
@@ -36,15 +39,18 @@ function M.text(backup, store)
     argv = { "cat" } }).text.result
 end
 
--- The listing of the archive's contents, with dependencies.
-local function listing(backup, store, major)
-  return stream(backup, store, { kind = "process", label = "list", early = true,
+-- The entries of an archive that is one stream, as pg_restore lists them, with dependencies.
+local function listed_entries(backup, store, major)
+  return toc_list.parse(stream(backup, store, { kind = "process", label = "list", early = true,
     keep_stdout = true, argv = { tools.find("pg_restore", major), "--list", "--verbose",
-      "--format=" .. backup.manifest.dump.format } }, "reading the contents").list.result
+      "--format=" .. backup.manifest.dump.format } }, "reading the contents").list.result)
 end
 
 --- The contents of an archive, as pg_restore lists them.
 function M.contents(backup, store)
+  if backup.manifest.dump.format == "directory" then
+    return table.concat(toc.lines(staging.archive(backup, store).entries), "\n") .. "\n"
+  end
   return stream(backup, store, { kind = "process", label = "list", early = true,
     keep_stdout = true, argv = { tools.find("pg_restore", backup.manifest.needs.pg_restore),
       "--list", "--format=" .. backup.manifest.dump.format } }).list.result
@@ -123,22 +129,29 @@ local function psql(backup, store, target, major, options, mode)
     "restore into " .. tostring(target))
 end
 
+local ONE_TRANSACTION = "into a database that exists everything is restored in one transaction, " ..
+  "which is one connection's"
+
+local function warn_of_jobs(options, why)
+  if options.jobs and options.jobs > 1 then
+    log.warn("jobs = %d is not possible: %s", options.jobs, why)
+  end
+end
+
 -- Whether several connections can restore the object: then its path.
 local function seekable(backup, store, options, mode)
   local object, jobs = manifests.data_object(backup.manifest), options.jobs
   if not jobs or jobs == 1 then
     return nil
   elseif mode and options.on_error ~= "continue" then
-    log.warn("jobs = %d is not possible: into a database that exists everything is restored in " ..
-      "one transaction, which is one connection's", jobs)
+    warn_of_jobs(options, ONE_TRANSACTION)
     return nil
   elseif backup.manifest.dump.format == "custom" and object.codec == "none" and store.path then
     return store:path(backup, object.name)
   end
-  log.warn("jobs = %d is not possible: the backup is %s, which can only be read from its " ..
-    "beginning to its end; back up with format = \"custom\", compress = \"none\" for it", jobs,
-    backup.manifest.dump.format == "custom" and "compressed by " .. object.codec or
-    "in " .. backup.manifest.dump.format .. " format")
+  warn_of_jobs(options, ("the backup is %s, which can only be read from its beginning to its end")
+    :format(backup.manifest.dump.format == "custom" and "compressed by " .. object.codec or
+    "in " .. backup.manifest.dump.format .. " format"))
 end
 
 local function restore_argv(major, target, format, options, mode)
@@ -166,21 +179,43 @@ local function warn_of_triggers(target, options)
   end
 end
 
-local function pg_restore(backup, store, target, major, options, mode)
-  warn_of_triggers(target, options)
-  local format = backup.manifest.dump.format
-  local argv, env, dbname = restore_argv(major, target, format, options, mode)
+local function choose(entries, options)
+  local wanted = type(options.table) == "table" and options.table or { options.table }
+  local chosen = toc_list.choose(entries, wanted, options.dependencies)
+  log.info("restoring %d entries of the archive", #chosen)
+  return chosen
+end
+
+-- pg_restore from a folder, by several connections if nothing is against it.
+local function from_directory(backup, store, argv, options, mode, env)
+  local archive = staging.archive(backup, store)
+  local files
+  if options.table then
+    files = toc.reduce(archive, choose(archive.entries, options))
+  end
+  local folder <close> = staging.unpack(backup, store, archive, files)
+  if mode and options.on_error ~= "continue" then
+    warn_of_jobs(options, ONE_TRANSACTION)
+    argv[#argv + 1] = "--single-transaction"
+  elseif options.jobs then
+    argv[#argv + 1] = ("--jobs=%d"):format(options.jobs)
+  end
+  argv[#argv + 1] = folder.path
+  process.run { argv = argv, env = env }
+end
+
+-- pg_restore from the stream, or from the object itself if it can be read at any place.
+local function from_stream(backup, store, argv, options, mode, env, major, target)
   local list <close> = options.table and fs.tempdir() or nil
   if options.table then
-    local wanted = type(options.table) == "table" and options.table or { options.table }
-    local text, n = require("moonkeep.pg.toc_list").choose(listing(backup, store, major), wanted,
-      options.dependencies)
-    fs.write(list.path .. "/list", text)
+    local entries = choose(listed_entries(backup, store, major), options)
+    for i, entry in ipairs(entries) do
+      entries[i] = entry.id .. ";"
+    end
+    fs.write(list.path .. "/list", table.concat(entries, "\n") .. "\n")
     argv[#argv + 1] = "--use-list=" .. list.path .. "/list"
-    log.info("restoring %d entries of the archive", n)
   end
   local path = seekable(backup, store, options, mode)
-  argv[#argv + 1] = dbname
   if path then
     verify.read_object(backup, store, manifests.data_object(backup.manifest))
     argv[#argv + 1] = ("--jobs=%d"):format(options.jobs)
@@ -195,6 +230,18 @@ local function pg_restore(backup, store, target, major, options, mode)
     "restore into " .. tostring(target))
 end
 
+local function pg_restore(backup, store, target, major, options, mode)
+  warn_of_triggers(target, options)
+  local format = backup.manifest.dump.format
+  local argv, env, dbname = restore_argv(major, target, format, options, mode)
+  argv[#argv + 1] = dbname
+  if format == "directory" then
+    from_directory(backup, store, argv, options, mode, env)
+  else
+    from_stream(backup, store, argv, options, mode, env, major, target)
+  end
+end
+
 --- Loads a backup into a database. `mode`: nil for one of our own that nobody sees yet, otherwise
 --- what may be done to it ("empty", "add", "clean"): then it is one transaction. Raises
 --- RESTORE_FAILED, CORRUPT. `shown`: the database to name in messages, when it is another one.
@@ -205,7 +252,7 @@ function M.into(backup, store, target, options, mode, shown)
   if not ok then
     -- Damage makes errors that look like something else: then that is what is told.
     if errors.is_error(err) and err.code == "PROCESS_FAILED" then
-      verify.read_object(backup, store, manifests.data_object(backup.manifest))
+      verify.read(backup, store)
     end
     error(errors.is_error(err) and explain(err, plain and "psql" or "pg_restore", shown or target) or
       err, 0)

@@ -319,7 +319,7 @@ function M.file_name(archive, entry)
   return ("%d.dat"):format(entry.id)
 end
 
---- The archive of a custom archive as a directory's: the same entries, with files instead of
+--- An archive as a directory's: the same entries, those of a custom one with files instead of
 --- positions. `algorithm`: what pg_restore has to undo ("none", "gzip", "lz4", "zstd"). Before 1.15
 --- there is gzip or nothing: an archive whose files were compressed by another program says none,
 --- and they must be decompressed first.
@@ -340,10 +340,49 @@ function M.to_directory(archive, algorithm)
     for key, value in pairs(entry) do
       copy[key] = value
     end
-    copy.position, copy.file = nil, M.file_name(archive, entry)
+    copy.position = nil
+    copy.file = entry.file or M.file_name(archive, entry)
     directory.entries[i] = copy
   end
   return directory
+end
+
+-- Entries that say how all others are to be read.
+local ALWAYS = { ENCODING = true, STDSTRINGS = true, SEARCHPATH = true }
+
+--- Leaves only these entries in an archive, and those that say how all are to be read. Returns the
+--- set of the files of their data.
+function M.reduce(archive, entries)
+  local keep, files = {}, {}
+  for _, entry in ipairs(entries) do
+    keep[entry.id] = true
+  end
+  local kept = {}
+  for _, entry in ipairs(archive.entries) do
+    if keep[entry.id] or ALWAYS[entry.kind] then
+      kept[#kept + 1] = entry
+      files[entry.has_data and entry.file or ""] = true
+    end
+  end
+  archive.entries = kept
+  return files
+end
+
+-- ---- for people --------------------------------------------------------------------------------
+
+-- As pg_restore shows it: no character may break the line, or pass for the end of a comment.
+local function shown(text)
+  return (text or "-"):gsub("[\r\n]", " ")
+end
+
+--- The lines of a list of entries, as `pg_restore --list` has them; --use-list takes them.
+function M.lines(entries)
+  local lines = {}
+  for i, entry in ipairs(entries) do
+    lines[i] = ("%d; %s %s %s %s %s %s"):format(entry.id, entry.catalog or 0, entry.oid or 0,
+      entry.kind, shown(entry.schema), shown(entry.name), entry.owner and shown(entry.owner) or "")
+  end
+  return lines
 end
 
 return M

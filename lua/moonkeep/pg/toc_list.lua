@@ -1,11 +1,11 @@
---- Choosing entries of an archive by `pg_restore --list --verbose`, whose chosen lines pg_restore
---- reads back with --use-list.
+--- Choosing entries of an archive: of its table of contents (pg/toc.lua), or of what `pg_restore
+--- --list --verbose` prints, of which pg_restore takes the chosen lines with --use-list.
 ---
 ---   215; 1259 16385 TABLE public fruit postgres
 ---   ;       depends on: 5 6
 ---
---- Names are printed bare, so one with blanks can be read in more than one way; owners that are
---- known from other entries decide.
+--- There, names are bare, so one with blanks can be read in more than one way; owners that are known
+--- from other entries decide.
 local patterns = require "moonkeep.patterns"
 local errors = require "moonkeep.errors"
 
@@ -62,17 +62,16 @@ local function split_name(rest, owners, schemas)
   return schema, best or (named or ""):match "^(.*) %S*$" or named
 end
 
---- The entries of a listing: { id, kind, schema, name, line, needs = { id... } }[], in order.
+--- The entries of a listing, { id, kind, schema, name, needs = { id... } }, in order.
 function M.parse(listing)
-  local entries, by_id, owners = {}, {}, {}
+  local entries, owners = {}, {}
   for line in listing:gmatch "[^\n]+" do
     local id, text = line:match "^(%d+); %d+ %d+ (.*)$"
     local needed = line:match "^;%s+depends on: (.*)$"
     if id then
       local kind, rest = split_kind(text)
-      local entry = { id = tonumber(id), kind = kind, rest = rest or "", line = line, needs = {} }
+      local entry = { id = tonumber(id), kind = kind, rest = rest or "", needs = {} }
       entries[#entries + 1] = entry
-      by_id[entry.id] = entry
       local owner = entry.rest:match "^%S+ %S+ (%S+)$"
       if owner then
         owners[owner] = true
@@ -94,7 +93,7 @@ function M.parse(listing)
   for _, entry in ipairs(entries) do
     entry.schema, entry.name = split_name(entry.rest, owners, schemas)
   end
-  return entries, by_id
+  return entries
 end
 
 local function is_wanted(entry, wanted)
@@ -103,7 +102,7 @@ local function is_wanted(entry, wanted)
   end
   for _, pattern in ipairs(wanted) do
     if patterns.matches(entry.name, pattern) or
-      patterns.matches(entry.schema .. "." .. entry.name, pattern) then
+      patterns.matches((entry.schema or "") .. "." .. entry.name, pattern) then
       return pattern
     end
   end
@@ -172,17 +171,21 @@ local function add_partitions(chosen, by_id, entries)
         chosen[entry.id] = true
       end
       local is_rows = entry.kind == "TABLE DATA" or entry.kind == "MATERIALIZED VIEW DATA"
-      if is_rows and not chosen[entry.id] and chosen[entry.needs[1] or -1] then
+      if is_rows and not chosen[entry.id] and
+        (chosen[entry.needs[1] or -1] or chosen[entry.needs[2] or -1]) then
         chosen[entry.id] = true
       end
     end
   until n_added == 0
 end
 
---- The lines for pg_restore --use-list that restore the tables of a list of patterns. With
---- `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
-function M.choose(listing, wanted, dependencies)
-  local entries, by_id = M.parse(listing)
+--- The entries that restore the tables of a list of patterns, in their order. With `dependencies`
+--- also what they need, and what belongs to them. Raises NOT_FOUND.
+function M.choose(entries, wanted, dependencies)
+  local by_id = {}
+  for _, entry in ipairs(entries) do
+    by_id[entry.id] = entry
+  end
   local chosen, matched, names = {}, {}, {}
   for _, entry in ipairs(entries) do
     local pattern = is_wanted(entry, wanted)
@@ -214,11 +217,11 @@ function M.choose(listing, wanted, dependencies)
     end
     add_belongings(chosen, by_id, entries)
   end
-  local lines = {}
+  local list = {}
   for _, entry in ipairs(entries) do
-    lines[#lines + 1] = chosen[entry.id] and entry.line or nil
+    list[#list + 1] = chosen[entry.id] and entry or nil
   end
-  return table.concat(lines, "\n") .. "\n", #lines
+  return list
 end
 
 return M

@@ -79,7 +79,7 @@ static int run(const struct copy *copy, bool packed, size_t in_piece, size_t out
         done = io.done;
     }
     if (status == MK_OK)
-        snprintf(result->text, sizeof result->text, "%s", stream->type->result(stream));
+        snprintf(result->text, sizeof result->text, "%s", stream->type->result(stream).bytes);
     mk_stream_free(stream);
     return status;
 }

@@ -142,7 +142,7 @@ static int run_process_sink(const char *script, uint64_t total, bool early, char
     *err = *mk_flow_error(rig.flow);
     struct mk_node_report report;
     mk_flow_node_report(rig.flow, 1, &report);
-    *result = report.result ? strdup(report.result) : NULL;
+    *result = report.result.bytes ? strdup(report.result.bytes) : NULL;
     rig_down(&rig);
     return status;
 }

@@ -1,0 +1,330 @@
+--- The native dump engine: rows by COPY over several connections under one snapshot, everything else
+--- as pg_dump says it. What comes out is a PostgreSQL archive in directory format.
+---
+---   leader      snapshot, locks            -> session.lua
+---   pg_dump     the table of contents      -> contents.lua
+---   units       what is read by whom       -> work.lua, large_objects.lua
+---   followers   COPY -> hash -> codec -> SHA-256 and every store
+---
+--- Nothing is kept on disk here. A unit whose connection was lost is read again, under the same
+--- snapshot, by a new one; a table that a follower cannot lock is read by the leader, which has its
+--- lock. The table of contents is written last.
+local contents = require "moonkeep.dump.contents"
+local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
+local large_objects = require "moonkeep.dump.large_objects"
+local log = require "moonkeep.log"
+local meters = require "moonkeep.meter"
+local session = require "moonkeep.dump.session"
+local sums = require "moonkeep.dump.sums"
+local toc = require "moonkeep.pg.toc"
+local units = require "moonkeep.units"
+local watch = require "moonkeep.dump.watch"
+local work = require "moonkeep.dump.work"
+
+local M = { DEFAULT_JOBS = 2 }
+
+local MAX_TRIES = 3 -- of a unit whose connection was lost
+local ANEW_WAIT_MS = 200
+
+-- ---- the beginning: snapshot, table of contents, locks --------------------------------------------
+
+-- One try: a leader with all locks, the archive and its tables; nil and the name of a table that
+-- somebody is changing.
+local function try_begin(source, options, watcher)
+  local leader = session.lead(source, options)
+  local ok, tables, archive = pcall(function()
+    watcher.pids[leader.pid] = true
+    local dump <close> = contents.read(leader, watcher)
+    leader:set_encoding(contents.encoding(dump.archive))
+    local found = work.tables(leader.connection, dump.archive)
+    local locked, changing = contents.lock(leader, found)
+    if not locked then
+      return nil, changing
+    end
+    dump:finish()
+    return found, dump.archive
+  end)
+  if not ok or not tables then
+    watcher.pids[leader.pid] = nil
+    leader:close()
+    if not ok then
+      error(tables, 0)
+    end
+    return nil, archive
+  end
+  return leader, archive, tables
+end
+
+local function begin(source, options, watcher)
+  local lock_timeout = options.lock_timeout and units.duration(options.lock_timeout)
+  local waited = 0
+  while true do
+    local leader, archive, tables = try_begin(source, options, watcher)
+    if leader then
+      return leader, archive, tables
+    elseif lock_timeout and waited >= lock_timeout then
+      errors.raise("LOCK_TIMEOUT", ("the lock of %s was not free within %s"):format(archive,
+        options.lock_timeout), { hint = "see who has it: SELECT * FROM pg_locks WHERE NOT granted" })
+    end
+    log.info("%s is being changed by somebody: beginning anew, with a new snapshot", archive)
+    core_task.sleep(ANEW_WAIT_MS)
+    waited = waited + ANEW_WAIT_MS
+  end
+end
+
+-- ---- moving units ---------------------------------------------------------------------------------
+
+local Engine = {}
+Engine.__index = Engine
+
+function Engine:object_name(unit)
+  return unit.file .. self.suffix
+end
+
+local END_MARK_BYTES = 5
+
+-- Rows of one table, or of a range of it.
+function Engine:take_rows(unit, report)
+  unit.sums = { sums.parse(("%d:%s"):format(report.source.bytes_out - END_MARK_BYTES,
+    report.source.result)) }
+end
+
+-- Members of a pack; those that were too large become units of their own.
+function Engine:take_pack(unit, report)
+  unit.sums = {}
+  local i = 0
+  for line in report.source.result:gmatch "[^\n]+" do
+    i = i + 1
+    if line == "-" then
+      table.insert(self.units, work.single(unit.tables[i]))
+    end
+    unit.sums[i] = line ~= "-" and sums.parse(line)
+  end
+end
+
+function Engine:take_objects(unit, report)
+  unit.sums = { sums.parse(report.files.result) }
+end
+
+-- One flow from a connection into every store.
+function Engine:move(unit, connection)
+  local name = self:object_name(unit)
+  local stage = { connection = connection.native }
+  for key, value in pairs(unit.stage) do
+    stage[key] = value
+  end
+  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
+  for _, store_session in ipairs(self.sessions) do
+    stored[#stored + 1] = { store_session:sink(name) }
+  end
+  local stages = { stage }
+  if unit.kind == "objects" then
+    stages[#stages + 1] = { kind = "large_object_files", packed = unit.packed, label = "files" }
+  end
+  stages[#stages + 1] = { kind = "tee", { { kind = "null", label = "plain" } },
+    { { kind = "encode", codec = self.codec, threads = 1 }, stored } }
+  local report = flow.run(stages, { meter = self.meter })
+  unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,
+    codec = self.codec, size = report.stored.bytes_in, sha256 = report.stored.result,
+    decoded_size = report.plain.bytes_in }
+  self["take_" .. unit.kind](self, unit, report)
+end
+
+-- With the leave to read foreign tables where it is needed.
+function Engine:copy(unit, connection)
+  if unit.foreign then
+    session.allow_foreign(connection, true)
+  end
+  self:move(unit, connection)
+  if unit.foreign then
+    session.allow_foreign(connection, false)
+  end
+end
+
+local LOCK_NOT_AVAILABLE = "55P03"
+
+-- What became of a unit that failed: "leader" has to read it, or it is to be tried "again". Anything
+-- else is raised.
+function Engine:judge(unit, err)
+  err = errors.of(err)
+  if err.sqlstate == LOCK_NOT_AVAILABLE then
+    log.info("a lock of %s is waited for by somebody else: the leader reads it", unit.file)
+    return "leader"
+  elseif err.code == "PG_CONNECTION_LOST" and unit.tries < MAX_TRIES then
+    log.warn("the connection that read %s was lost: reading it again (%s)", unit.file, err.message)
+    return "again"
+  end
+  error(err, 0)
+end
+
+-- A worker: takes units for as long as there are any.
+function Engine:work()
+  local connection
+  local closer <close> = setmetatable({}, { __close = function()
+    if connection then
+      connection:close()
+    end
+  end })
+  while self.next <= #self.units do
+    local unit = self.units[self.next]
+    self.next = self.next + 1
+    unit.file = unit.file or self:pack_name()
+    repeat
+      unit.tries = (unit.tries or 0) + 1
+      if not connection then
+        connection = self.leader:follower()
+        self.pids[connection.native:backend_pid()] = true
+      end
+      local ok, err = pcall(self.copy, self, unit, connection)
+      local verdict = not ok and self:judge(unit, err)
+      if verdict then
+        self.pids[connection.native:backend_pid()] = nil
+        connection:close()
+        connection = nil
+      end
+      if verdict == "leader" then
+        table.insert(self.for_leader, unit)
+      end
+    until verdict ~= "again"
+  end
+end
+
+function Engine:pack_name()
+  self.n_packs = (self.n_packs or 0) + 1
+  return ("pack-%d.tar"):format(self.n_packs)
+end
+
+-- All units, then what is left for the leader.
+function Engine:run_units()
+  local scope <close> = core_task.scope()
+  for _ = 1, math.min(self.jobs, #self.units) do
+    scope:spawn(self.work, self)
+  end
+  scope:join()
+  local for_leader = self.for_leader
+  self.for_leader = {}
+  for _, unit in ipairs(for_leader) do
+    self:copy(unit, self.leader.connection)
+  end
+  if self.next <= #self.units then -- what was left out of packs by the last ones
+    self:run_units()
+  end
+end
+
+-- ---- the result -----------------------------------------------------------------------------------
+
+-- What the manifest says of a table.
+local function new_table(t)
+  return { schema = t.schema, name = t.name, parts = {}, sum = sums.new() }
+end
+
+local function add_part(known, part, sum, number)
+  known.sum:add(sum)
+  part.rows, part.bytes, part.hash = sum.rows, sum.bytes, sum.hash
+  known.parts[number] = part
+end
+
+-- The tables by entry, and the files of each.
+function Engine:collect()
+  local by_entry, files = {}, {}
+  local function of(t)
+    local id = t.entry.id
+    by_entry[id] = by_entry[id] or new_table(t)
+    files[id] = files[id] or {}
+    return by_entry[id], files[id]
+  end
+  for _, unit in ipairs(self.units) do
+    if unit.kind == "rows" then
+      local known, list = of(unit.table)
+      add_part(known, { object = unit.object.name }, unit.sums[1], unit.range or 1)
+      list[unit.range or 1] = unit.file
+    elseif unit.kind == "pack" then
+      for i, t in ipairs(unit.tables) do
+        if unit.sums[i] then
+          local known, list = of(t)
+          add_part(known, { object = unit.object.name, member = unit.stage.members[i][1] },
+            unit.sums[i], 1)
+          list[1] = unit.stage.members[i][1]
+        end
+      end
+    end
+  end
+  return by_entry, files
+end
+
+function Engine:sum_of_objects()
+  local sum, any = sums.new(), false
+  for _, unit in ipairs(self.units) do
+    if unit.kind == "objects" then
+      any = true
+      sum:add(unit.sums[1])
+    end
+  end
+  return any and { count = sum.rows, bytes = sum.bytes, hash = sum.hash } or nil
+end
+
+function Engine:finish(result)
+  local by_entry, files = self:collect()
+  local directory = toc.to_directory(self.archive, (flow.codec(self.codec)))
+  result.tables = {}
+  for _, entry in ipairs(directory.entries) do
+    local known = by_entry[entry.id]
+    if known then
+      known.rows, known.bytes, known.hash = known.sum.rows, known.sum.bytes, known.sum.hash
+      known.sum = nil
+      result.tables[#result.tables + 1] = known
+    end
+  end
+  result.large_objects = self:sum_of_objects()
+  for _, unit in ipairs(self.units) do
+    result.objects[#result.objects + 1] = unit.object
+  end
+  for name, text in pairs(large_objects.lists(self.leader.connection, directory)) do
+    result.put(name, "list", text)
+  end
+  work.place(directory, files)
+  result.entries = #directory.entries
+  result.put("toc.dat", "contents", toc.write(directory))
+end
+
+local function run(plan, watcher, result)
+  local options = plan.options
+  local leader <close>, archive, tables = begin(plan.source, options, watcher)
+  local _, _, suffix = flow.codec(plan.codec)
+  local self = setmetatable({ leader = leader, archive = archive, sessions = plan.sessions,
+    codec = plan.codec, suffix = suffix, jobs = options.jobs or M.DEFAULT_JOBS, next = 1,
+    for_leader = {}, pids = watcher.pids, meter = meters.new(plan.title, plan.total) }, Engine)
+  self.units = work.units(tables, { major = leader.connection:major(), jobs = self.jobs,
+    block_size = leader.connection:value "SELECT current_setting('block_size')::int" })
+  if large_objects.is_in(archive) then
+    large_objects.add_units(self.units, leader.connection)
+  end
+  work.sort(self.units)
+  local shown <close> = core_task.scope()
+  shown:spawn(self.meter.show, self.meter)
+  self:run_units()
+  self:finish(result)
+  result.lsn, result.jobs = leader.lsn, self.jobs
+end
+
+--- Dumps a source into every session. `plan`: source, options (the table `dump`), codec, sessions,
+--- title, total (bytes that are expected), put (function(name, role, text): a small object). Returns
+--- { objects, tables, large_objects, entries, lsn, jobs }. Raises NOT_NATIVE for what only pg_dump
+--- can dump: nothing has been written then.
+function M.dump(plan)
+  local lock_timeout = plan.options.lock_timeout and units.duration(plan.options.lock_timeout)
+  local watcher <close> = watch.new(plan.source, lock_timeout)
+  local result = { objects = {}, put = plan.put }
+  local scope <close> = core_task.scope()
+  scope:spawn(watcher.run, watcher)
+  scope:spawn(function()
+    run(plan, watcher, result)
+    scope:cancel() -- the watcher
+  end)
+  scope:join()
+  return result
+end
+
+return M
