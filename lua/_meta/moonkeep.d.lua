@@ -67,6 +67,9 @@
 ---@class moonkeep.DumpKeys
 ---@field format? "custom"|"plain"|"tar" one stream of pg_dump's: `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`. Without it, moonkeep's own engine makes a pg_restore archive in directory format, over several connections
 ---@field jobs? integer connections that read rows, beside one that holds the snapshot (default: 2)
+---@field prefer? "standby"|"standby_only" with several hosts: `standby`, if there is one (and it is not further behind than `max_lag`), else the primary; `standby_only`
+---@field max_lag? moonkeep.Duration how far behind a standby may be
+---@field throttle? moonkeep.Size|fun(connection: moonkeep.Connection): moonkeep.Size? bytes a second that are read at most, such as `"50MiB"`; or a function(connection) that returns that, or nil for no limit, and is asked every two seconds
 ---@field pooler? "session" `session`: there is a pooler, but it gives a whole session to each client
 ---@field globals? boolean|"with_passwords" back up roles and tablespaces too, as the series `_globals`. Password hashes are in it only while all stores are `file:`; `"with_passwords"` insists
 ---@field lock_timeout? moonkeep.Duration give up when a table's lock is not free for so long

@@ -17,6 +17,7 @@ local manifests = require "moonkeep.manifest"
 local native = require "moonkeep.dump.native"
 local redact = require "moonkeep.redact"
 local restore_text = require "moonkeep.restore_text"
+local server = require "moonkeep.dump.server"
 local single = require "moonkeep.dump.single"
 local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
@@ -200,7 +201,8 @@ end
 function M.upload(job, stream, targets, extra)
   extra = extra or {}
   local began = clock.monotonic()
-  local description, major, system = describe(stream.source)
+  local source = server.choose(stream.source, stream.options)
+  local description, major, system = describe(source)
   local is_globals = stream.kind == "globals"
   local series = is_globals and globals.SERIES or stores.series(description.database)
   local id = new_id(job, series, targets)
@@ -209,16 +211,18 @@ function M.upload(job, stream, targets, extra)
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), program, connections(stream), stream.codec)
-  local small = {}
-  local result, format = dump(stream, { source = stream.source, options = stream.options,
-    major = major, codec = stream.codec, sessions = sessions,
+  local result, format = dump(stream, { source = source, options = stream.options, major = major,
+    codec = stream.codec, sessions = sessions,
+    primary = stream.options.prefer == "standby" and function(why)
+      return server.choose_primary(stream.source, why)
+    end or nil,
     title = ("%s of %s"):format(is_globals and "globals" or "dump", tostring(stream.source)),
     total = expected_bytes(job, series, targets[1]),
-    put = function(name, role, text) put(sessions, small, name, role, text) end })
+    put = function(...) put(sessions, ...) end })
   if not is_globals then
-    put(sessions, small, "database.sql", "properties", restore_text.properties_sql(description))
+    put(sessions, result.objects, "database.sql", "properties",
+      restore_text.properties_sql(description))
   end
-  table.move(small, 1, #small, #result.objects + 1, result.objects)
   local manifest = manifest_of(stream, { id = id, job = job, series = series, began = began,
     source = description, system = system, major = major, program = program, format = format,
     run = extra.run, tags = extra.tags, globals = extra.globals }, result)

@@ -18,7 +18,7 @@ local function run(flow, meter)
 end
 
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many
---- bytes the source will have, as far as is known), or meter (of several flows); independent.
+--- bytes the source will have, as far as is known), or meter (of several flows); independent; limiter.
 --- Returns a table by label: { bytes_in, bytes_out, result, error }, and the source as `source`.
 function M.run(stages, options)
   options = options or {}

@@ -203,12 +203,58 @@ static int protected_build(lua_State *L)
     return 0;
 }
 
-/* new(description, { independent = bool }) -> flow */
+/* ---- limiters ------------------------------------------------------------------------------ */
+
+#define LIMITER_TYPE "moonkeep.limiter"
+
+static struct mk_limiter *check_limiter(lua_State *L, int index)
+{
+    struct mk_limiter **box = luaL_checkudata(L, index, LIMITER_TYPE);
+    return *box;
+}
+
+/* limiter() -> a rate that flows share, without a limit at first */
+static int l_limiter(lua_State *L)
+{
+    struct mk_limiter **box = lua_newuserdatauv(L, sizeof(struct mk_limiter *), 0);
+    *box = NULL;
+    luaL_setmetatable(L, LIMITER_TYPE);
+    struct mk_error err;
+    *box = mk_limiter_new(mk_runtime_of(L)->loop, &err);
+    if (!*box)
+        return mk_raise(L, &err);
+    return 1;
+}
+
+/* limiter:set(bytes per second); 0: no limit */
+static int l_limiter_set(lua_State *L)
+{
+    struct mk_limiter *limiter = check_limiter(L, 1);
+    lua_Integer rate = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, rate >= 0 && rate <= INT64_MAX / 100000, 2, "not a rate");
+    mk_limiter_set_rate(limiter, rate);
+    return 0;
+}
+
+static int l_limiter_gc(lua_State *L)
+{
+    struct mk_limiter **box = luaL_checkudata(L, 1, LIMITER_TYPE);
+    mk_limiter_unref(*box);
+    *box = NULL;
+    return 0;
+}
+
+/* ---- making -------------------------------------------------------------------------------- */
+
+/* new(description, { independent = bool, limiter = limiter }) -> flow */
 static int l_new(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     struct mk_runtime *runtime = mk_runtime_of(L);
     bool independent = lua_istable(L, 2) && mk_field_bool(L, 2, "independent");
+    struct mk_limiter *limiter = NULL;
+    if (lua_istable(L, 2) && lua_getfield(L, 2, "limiter") != LUA_TNIL)
+        limiter = check_limiter(L, -1); /* the table holds it */
     struct flow **box = lua_newuserdatauv(L, sizeof(struct flow *), 0);
     *box = NULL;
     luaL_setmetatable(L, TYPE_NAME);
@@ -223,6 +269,8 @@ static int l_new(lua_State *L)
     *box = flow;
     if (independent)
         mk_flow_set_independent(flow->flow);
+    if (limiter)
+        mk_flow_set_limiter(flow->flow, limiter);
     struct builder builder = {flow, runtime};
     lua_pushcfunction(L, protected_build);
     lua_pushvalue(L, 1);
@@ -384,8 +432,18 @@ int luaopen_core_flow(lua_State *L)
     lua_pushcfunction(L, l_gc);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
-    static const luaL_Reg functions[] = {
-        {"new", l_new}, {"codec", l_codec}, {"memory", l_memory}, {NULL, NULL}};
+    luaL_newmetatable(L, LIMITER_TYPE);
+    static const luaL_Reg limiter_methods[] = {{"set", l_limiter_set}, {NULL, NULL}};
+    luaL_newlib(L, limiter_methods);
+    lua_setfield(L, -2, "__index");
+    lua_pushcfunction(L, l_limiter_gc);
+    lua_setfield(L, -2, "__gc");
+    lua_pop(L, 1);
+    static const luaL_Reg functions[] = {{"limiter", l_limiter},
+                                         {"new", l_new},
+                                         {"codec", l_codec},
+                                         {"memory", l_memory},
+                                         {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

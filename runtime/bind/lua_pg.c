@@ -269,6 +269,16 @@ static int l_version(lua_State *L)
     return 1;
 }
 
+/* connection:address() -> host, port, hostaddr: of the server that it was made to */
+static int l_address(lua_State *L)
+{
+    struct mk_pg_address address = mk_pg_address(check_pg(L));
+    lua_pushstring(L, address.host);
+    lua_pushstring(L, address.port);
+    lua_pushstring(L, address.hostaddr);
+    return 3;
+}
+
 static int l_backend_pid(lua_State *L)
 {
     lua_pushinteger(L, mk_pg_backend_pid(check_pg(L)));
@@ -309,13 +319,10 @@ static int l_parse(lua_State *L)
 int luaopen_core_pg(lua_State *L)
 {
     luaL_newmetatable(L, TYPE_NAME);
-    static const luaL_Reg methods[] = {{"query", l_query},
-                                       {"close", l_close},
-                                       {"version", l_version},
-                                       {"backend_pid", l_backend_pid},
-                                       {"parameter", l_parameter},
-                                       {"is_open", l_is_open},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"query", l_query},     {"close", l_close},
+                                       {"version", l_version}, {"backend_pid", l_backend_pid},
+                                       {"address", l_address}, {"parameter", l_parameter},
+                                       {"is_open", l_is_open}, {NULL, NULL}};
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");
     lua_pushcfunction(L, l_close);

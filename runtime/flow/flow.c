@@ -111,6 +111,12 @@ void mk_flow_set_independent(struct mk_flow *flow)
     flow->independent = true;
 }
 
+void mk_flow_set_limiter(struct mk_flow *flow, struct mk_limiter *limiter)
+{
+    mk_limiter_unref(flow->limiter);
+    flow->limiter = mk_limiter_ref(limiter);
+}
+
 void mk_flow_start(struct mk_flow *flow)
 {
     flow->started = true;
@@ -144,6 +150,9 @@ void mk_flow_free(struct mk_flow *flow)
         mk_free(node->result);
         mk_free(node);
     }
+    if (flow->limiter)
+        mk__limiter_forget(flow->limiter, flow);
+    mk_limiter_unref(flow->limiter);
     mk_free(flow);
 }
 

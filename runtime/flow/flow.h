@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "buf/block.h"
 #include "codec/stream.h"
+#include "flow/limiter.h"
 #include "flow/stage.h"
 #include "loop/loop.h"
 #include "loop/wait.h"
@@ -37,6 +38,8 @@ struct mk_node *mk_flow_ordered(struct mk_flow *flow, struct mk_node *parent,
 struct mk_node *mk_flow_sink(struct mk_flow *flow, struct mk_node *parent, struct mk_sink *sink);
 
 void mk_flow_set_independent(struct mk_flow *flow);
+/* Before start: the source reads no faster than the limiter allows, which the flow holds. */
+void mk_flow_set_limiter(struct mk_flow *flow, struct mk_limiter *limiter);
 /* Begins to move blocks. A short flow may have fired its wait when this returns. */
 void mk_flow_start(struct mk_flow *flow);
 struct mk_wait *mk_flow_wait(struct mk_flow *flow);

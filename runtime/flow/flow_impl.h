@@ -1,7 +1,7 @@
 #ifndef MK_FLOW_FLOW_IMPL_H
 #define MK_FLOW_FLOW_IMPL_H
 
-/* For flow.c, pump.c and nodes.c only: what a flow is made of. */
+/* For flow.c, pump.c, nodes.c and limiter.c only: what a flow is made of. */
 #include <stddef.h>
 
 #include "buf/queue.h"
@@ -66,6 +66,9 @@ struct mk_flow {
     bool fired;
     bool is_parked;
     struct mk_flow *next_parked;
+    struct mk_limiter *limiter; /* or NULL */
+    bool is_limited;            /* waits for it */
+    struct mk_flow *next_limited;
     int n_nodes;
     struct mk_node *nodes[MAX_NODES]; /* parents before children */
 };
@@ -89,6 +92,14 @@ void mk__flow_emit(struct mk_node *node, struct mk_block *block);
 void mk__flow_drop_blocks(struct mk_node *node);
 void mk__flow_end_node(struct mk_node *node);
 void mk__flow_close_node(struct mk_node *node);
+
+/* limiter.c */
+
+/* Whether the flow may read on; if not, it is pumped when it may. */
+bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_flow *flow);
+void mk__limiter_charge(struct mk_limiter *limiter, size_t bytes);
+/* It no longer waits. */
+void mk__limiter_forget(struct mk_limiter *limiter, struct mk_flow *flow);
 
 /* nodes.c: how each kind of node runs */
 

@@ -38,6 +38,8 @@ static bool run_source(struct mk_node *node)
     struct mk_flow *flow = node->flow;
     if (node->busy || node->ended || !mk__flow_children_have_room(node))
         return false;
+    if (flow->limiter && !mk__limiter_allows(flow->limiter, flow))
+        return false;
     if (!mk_pool_has_room(flow->engine->pool) && !nothing_in_flight(flow)) {
         mk__flow_park(flow);
         return false;
@@ -60,6 +62,8 @@ void mk_source_filled(struct mk_source *source, bool end, int status, const stru
     node->busy = false;
     struct mk_block *block = node->block;
     node->block = NULL;
+    if (node->flow->limiter)
+        mk__limiter_charge(node->flow->limiter, block->len);
     if (status != MK_OK) {
         mk_block_unref(block);
         mk__flow_fail(node->flow, node, status, err);

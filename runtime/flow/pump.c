@@ -288,6 +288,8 @@ void mk__flow_pump(struct mk_flow *flow)
     if (closed) {
         flow->fired = true;
         mk__flow_unpark(flow);
+        if (flow->limiter)
+            mk__limiter_forget(flow->limiter, flow);
         mk_wait_fire(&flow->wait, flow->status); /* whoever waits may have freed the flow */
     }
     wake_parked(engine);

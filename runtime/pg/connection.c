@@ -116,6 +116,17 @@ int mk_pg_backend_pid(const struct mk_pg *pg)
     return PQbackendPID(pg->conn);
 }
 
+static const char *or_empty(const char *text)
+{
+    return text ? text : "";
+}
+
+struct mk_pg_address mk_pg_address(const struct mk_pg *pg)
+{
+    return (struct mk_pg_address){or_empty(PQhost(pg->conn)), or_empty(PQport(pg->conn)),
+                                  or_empty(PQhostaddr(pg->conn))};
+}
+
 bool mk_pg_is_open(const struct mk_pg *pg)
 {
     return !pg->broken && PQstatus(pg->conn) == CONNECTION_OK;

@@ -39,6 +39,12 @@ void mk_pg_unref(struct mk_pg *pg);
 /* For example 150018; 0 when the connection is lost. */
 int mk_pg_server_version(const struct mk_pg *pg);
 int mk_pg_backend_pid(const struct mk_pg *pg);
+/* Which of the servers that the conninfo allows it is: host, port, and the address, which is empty
+ * for a socket. The texts live as long as the connection. */
+struct mk_pg_address {
+    const char *host, *port, *hostaddr;
+};
+struct mk_pg_address mk_pg_address(const struct mk_pg *pg);
 bool mk_pg_is_open(const struct mk_pg *pg);
 /* A parameter that the server reports, such as "server_encoding"; NULL: it does not, or a copy is
  * under way. */

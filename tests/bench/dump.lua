@@ -1,73 +1,143 @@
--- ./dev bench dump: start-up, and a dump beside pg_dump | zstd. MOONKEEP_BENCH_ROWS sets the size.
+-- ./dev bench dump: the native engine beside what people use, and beside the floor: COPY to nowhere
+-- over as many connections. MOONKEEP_BENCH_SCALE=0.1 makes the databases a tenth as large.
 local mk = require "moonkeep"
 local support = require "support"
+local tools = require "moonkeep.pg.tools"
 
-local ROWS = tonumber(os.getenv "MOONKEEP_BENCH_ROWS" or "1500000")
+local SCALE = tonumber(os.getenv "MOONKEEP_BENCH_SCALE" or "1")
+local NEW = 17 -- the first pg_dump whose directories can be zstd
 
--- Start-up is too short for GNU time's hundredths: many runs, one wall clock.
-local function startup(argv, runs)
-  local times = {}
-  for i = 1, runs do
-    local began = mk.clock.monotonic()
-    for _ = 1, 5 do
-      mk.process.run { argv = argv }
-    end
-    times[i] = (mk.clock.monotonic() - began) / 5
+local function say_table(say, contenders)
+  say "| | wall s | beside moonkeep | client CPU s | server CPU s | MB | largest process MiB |"
+  say "|---|---|---|---|---|---|---|"
+  for _, c in ipairs(contenders) do
+    say("| %s | %.2f | %.2f | %.2f | %.2f | %s | %.0f |", c.name, c.wall, c.ratio, c.cpu,
+      c.server_cpu, c.size > 0 and ("%.0f"):format(c.size / 1e6) or "", c.mib)
   end
-  return support.median(times)
-end
-
-local function bench_startup(say, folder)
-  say "| start-up | median | target |"
-  say "|---|---|---|"
-  say("| `moonkeep version` | %.1f ms | 10 ms |", startup({ support.binary, "version" }, 7))
-  say("| an empty recipe (supervisor and worker) | %.1f ms | 25 ms |",
-    startup(support.job(folder, "empty", ""), 7))
-  say("| `/bin/true`, for comparison (measured the same way) | %.1f ms | |",
-    startup({ "/bin/true" }, 7))
   say ""
 end
 
-local function bench_dump(say, folder, cluster)
-  local ours, theirs = folder .. "/ours.zst", folder .. "/theirs.zst"
-  local result = support.compare(folder, support.job(folder, "dump", [[
-    mk.flow.run {
-      { kind = "process", argv = { "pg_dump", "-Fc", "-Z0", "-h", %q, "-U", "postgres", "bench" } },
-      { kind = "encode", codec = "zstd:3" },
-      { kind = "file", path = %q } }]], cluster.folder, ours),
-    support.shell("pg_dump -Fc -Z0 -h %s -U postgres bench | zstd -q -T2 -o %s; sync %s",
-      cluster.folder, theirs, theirs),
-    function(which)
-      mk.fs.remove(which == "a" and ours or theirs)
-    end)
-  local a, b, ratio = result.a, result.b, result.ratio
-  local size_a, size_b = mk.fs.stat(ours).size, mk.fs.stat(theirs).size
-  say("| a pg_dump stream into a synced file | moonkeep zstd:3 | " ..
-    "`pg_dump -Fc -Z0 \\| zstd -T2` | ratio | target |")
-  say "|---|---|---|---|---|"
-  say("| wall | %.2f s | %.2f s | %.2f | no worse |", a.wall, b.wall, ratio.wall)
-  say("| CPU of all client processes | %.2f s | %.2f s | %.2f | at most 1.05 |", a.cpu, b.cpu,
-    ratio.cpu)
-  say("| size | %.1f MB | %.1f MB | %.3f | |", size_a / 1e6, size_b / 1e6, size_a / size_b)
-  say("| largest process | %.0f MiB | %.0f MiB | | at most 64 MiB |", a.mib, b.mib)
+-- Bytes of all files below a folder, or of one file.
+local function size_of(path)
+  return tonumber(mk.process.run({ argv = { "du", "--bytes", "--summarize", path } }):match "%d+")
+end
+
+local function contender(name, cluster, out, argv)
+  return { name = name, argv = argv, server = cluster.server:pid(),
+    before = function() mk.fs.remove(out) end, size = function() return size_of(out) end }
+end
+
+local function moonkeep(folder, cluster, database)
+  local path, out = folder .. "/native.lua", folder .. "/native"
+  mk.fs.write(path, ([[
+    local mk = require "moonkeep"
+    return mk.job { name = "bench", dump = { jobs = 2 }, compress = "zstd:1", verify = "stored",
+      source = mk.pg { host = %q, user = "postgres", dbname = %q },
+      upload = { mk.store("disk", "file://%s") } }]]):format(cluster.folder, database, out))
+  return contender("moonkeep, 2 connections, zstd:1, with hashes and manifest, synced", cluster, out,
+    { support.binary, "run", "-q", "--log-format", "human", path })
+end
+
+local function theirs(folder, cluster, database, name, text, program)
+  local out = folder .. "/theirs"
+  return contender(name, cluster, out, support.shell(text, ("%s -h %s -U postgres -d %s"):format(
+    program or "pg_dump", cluster.folder, database), out))
+end
+
+local function floor(cluster, database, copies)
+  local commands = {}
+  for i, copy in ipairs(copies) do
+    commands[i] = ("psql -X -q -h %s -U postgres -d %s -c %q >/dev/null & "):format(cluster.folder,
+      database, copy)
+  end
+  return { name = ("raw COPY over %d connections to /dev/null"):format(#copies),
+    server = cluster.server:pid(), argv = { "bash", "-c", table.concat(commands) .. "wait" } }
+end
+
+local function target(say, what, figure, wanted, is_at_least)
+  say("| %s | %.2f | %s %.2f |", what, figure, is_at_least and "at least" or "at most", wanted)
+end
+
+local function bench_two_tables(say, folder, cluster)
+  local pg_dump_new = pcall(tools.find, "pg_dump", NEW) and tools.find("pg_dump", NEW)
+  local list = { moonkeep(folder, cluster, "two"),
+    floor(cluster, "two", { "copy accounts to stdout", "copy wide to stdout" }),
+    theirs(folder, cluster, "two", "`pg_dump -Fc`", "%s -Fc -f %s"),
+    theirs(folder, cluster, "two", "`pg_dump -Fd -j2`", "%s -Fd -j2 -f %s"),
+    theirs(folder, cluster, "two", "`pg_dump -Fd -j2 -Z1`", "%s -Fd -j2 -Z1 -f %s"),
+    theirs(folder, cluster, "two", "`pg_dump -Fc -Z0 \\| zstd -T2`",
+      "%s -Fc -Z0 | zstd -q -T2 -o %s"),
+    pg_dump_new and theirs(folder, cluster, "two", "`pg_dump -Fd -j2 -Z zstd:1` of version 17",
+      "%s -Fd -j2 -Z zstd:1 -f %s", pg_dump_new) or nil }
+  support.rounds(folder, list)
+  say_table(say, list)
+  say "| | measured | target |"
+  say "|---|---|---|"
+  target(say, "moonkeep beside the floor", support.ratio(list, 1, 2), 1.10)
+  target(say, "`pg_dump -Fc` beside moonkeep", support.ratio(list, 3, 1), 2.8, true)
+  if pg_dump_new then
+    target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 7, 1), 1, true)
+  end
+  target(say, "size beside gzip 6", list[1].size / list[4].size, 1)
+  say ""
+end
+
+local function bench_one_table(say, folder, cluster)
+  local pg_dump_new = pcall(tools.find, "pg_dump", NEW) and tools.find("pg_dump", NEW)
+  local list = { moonkeep(folder, cluster, "one"),
+    theirs(folder, cluster, "one", "`pg_dump -Fd -j2`", "%s -Fd -j2 -f %s"),
+    pg_dump_new and theirs(folder, cluster, "one", "`pg_dump -Fd -j2 -Z zstd:1` of version 17",
+      "%s -Fd -j2 -Z zstd:1 -f %s", pg_dump_new) or nil }
+  support.rounds(folder, list)
+  say "One table with nearly all of the data, the later half of its rows with TOASTed values:"
+  say ""
+  say_table(say, list)
+  say "| | measured | target |"
+  say "|---|---|---|"
+  target(say, "`pg_dump -Fd -j2` beside moonkeep", support.ratio(list, 2, 1), 3, true)
+  if pg_dump_new then
+    target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 3, 1), 1.25, true)
+  end
+end
+
+-- pgbench's accounts, and rows of JSON and text.
+local function fill_two(cluster)
+  local c <close> = cluster:create_database("two"):connect()
+  c:query(([[
+    CREATE TABLE accounts AS SELECT i AS aid, 1 + i %% 100 AS bid, 0 AS abalance,
+      ''::char(84) AS filler FROM generate_series(1, %d) i;
+    CREATE TABLE wide AS SELECT i AS id, now() - i * interval '1 second' AS at,
+      jsonb_build_object('user', i %% 5000, 'path', '/v1/' || md5((i %% 90000)::text),
+        'agent', 'Mozilla/5.0 (X11; Linux x86_64) ' || md5((i %% 700)::text), 'ms', (i * 37) %% 9000,
+        'ok', i %% 7 > 0, 'tags', jsonb_build_array('alpha', 'beta', i %% 13)) AS payload,
+      md5(i::text) AS token, repeat('the quick brown fox ' || (i %% 1000)::text || ' ', 12) AS note
+    FROM generate_series(1, %d) i]]):format(10000000 * SCALE // 1 | 0, 1500000 * SCALE // 1 | 0))
+  c:query "VACUUM ANALYZE"
+  return c:value [[SELECT sum(pg_table_size(oid))::bigint FROM pg_class
+    WHERE relname IN ('accounts', 'wide')]]
+end
+
+local function fill_one(cluster)
+  local c <close> = cluster:create_database("one"):connect()
+  c:query(([[
+    CREATE TABLE one AS SELECT i AS id, jsonb_build_object('user', i %% 5000,
+        'path', '/v1/' || md5((i %% 90000)::text), 'ms', (i * 37) %% 9000) AS payload,
+      CASE WHEN i > %d THEN (SELECT string_agg(md5((i * k)::text), ' ') FROM generate_series(1, 90) k)
+        ELSE md5(i::text) END AS body
+    FROM generate_series(1, %d) i]]):format(600000 * SCALE // 1 | 0, 800000 * SCALE // 1 | 0))
+  c:query "VACUUM ANALYZE"
 end
 
 local folder <close> = mk.fs.tempdir()
-local cluster <close> = mk.pg.scratch { settings = { shared_buffers = "1GB" } }
-local section = support.section("dump", "Start-up and a dump")
-do
-  local c <close> = cluster:create_database("bench"):connect()
-  c:query(([[
-    CREATE TABLE events AS SELECT i AS id, now() - i * interval '1 second' AS at,
-      jsonb_build_object('user', i %% 5000, 'path', '/v1/' || md5((i %% 90000)::text),
-        'ms', (i * 37) %% 9000, 'ok', i %% 7 > 0) AS payload,
-      md5(i::text) AS token
-    FROM generate_series(1, %d) i]]):format(ROWS))
-  c:query "VACUUM ANALYZE events"
-  section.say("PostgreSQL %d on a local socket, %d rows, %.0f MB in the database, %d runs each.",
-    c:major(), ROWS, c:value "SELECT pg_database_size('bench')" / 1e6, support.runs)
-  section.say ""
-end
-bench_startup(section.say, folder.path)
-bench_dump(section.say, folder.path, cluster)
+local cluster <close> = mk.pg.scratch { major = 15, settings = { shared_buffers = "2GB" } }
+local section = support.section("dump", "The native dump engine")
+local bytes = fill_two(cluster)
+fill_one(cluster)
+section.say("PostgreSQL 15 on a local socket, %.0f MB in two tables; server and clients share %s " ..
+  "cores. %d rounds, each command once a round; medians. \"Beside moonkeep\": wall time divided by " ..
+  "moonkeep's of the same round.", bytes / 1e6, (mk.process.run({ argv = { "nproc" } }):gsub("%s", "")),
+  support.runs)
+section.say ""
+bench_two_tables(section.say, folder.path, cluster)
+bench_one_table(section.say, folder.path, cluster)
 section.write()

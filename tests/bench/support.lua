@@ -52,6 +52,62 @@ function M.compare(folder, a, b, before)
   return result
 end
 
+--- The CPU seconds that a process and its children that have ended have used.
+function M.cpu_of(pid)
+  local text = mk.fs.read(("/proc/%d/stat"):format(pid)):match "%)(.*)$"
+  local fields = {}
+  for field in text:gmatch "%S+" do
+    fields[#fields + 1] = tonumber(field) or 0
+  end
+  return (fields[12] + fields[13] + fields[14] + fields[15]) / 100 -- ticks of 10 ms
+end
+
+--- Runs several commands in turn, round after round, after one round that only warms up.
+--- `contenders`: a list of { name, argv, server (a pid whose CPU counts, too), before (function),
+--- size (function: bytes, after a run) }. Sets the medians `wall`, `cpu`, `server_cpu`, `mib`,
+--- `size`, and `ratio`: of the wall times, to the first contender's of the same round.
+function M.rounds(folder, contenders)
+  local figures = {}
+  for round = 0, M.runs do
+    for i, contender in ipairs(contenders) do
+      figures[i] = figures[i] or {}
+      if contender.before then
+        contender.before()
+      end
+      local server = contender.server and M.cpu_of(contender.server) or 0
+      local figure = M.measure(folder, contender.argv)
+      mk.sleep "200ms" -- until the server has taken note of its backends' ends
+      figure.server_cpu = contender.server and M.cpu_of(contender.server) - server or 0
+      figure.size = contender.size and contender.size() or 0
+      figure.ratio = round > 0 and figure.wall / (i == 1 and figure.wall or
+        figures[1][round].wall) or 0
+      if round > 0 then
+        figures[i][round] = figure
+      end
+    end
+  end
+  for i, contender in ipairs(contenders) do
+    for _, key in ipairs { "wall", "cpu", "server_cpu", "mib", "size", "ratio" } do
+      local list = {}
+      for round = 1, M.runs do
+        list[round] = figures[i][round][key]
+      end
+      contender[key] = M.median(list)
+    end
+  end
+  contenders.figures = figures
+  return contenders
+end
+
+--- The median of the ratios, round by round, of two contenders' wall times.
+function M.ratio(contenders, a, b)
+  local ratios = {}
+  for round = 1, M.runs do
+    ratios[round] = contenders.figures[a][round].wall / contenders.figures[b][round].wall
+  end
+  return M.median(ratios)
+end
+
 --- Writes a recipe of one job with this body, and returns the command that runs it.
 function M.job(folder, name, body, ...)
   local path = ("%s/%s.lua"):format(folder, name)

@@ -73,6 +73,12 @@ M.dump = { title = "dump",
       "directory format, over several connections", one_of = { "custom", "plain", "tar" } },
     { "jobs", "integer", "connections that read rows, beside one that holds the snapshot", min = 1,
       max = 64, default = "2" },
+    { "prefer", "string", "with several hosts: `standby`, if there is one (and it is not further " ..
+      "behind than `max_lag`), else the primary; `standby_only`", one_of = { "standby",
+      "standby_only" } },
+    { "max_lag", "duration", "how far behind a standby may be" },
+    { "throttle", "throttle", "bytes a second that are read at most, such as `\"50MiB\"`; or a " ..
+      "function(connection) that returns that, or nil for no limit, and is asked every two seconds" },
     { "pooler", "string", "`session`: there is a pooler, but it gives a whole session to each " ..
       "client", one_of = { "session" } },
     { "globals", "globals", "back up roles and tablespaces too, as the series `_globals`. Password " ..

@@ -137,6 +137,16 @@ M.size = { luals = "moonkeep.Size", check = function(value)
   return select(2, units.size(value))
 end }
 
+M.throttle = { luals = "moonkeep.Size|fun(connection: moonkeep.Connection): moonkeep.Size?",
+  check = function(value)
+    if type(value) == "function" then
+      return nil
+    end
+    local bytes = type(value) == "string" and units.size(value)
+    return (not bytes or bytes == 0) and "must be a size such as \"50MiB\" (a second), or a " ..
+      "function" or nil
+  end }
+
 M.codec = { luals = "moonkeep.Codec", check = function(value)
   local ok, err = pcall(flow.codec, value)
   if not ok then

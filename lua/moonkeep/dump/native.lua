@@ -18,6 +18,7 @@ local log = require "moonkeep.log"
 local meters = require "moonkeep.meter"
 local session = require "moonkeep.dump.session"
 local sums = require "moonkeep.dump.sums"
+local throttle = require "moonkeep.dump.throttle"
 local toc = require "moonkeep.pg.toc"
 local units = require "moonkeep.units"
 local watch = require "moonkeep.dump.watch"
@@ -125,7 +126,7 @@ function Engine:move(unit, connection)
   end
   stages[#stages + 1] = { kind = "tee", { { kind = "null", label = "plain" } },
     { { kind = "encode", codec = self.codec, threads = 1 }, stored } }
-  local report = flow.run(stages, { meter = self.meter })
+  local report = flow.run(stages, { meter = self.meter, limiter = self.limiter })
   unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,
     codec = self.codec, size = report.stored.bytes_in, sha256 = report.stored.result,
     decoded_size = report.plain.bytes_in }
@@ -289,13 +290,14 @@ function Engine:finish(result)
   result.put("toc.dat", "contents", toc.write(directory))
 end
 
-local function run(plan, watcher, result)
+local function run(plan, watcher, throttled, result)
   local options = plan.options
   local leader <close>, archive, tables = begin(plan.source, options, watcher)
   local _, _, suffix = flow.codec(plan.codec)
   local self = setmetatable({ leader = leader, archive = archive, sessions = plan.sessions,
     codec = plan.codec, suffix = suffix, jobs = options.jobs or M.DEFAULT_JOBS, next = 1,
-    for_leader = {}, pids = watcher.pids, meter = meters.new(plan.title, plan.total) }, Engine)
+    limiter = throttled and throttled.limiter, for_leader = {}, pids = watcher.pids,
+    meter = meters.new(plan.title, plan.total) }, Engine)
   self.units = work.units(tables, { major = leader.connection:major(), jobs = self.jobs,
     block_size = leader.connection:value "SELECT current_setting('block_size')::int" })
   if large_objects.is_in(archive) then
@@ -309,22 +311,65 @@ local function run(plan, watcher, result)
   result.lsn, result.jobs = leader.lsn, self.jobs
 end
 
---- Dumps a source into every session. `plan`: source, options (the table `dump`), codec, sessions,
---- title, total (bytes that are expected), put (function(name, role, text): a small object). Returns
---- { objects, tables, large_objects, entries, lsn, jobs }. Raises NOT_NATIVE for what only pg_dump
---- can dump: nothing has been written then.
-function M.dump(plan)
+local function try_dump(plan)
   local lock_timeout = plan.options.lock_timeout and units.duration(plan.options.lock_timeout)
   local watcher <close> = watch.new(plan.source, lock_timeout)
-  local result = { objects = {}, put = plan.put }
+  local throttled <close> = throttle.new(plan.source, plan.options.throttle)
+  local result = { objects = {} }
+  function result.put(name, role, text)
+    plan.put(result.objects, name, role, text)
+  end
   local scope <close> = core_task.scope()
   scope:spawn(watcher.run, watcher)
+  if throttled and throttled.fn then
+    scope:spawn(throttled.run, throttled)
+  end
   scope:spawn(function()
-    run(plan, watcher, result)
-    scope:cancel() -- the watcher
+    run(plan, watcher, throttled, result)
+    scope:cancel() -- those who watch
   end)
   scope:join()
   return result
+end
+
+-- A standby cancels what keeps its replay waiting for too long.
+local function is_conflict(err)
+  return errors.is_error(err) and (err.message .. (err.detail or "")):find("conflict with recovery", 1,
+    true) ~= nil
+end
+
+local MAX_CONFLICTS = 3
+
+--- Dumps a source into every session. `plan`: source (one server), options (the table `dump`), codec,
+--- sessions, title, total (bytes that are expected), put (function(objects, name, role, text): a small
+--- object), primary (function(why): another source, for when a standby cancels the dump again and
+--- again; nil: there is none). Returns { objects, tables, large_objects, entries, lsn, jobs }. Raises
+--- NOT_NATIVE for what only pg_dump can dump: nothing has been written then.
+function M.dump(plan)
+  local n_conflicts = 0
+  while true do
+    local ok, result = pcall(try_dump, plan)
+    if ok then
+      return result
+    elseif not is_conflict(result) then
+      error(result, 0)
+    end
+    n_conflicts = n_conflicts + 1
+    local why = ("the standby canceled the dump, for its replay had waited long enough (%s)"):format(
+      result.message)
+    if n_conflicts < MAX_CONFLICTS then
+      log.warn("%s: beginning anew", why)
+    elseif plan.primary then
+      plan.source, plan.primary = plan.primary(why), nil
+    else
+      result.hint = "on the standby: ALTER SYSTEM SET hot_standby_feedback = on; or " ..
+        "max_standby_streaming_delay = -1; then SELECT pg_reload_conf()"
+      error(result, 0)
+    end
+    for _, store_session in ipairs(plan.sessions) do
+      store_session:clear()
+    end
+  end
 end
 
 return M

@@ -136,6 +136,12 @@ function Session:put(object, text)
   fs.write(self.folder .. "/" .. check_name("object name", object), text, FILE_MODE, true)
 end
 
+--- Removes every object that was written, to begin anew.
+function Session:clear()
+  fs.remove(self.folder)
+  fs.mkdir(self.folder, FOLDER_MODE)
+end
+
 --- Writes the manifest: from now on the backup exists.
 function Session:publish(text)
   fs.write(self.folder .. ".json", text, FILE_MODE, true)
