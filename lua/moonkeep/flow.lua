@@ -14,7 +14,7 @@ local function run(flow, meter)
   if not ok then
     error(errors.explain(err), 0)
   end
-  meter.done = meter.done + flow:report()[1].bytes_out
+  meter.done = meter.done + flow:report()[1].bytes_read
 end
 
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many

@@ -20,7 +20,7 @@ end
 function Meter:bytes()
   local bytes = self.done
   for flow in pairs(self.flows) do
-    bytes = bytes + flow:report()[1].bytes_out
+    bytes = bytes + flow:report()[1].bytes_read
   end
   return bytes
 end

@@ -5,7 +5,8 @@
  *   { { kind = "process", argv = {...} }, { kind = "encode", codec = "zstd:3" },
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
- * Sources: copy{connection, sql, hash, end_mark}, pack{connection, members}, file{path},
+ * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members,
+ * codec}, file{path},
  * process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
  * large_object_files{packed}. Sinks: copy{connection, sql}, file{path}, null, text{limit}, sha256,
  * xxh3, rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds
@@ -351,7 +352,8 @@ static int l_run(lua_State *L)
     return mk_await(L, &running->wait, &run_ops);
 }
 
-/* flow:report() -> list of { name, label, bytes_in, bytes_out, failed, error, result } */
+/* flow:report() -> list of { name, label, bytes_in, bytes_out, bytes_read, failed, error, result }
+ */
 static int l_report(lua_State *L)
 {
     struct flow *flow = check_flow(L);
@@ -367,6 +369,8 @@ static int l_report(lua_State *L)
         lua_setfield(L, -2, "bytes_in");
         lua_pushinteger(L, (lua_Integer)report.bytes_out);
         lua_setfield(L, -2, "bytes_out");
+        lua_pushinteger(L, (lua_Integer)report.bytes_read);
+        lua_setfield(L, -2, "bytes_read");
         if (report.failed) {
             mk_push_error(L, report.err);
             lua_setfield(L, -2, "error");

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "bind/bind.h"
+#include "codec/codec.h"
 #include "codec/content_digest.h"
 #include "codec/tar.h"
 #include "flow/stages.h"
@@ -40,6 +41,38 @@ static struct mk_pg_pack *check_pack(lua_State *L, int stage)
     return pack;
 }
 
+/* The codec of a stage that compresses by itself. */
+static struct mk_codec check_own_codec(lua_State *L, int stage)
+{
+    struct mk_codec codec;
+    struct mk_error err;
+    if (mk_codec_parse(mk_opt_field_string(L, stage, "codec", "none"), &codec, &err) != MK_OK)
+        mk_raise(L, &err);
+    if (codec.id == MK_CODEC_GZIP)
+        luaL_error(L, "gzip is a stage of its own");
+    return codec;
+}
+
+/* A COPY, or several; raises before anything is made. */
+static struct mk_source *make_copy(lua_State *L, int stage, bool is_pack, struct mk_error *err)
+{
+    struct mk_pg *pg = mk_check_field_pg(L, stage, "connection");
+    struct mk_codec codec = check_own_codec(L, stage);
+    struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_OUT,
+                                   .hash = mk_field_bool(L, stage, "hash"),
+                                   .end_mark = mk_field_bool(L, stage, "end_mark")};
+    if (is_pack)
+        spec.pack = check_pack(L, stage);
+    else
+        spec.sql = mk_check_field_string(L, stage, "sql");
+    if (codec.id != MK_CODEC_NONE)
+        spec.encoder = mk_encoder_new(&codec, 1, err);
+    if (codec.id == MK_CODEC_NONE || spec.encoder)
+        return mk_source_copy(pg, &spec, err);
+    mk_pg_pack_free(spec.pack);
+    return NULL;
+}
+
 MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runtime, int stage,
                                            const char *kind, struct mk_error *err)
 {
@@ -47,18 +80,8 @@ MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runt
         return mk_source_file(runtime->loop, mk_check_field_string(L, stage, "path"), err);
     if (strcmp(kind, "process") == 0)
         return mk_source_process(runtime->loop, mk_check_command(L, stage), err);
-    if (strcmp(kind, "copy") == 0) {
-        struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_OUT,
-                                       .sql = mk_check_field_string(L, stage, "sql"),
-                                       .hash = mk_field_bool(L, stage, "hash"),
-                                       .end_mark = mk_field_bool(L, stage, "end_mark")};
-        return mk_source_copy(mk_check_field_pg(L, stage, "connection"), &spec, err);
-    }
-    if (strcmp(kind, "pack") == 0) {
-        struct mk_pg *pg = mk_check_field_pg(L, stage, "connection");
-        struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_OUT, .pack = check_pack(L, stage)};
-        return mk_source_copy(pg, &spec, err);
-    }
+    if (strcmp(kind, "copy") == 0 || strcmp(kind, "pack") == 0)
+        return make_copy(L, stage, kind[0] == 'p', err);
     if (strcmp(kind, "memory") == 0) {
         size_t len = 0;
         lua_getfield(L, stage, "text");

@@ -168,6 +168,7 @@ void mk_flow_node_report(const struct mk_flow *flow, int index, struct mk_node_r
         .name = node->name,
         .bytes_in = node->bytes_in,
         .bytes_out = node->bytes_out,
+        .bytes_read = node->bytes_read,
         .is_sink = node->kind == NODE_SINK,
         .failed = node->failed,
         .err = &node->err,

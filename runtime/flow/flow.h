@@ -52,6 +52,7 @@ void mk_flow_free(struct mk_flow *flow);
 struct mk_node_report {
     const char *name;
     uint64_t bytes_in, bytes_out;
+    uint64_t bytes_read; /* by a source: what came in, before it compressed it */
     bool is_sink, failed;
     const struct mk_error *err; /* of a failed sink */
     struct mk_text result;      /* of a stage that has finished, or no bytes at all */

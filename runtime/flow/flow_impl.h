@@ -28,7 +28,7 @@ struct mk_node {
     bool dead;      /* a branch that was cut off */
     bool failed;    /* this sink is why */
     bool closing, closed;
-    uint64_t bytes_in, bytes_out;
+    uint64_t bytes_in, bytes_out, bytes_read;
     size_t result_len;
     char *result; /* what the stage has said after a good end */
     struct mk_error err;

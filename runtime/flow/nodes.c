@@ -62,8 +62,11 @@ void mk_source_filled(struct mk_source *source, bool end, int status, const stru
     node->busy = false;
     struct mk_block *block = node->block;
     node->block = NULL;
+    uint64_t before = node->bytes_read;
+    node->bytes_read =
+        source->type->bytes_read ? source->type->bytes_read(source) : before + block->len;
     if (node->flow->limiter)
-        mk__limiter_charge(node->flow->limiter, block->len);
+        mk__limiter_charge(node->flow->limiter, node->bytes_read - before);
     if (status != MK_OK) {
         mk_block_unref(block);
         mk__flow_fail(node->flow, node, status, err);

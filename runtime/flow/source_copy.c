@@ -35,14 +35,21 @@ static char *pack_result(const struct mk_pg_pack *pack)
     return text;
 }
 
-/* The number of rows, with the hash if it was asked for; NULL: memory is out. */
+#define RESULT_BYTES (MK_CONTENT_HASH_TEXT + 24)
+
+/* The number of rows, with bytes and hash if it was asked for; NULL: memory is out. */
 static char *copy_text(const struct source_copy *self)
 {
-    char *text = mk_calloc(MK_CONTENT_HASH_TEXT);
-    if (text && self->spec.hash)
-        mk_content_hash_text(mk_pg_copy_hash(self->copy), text);
-    else if (text)
-        snprintf(text, MK_CONTENT_HASH_TEXT, "%lld", (long long)mk_pg_copy_rows(self->copy));
+    char *text = mk_calloc(RESULT_BYTES);
+    char hash[MK_CONTENT_HASH_TEXT];
+    if (!text)
+        return NULL;
+    if (!self->spec.hash) {
+        snprintf(text, RESULT_BYTES, "%lld", (long long)mk_pg_copy_rows(self->copy));
+        return text;
+    }
+    mk_content_hash_text(mk_pg_copy_hash(self->copy), hash);
+    snprintf(text, RESULT_BYTES, "%llu:%s", (unsigned long long)mk_pg_copy_bytes(self->copy), hash);
     return text;
 }
 
@@ -78,6 +85,7 @@ static void on_closed(void *arg)
     mk_source_closed(&self->base);
     mk_pg_unref(self->pg);
     mk_pg_pack_free(self->spec.pack);
+    mk_stream_free(self->spec.encoder);
     mk_free(self->result);
     mk_free(self);
 }
@@ -117,7 +125,13 @@ static struct mk_text copy_result(struct mk_source *source)
     return mk_text_of(((struct source_copy *)source)->result);
 }
 
-static const struct mk_source_type type = {"copy", copy_want, copy_abort, copy_close, copy_result};
+static uint64_t copy_read(struct mk_source *source)
+{
+    return mk_pg_copy_read(((struct source_copy *)source)->copy);
+}
+
+static const struct mk_source_type type = {"copy",     copy_want,   copy_abort,
+                                           copy_close, copy_result, copy_read};
 
 struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
                                  struct mk_error *err)
@@ -127,6 +141,7 @@ struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec 
     struct source_copy *self = mk_calloc(sizeof *self + size);
     if (!self) {
         mk_pg_pack_free(spec->pack);
+        mk_stream_free(spec->encoder);
         mk_error_nomem(err, type.name);
         return NULL;
     }

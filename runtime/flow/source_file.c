@@ -90,7 +90,7 @@ static void file_close(struct mk_source *source)
     mk_free(self);
 }
 
-static const struct mk_source_type type = {"file", file_want, file_abort, file_close, NULL};
+static const struct mk_source_type type = {"file", file_want, file_abort, file_close, NULL, NULL};
 
 struct mk_source *mk_source_file(struct mk_loop *loop, const char *path, struct mk_error *err)
 {

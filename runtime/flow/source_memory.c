@@ -33,7 +33,8 @@ static void memory_close(struct mk_source *source)
     mk_free(source);
 }
 
-static const struct mk_source_type type = {"memory", memory_want, memory_abort, memory_close, NULL};
+static const struct mk_source_type type = {"memory",     memory_want, memory_abort,
+                                           memory_close, NULL,        NULL};
 
 struct mk_source *mk_source_memory(const void *bytes, size_t len, struct mk_error *err)
 {

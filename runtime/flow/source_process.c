@@ -257,8 +257,8 @@ static void process_close(struct mk_source *source)
     mk_process_on_exit(self->process, close_when_exited, self);
 }
 
-static const struct mk_source_type type = {"process", process_want, process_abort, process_close,
-                                           NULL};
+static const struct mk_source_type type = {"process",     process_want, process_abort,
+                                           process_close, NULL,         NULL};
 
 struct mk_source *mk_source_process(struct mk_loop *loop, struct mk_command *command,
                                     struct mk_error *err)

@@ -28,6 +28,9 @@ struct mk_source_type {
     /* What there is to say of the whole (a number of rows), asked for once, right after a good end.
      * NULL: nothing. */
     struct mk_text (*result)(struct mk_source *source);
+    /* How many bytes it has read so far, where that is not what has come out of it: it compresses
+     * them. NULL: it is. */
+    uint64_t (*bytes_read)(struct mk_source *source);
 };
 struct mk_source { /* first member of every implementation */
     const struct mk_source_type *type;

@@ -18,10 +18,10 @@ struct mk_command;
 struct mk_source *mk_source_process(struct mk_loop *loop, struct mk_command *command,
                                     struct mk_error *err);
 
-/* COPY ... TO STDOUT on the connection's own thread. The result is "ROWS", or "ROWS:HASH" with
- * `hash` (codec/content_hash.h); of a pack, which it takes over, also on failure, a line
- * "BYTES:ROWS:HASH" for each member, or "-" for one that was skipped. The connection may be closed
- * by its owner at any time. */
+/* COPY ... TO STDOUT on the connection's own thread. The result is "ROWS", or "BYTES:ROWS:HASH"
+ * with `hash` (codec/content_hash.h; the bytes are those of the rows); of a pack a line
+ * "BYTES:ROWS:HASH" for each member, or "-" for one that was skipped. It takes over the pack and
+ * the encoder, also on failure. The connection may be closed by its owner at any time. */
 struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec *spec,
                                  struct mk_error *err);
 

@@ -137,6 +137,7 @@ struct mk_pg_copy *mk_pg_copy_start(struct mk_pg *pg, const struct mk_pg_copy_sp
     self->hash_rows = spec->hash;
     self->end_mark = spec->end_mark;
     self->pack = spec->pack;
+    self->encoder = spec->encoder;
     self->client = *client;
     self->sql = mk_strdup(spec->sql ? spec->sql : "");
     self->cancel_handle = PQgetCancel(pg->conn);
@@ -233,6 +234,19 @@ void mk_pg_copy_close(struct mk_pg_copy *self)
 int64_t mk_pg_copy_rows(const struct mk_pg_copy *self)
 {
     return self->rows;
+}
+
+uint64_t mk_pg_copy_bytes(const struct mk_pg_copy *self)
+{
+    return self->bytes;
+}
+
+uint64_t mk_pg_copy_read(struct mk_pg_copy *self)
+{
+    pthread_mutex_lock(&self->mutex);
+    uint64_t bytes = self->over ? self->bytes_read : self->told_read;
+    pthread_mutex_unlock(&self->mutex);
+    return bytes;
 }
 
 const struct mk_content_hash *mk_pg_copy_hash(const struct mk_pg_copy *self)

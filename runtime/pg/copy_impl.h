@@ -24,7 +24,8 @@ struct mk_pg_copy {
     enum mk_pg_copy_dir dir;    /* never changes, like hash_rows, sql and client */
     bool hash_rows, end_mark;
     char *sql;
-    struct mk_pg_pack *pack; /* its owner's; the thread's until the end */
+    struct mk_pg_pack *pack;   /* its owner's; the thread's until the end */
+    struct mk_stream *encoder; /* the same; or NULL */
     struct mk_pg_copy_client client;
     PGcancel *cancel_handle; /* loop; the cancel request's, once that has been started */
     struct mk__pg_cancel cancel;
@@ -36,6 +37,7 @@ struct mk_pg_copy {
     struct mk_block *block;          /* the same */
     bool aborting;                   /* under mutex: set by the loop, once */
     bool answered;                   /* under mutex: set by the thread, reset by the loop */
+    uint64_t told_read;              /* under mutex: bytes_read at the last answer */
     struct mk_pg_copy_notice notices[MAX_NOTICES]; /* under mutex */
     int n_notices, n_dropped;                      /* under mutex */
 
@@ -44,6 +46,8 @@ struct mk_pg_copy {
     struct mk_block *filling; /* the one that has been asked for, until it is answered */
     struct mk_error err;
     int64_t rows;
+    uint64_t bytes;      /* of the rows */
+    uint64_t bytes_read; /* of the rows, of all members of a pack */
     struct mk_content_hash hash;
 };
 
@@ -55,8 +59,11 @@ bool mk__pg_copy_begin(struct mk_pg_copy *copy, const char *sql);
 int mk__pg_copy_row(struct mk_pg_copy *copy, char **row);
 /* Reads all results. What the server says of the end is better than what we have noticed. */
 void mk__pg_copy_results(struct mk_pg_copy *copy);
-/* OUT: puts bytes into the blocks that are asked for. False: aborted. */
+/* OUT: puts bytes, compressed if that was asked for, into the blocks that are asked for. False: it
+ * is to end, because it was aborted or the encoder has failed. */
 bool mk__pg_copy_deliver(struct mk_pg_copy *copy, const void *bytes, size_t len);
+/* The same for what the encoder has held back; the last of all. */
+bool mk__pg_copy_deliver_end(struct mk_pg_copy *copy);
 bool mk__pg_copy_aborting(struct mk_pg_copy *copy);
 /* The body of a copy of several. */
 void mk__pg_copy_pack(struct mk_pg_copy *copy);

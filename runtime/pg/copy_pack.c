@@ -156,7 +156,7 @@ void mk__pg_copy_pack(struct mk_pg_copy *self)
         if (going && !member->skipped)
             going = deliver_member(self, member, &buffer, now);
     }
-    if (going)
-        mk__pg_copy_deliver(self, end, sizeof end);
+    if (going && mk__pg_copy_deliver(self, end, sizeof end))
+        mk__pg_copy_deliver_end(self);
     mk_free(buffer.bytes);
 }

@@ -3,15 +3,19 @@
  * connection, and waits in one place only, mk_iothread_wait: for the socket, for the loop's bell,
  * or for both.
  *
+ * - With an encoder, rows are compressed here, while they are in the processor's cache: on two
+ * cores that takes a third less time than a worker that gets them in blocks.
  * - A row that does not fit into the rest of a block waits here, so a connection's memory is its
  *   blocks and libpq's two copies of a row.
  * - Told to abort, it ends the COPY (out: throws rows away until the server's error; in: sends an
  *   error) and reads results to the end, so that the connection is usable afterwards.
  */
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "loop/poll.h"
 #include "pg/copy_impl.h"
@@ -111,6 +115,7 @@ static void answer(struct mk_pg_copy *self)
 {
     pthread_mutex_lock(&self->mutex);
     self->answered = true;
+    self->told_read = self->bytes_read;
     pthread_mutex_unlock(&self->mutex);
     mk_iothread_post(self->own);
 }
@@ -125,14 +130,29 @@ bool mk__pg_copy_aborting(struct mk_pg_copy *self)
     return aborting;
 }
 
-bool mk__pg_copy_deliver(struct mk_pg_copy *self, const void *data, size_t len)
+/* The block that is being filled. NULL: aborted. */
+static struct mk_block *wait_block(struct mk_pg_copy *self)
 {
-    const char *bytes = data;
+    enum mk_pg_copy_request request;
+    if (!self->filling && take_request(self, &request))
+        self->filling = self->block;
+    return self->filling;
+}
+
+static void answer_when_full(struct mk_pg_copy *self)
+{
+    if (self->filling->len < MK_BLOCK_BYTES)
+        return;
+    self->filling = NULL;
+    answer(self);
+}
+
+static bool deliver_plain(struct mk_pg_copy *self, const uint8_t *bytes, size_t len)
+{
     while (len > 0) {
-        enum mk_pg_copy_request request;
-        if (!self->filling && !take_request(self, &request))
+        struct mk_block *block = wait_block(self);
+        if (!block)
             return false;
-        struct mk_block *block = self->filling = self->block;
         size_t n = MK_BLOCK_BYTES - block->len;
         if (n > len)
             n = len;
@@ -140,21 +160,70 @@ bool mk__pg_copy_deliver(struct mk_pg_copy *self, const void *data, size_t len)
         block->len += n;
         bytes += n;
         len -= n;
-        if (block->len < MK_BLOCK_BYTES)
-            continue;
-        self->filling = NULL;
-        answer(self);
+        answer_when_full(self);
     }
     return true;
+}
+
+static bool deliver_encoded(struct mk_pg_copy *self, const uint8_t *bytes, size_t len, bool end)
+{
+    for (bool done = false; !done && (len > 0 || end);) {
+        struct mk_block *block = wait_block(self);
+        if (!block)
+            return false;
+        struct mk_stream_io io = {
+            .in = bytes,
+            .in_len = len,
+            .end = end,
+            .out = block->data + block->len,
+            .out_cap = MK_BLOCK_BYTES - block->len,
+        };
+        if (mk_stream_step(self->encoder, &io, &self->err) != MK_OK)
+            return false;
+        bytes += io.in_used;
+        len -= io.in_used;
+        block->len += io.out_used;
+        done = io.done;
+        answer_when_full(self);
+    }
+    return true;
+}
+
+bool mk__pg_copy_deliver(struct mk_pg_copy *self, const void *bytes, size_t len)
+{
+    return self->encoder ? deliver_encoded(self, bytes, len, false)
+                         : deliver_plain(self, bytes, len);
+}
+
+bool mk__pg_copy_deliver_end(struct mk_pg_copy *self)
+{
+    return !self->encoder || deliver_encoded(self, NULL, 0, true);
+}
+
+/* Nothing has come for now. The server sends 8 KiB at a time, and waking for each would cost more
+ * than all else: so a moment is slept, in which its socket's buffer fills (200 KiB, at 250 MB/s).
+ */
+#define NAP_US 400
+
+static void nap_if_empty(struct mk_pg_copy *self)
+{
+    struct pollfd pollfd = {.fd = PQsocket(self->conn), .events = POLLIN};
+    if (poll(&pollfd, 1, 0) == 0)
+        usleep(NAP_US);
 }
 
 int mk__pg_copy_row(struct mk_pg_copy *self, char **row)
 {
     for (;;) {
         int n = PQgetCopyData(self->conn, row, 1);
-        if (n > 0)
+        if (n > 0) {
+            self->bytes_read += (uint64_t)n;
             return n;
-        if (n < 0 || !wait_socket(self, MK_POLL_READ))
+        }
+        if (n < 0)
+            return 0;
+        nap_if_empty(self);
+        if (!wait_socket(self, MK_POLL_READ))
             return 0;
     }
 }
@@ -166,12 +235,17 @@ static void copy_out(struct mk_pg_copy *self)
     for (int n; (n = mk__pg_copy_row(self, &row)) > 0;) {
         if (self->hash_rows)
             mk_content_hash_row(&self->hash, row, (size_t)n);
+        self->bytes += (uint64_t)n;
         wanted = wanted && mk__pg_copy_deliver(self, row, (size_t)n);
         PQfreemem(row);
     }
     mk__pg_copy_results(self);
-    if (self->end_mark && wanted && !failed(self))
-        mk__pg_copy_deliver(self, MK_COPY_END_MARK, strlen(MK_COPY_END_MARK));
+    if (!wanted || failed(self))
+        return;
+    if (self->end_mark)
+        wanted = mk__pg_copy_deliver(self, MK_COPY_END_MARK, strlen(MK_COPY_END_MARK));
+    if (wanted)
+        mk__pg_copy_deliver_end(self);
 }
 
 /* ---- in ---------------------------------------------------------------------- */

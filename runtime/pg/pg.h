@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "buf/block.h"
 #include "codec/content_hash.h"
+#include "codec/stream.h"
 #include "loop/loop.h"
 #include "loop/wait.h"
 
@@ -120,6 +121,8 @@ struct mk_pg_copy_spec {
     bool end_mark;   /* OUT, text format: rows are followed by what ends them in pg_dump's files */
     struct mk_pg_pack
         *pack; /* OUT: instead of sql; hashed, with end marks. It stays the caller's */
+    struct mk_stream *encoder; /* OUT: compresses, on the thread, what comes out; or NULL. It stays
+                                  the caller's, too */
 };
 
 /* NULL: it could not begin. */
@@ -137,6 +140,10 @@ void mk_pg_copy_abort(struct mk_pg_copy *copy);
 void mk_pg_copy_close(struct mk_pg_copy *copy);
 /* After a good end. */
 int64_t mk_pg_copy_rows(const struct mk_pg_copy *copy);
+/* OUT: of the rows, before compression. */
+uint64_t mk_pg_copy_bytes(const struct mk_pg_copy *copy);
+/* OUT, at any time: of all that has come from the server up to the last answer. */
+uint64_t mk_pg_copy_read(struct mk_pg_copy *copy);
 const struct mk_content_hash *mk_pg_copy_hash(const struct mk_pg_copy *copy);
 
 /* ---- conninfo ---------------------------------------------------------------------------- */

@@ -84,53 +84,71 @@ function Engine:object_name(unit)
   return unit.file .. self.suffix
 end
 
-local END_MARK_BYTES = 5
+local END_MARK_BYTES = 5 -- what follows the rows
+local TAR_BLOCK = 512
+
+-- Each take_* keeps what a flow has told of a unit, and returns how many bytes there were before
+-- compression.
 
 -- Rows of one table, or of a range of it.
 function Engine:take_rows(unit, report)
-  unit.sums = { sums.parse(("%d:%s"):format(report.source.bytes_out - END_MARK_BYTES,
-    report.source.result)) }
+  unit.sums = { sums.parse(report.source.result) }
+  return unit.sums[1].bytes + END_MARK_BYTES
 end
 
 -- Members of a pack; those that were too large become units of their own.
 function Engine:take_pack(unit, report)
+  local bytes, i = 2 * TAR_BLOCK, 0
   unit.sums = {}
-  local i = 0
   for line in report.source.result:gmatch "[^\n]+" do
     i = i + 1
     if line == "-" then
       table.insert(self.units, work.single(unit.tables[i]))
     end
     unit.sums[i] = line ~= "-" and sums.parse(line)
+    if unit.sums[i] then
+      local size = unit.sums[i].bytes + END_MARK_BYTES
+      bytes = bytes + TAR_BLOCK + -(-size // TAR_BLOCK) * TAR_BLOCK
+    end
   end
+  return bytes
 end
 
 function Engine:take_objects(unit, report)
   unit.sums = { sums.parse(report.files.result) }
+  return report.files.bytes_out
+end
+
+-- From the connection to what is stored: COPY compresses by itself, but for gzip, which is made in
+-- parallel, and large objects, which become files first.
+function Engine:stages(unit, connection)
+  local stage = { connection = connection.native }
+  for key, value in pairs(unit.stage) do
+    stage[key] = value
+  end
+  local encode = { kind = "encode", codec = self.codec, threads = 1 }
+  if unit.kind == "objects" then
+    return { stage, { kind = "large_object_files", packed = unit.packed, label = "files" }, encode }
+  elseif flow.codec(self.codec) == "gzip" or self.limiter then
+    return { stage, encode } -- what is limited is what is read: so it must come out in small pieces
+  end
+  stage.codec = self.codec
+  return { stage }
 end
 
 -- One flow from a connection into every store.
 function Engine:move(unit, connection)
   local name = self:object_name(unit)
-  local stage = { connection = connection.native }
-  for key, value in pairs(unit.stage) do
-    stage[key] = value
-  end
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
   for _, store_session in ipairs(self.sessions) do
     stored[#stored + 1] = { store_session:sink(name) }
   end
-  local stages = { stage }
-  if unit.kind == "objects" then
-    stages[#stages + 1] = { kind = "large_object_files", packed = unit.packed, label = "files" }
-  end
-  stages[#stages + 1] = { kind = "tee", { { kind = "null", label = "plain" } },
-    { { kind = "encode", codec = self.codec, threads = 1 }, stored } }
+  local stages = self:stages(unit, connection)
+  stages[#stages + 1] = stored
   local report = flow.run(stages, { meter = self.meter, limiter = self.limiter })
   unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,
     codec = self.codec, size = report.stored.bytes_in, sha256 = report.stored.result,
-    decoded_size = report.plain.bytes_in }
-  self["take_" .. unit.kind](self, unit, report)
+    decoded_size = self["take_" .. unit.kind](self, unit, report) }
 end
 
 -- With the leave to read foreign tables where it is needed.

@@ -207,8 +207,8 @@ static inline void counting_close(struct mk_source *source)
     mk_free(source);
 }
 
-static const struct mk_source_type counting_type = {"counting", counting_want, counting_abort,
-                                                    counting_close, NULL};
+static const struct mk_source_type counting_type = {"counting",     counting_want, counting_abort,
+                                                    counting_close, NULL,          NULL};
 
 static inline struct counting_source *counting_new(uint64_t total, size_t block_bytes)
 {
