@@ -127,7 +127,8 @@ static struct mk_text copy_result(struct mk_source *source)
 
 static uint64_t copy_read(struct mk_source *source)
 {
-    return mk_pg_copy_read(((struct source_copy *)source)->copy);
+    struct source_copy *self = (struct source_copy *)source;
+    return self->copy ? mk_pg_copy_read(self->copy) : 0;
 }
 
 static const struct mk_source_type type = {"copy",     copy_want,   copy_abort,

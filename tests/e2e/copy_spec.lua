@@ -88,7 +88,7 @@ describe("COPY", function()
       local c <close> = db:connect()
       local report = out(c, ("COPY (SELECT * FROM t WHERE i > %d AND i <= %d) TO STDOUT"):format(
         from, from + 25000))
-      rows = rows + report.source.result:match "^%d+"
+      rows = rows + report.source.result:match ":(%d+):"
     end)
     assert.equal(200000, rows)
   end)

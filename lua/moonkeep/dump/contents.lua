@@ -26,6 +26,15 @@ local function is_quiet_allowed(connection)
   return connection:value "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = session_user"
 end
 
+-- The options of pg_dump's session. (Poolers refuse any.)
+local function quiet_options(leader)
+  local set = leader.source.keys.options or os.getenv "PGOPTIONS"
+  if leader.options.pooler or not is_quiet_allowed(leader.connection) then
+    return set
+  end
+  return (set and set .. " " or "") .. "-c log_min_messages=panic"
+end
+
 -- Options that the leader has carried out already.
 local function pg_dump_options(options)
   local copy = {}
@@ -63,14 +72,10 @@ end
 --- Runs pg_dump until the table of contents is there: a closable { archive }. pg_dump stays, holding
 --- its locks, until this is closed. `watcher` is told by which name the server knows it.
 function M.read(leader, watcher)
-  local connection, major = leader.connection, leader.connection:major()
-  local keys = leader.source.keys
-  local set = (keys.options or os.getenv "PGOPTIONS" or "")
-  if is_quiet_allowed(connection) then
-    set = set .. " -c log_min_messages=panic"
-  end
+  local major = leader.connection:major()
   local name = "moonkeep " .. host.random(4)
-  local conninfo, env = leader.source:with({ options = set, application_name = name }):for_program()
+  local conninfo, env = leader.source:with({ application_name = name,
+    options = quiet_options(leader) }):for_program()
   local argv = { tools.find("pg_dump", major), "--format=custom", "--compress=0", "--no-password",
     "--snapshot=" .. leader.snapshot }
   dump_options.add_dump(argv, pg_dump_options(leader.options), major)

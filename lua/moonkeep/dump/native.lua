@@ -304,6 +304,7 @@ function Engine:finish(result)
     result.put(name, "list", text)
   end
   work.place(directory, files)
+  work.chain(directory, self.tables)
   result.entries = #directory.entries
   result.put("toc.dat", "contents", toc.write(directory))
 end
@@ -316,7 +317,9 @@ local function run(plan, watcher, throttled, result)
     codec = plan.codec, suffix = suffix, jobs = options.jobs or M.DEFAULT_JOBS, next = 1,
     limiter = throttled and throttled.limiter, for_leader = {}, pids = watcher.pids,
     meter = meters.new(plan.title, plan.total) }, Engine)
+  self.tables = tables
   self.units = work.units(tables, { major = leader.connection:major(), jobs = self.jobs,
+    range_bytes = options.range_size and math.max(1, units.size(options.range_size)),
     block_size = leader.connection:value "SELECT current_setting('block_size')::int" })
   if large_objects.is_in(archive) then
     large_objects.add_units(self.units, leader.connection)

@@ -43,7 +43,7 @@ local Watch = {}
 Watch.__index = Watch
 
 function Watch:tell(row)
-  local key = row.pid .. ":" .. row.blocker
+  local key = row.we_wait and row.pid .. ":" .. row.blocker or row.pid -- several of ours block it
   if row.ms - (self.told[key] or -TOLD_AGAIN_MS) < TOLD_AGAIN_MS then
     return
   end

@@ -38,16 +38,15 @@ local TABLES = [[
   LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
   WHERE c.oid = ANY ($1::pg_catalog.oid[])]]
 
--- The rows of an extension's own tables that are the user's: those of this condition.
-local CONDITIONS = [[
+-- Tables of extensions that hold the user's configuration; only the rows of a condition, perhaps.
+local CONFIGURATION = [[
   SELECT u.oid::bigint AS oid, u.condition
-  FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) AS u (oid, condition)
-  WHERE u.condition <> '']]
+  FROM pg_catalog.pg_extension e, unnest(e.extconfig, e.extcondition) AS u (oid, condition)]]
 
-local function conditions_of(connection)
+local function configuration_of(connection)
   local conditions = {}
-  for _, row in ipairs(connection:query(CONDITIONS)) do
-    conditions[row.oid] = row.condition
+  for _, row in ipairs(connection:query(CONFIGURATION)) do
+    conditions[row.oid] = row.condition or ""
   end
   return conditions
 end
@@ -68,7 +67,7 @@ local function check_columns(entry, t)
 end
 
 --- The tables whose rows the archive has, in its order: { entry, oid, schema, name, kind, heap,
---- toast, columns, condition }. Raises NOT_NATIVE for data of a kind that is not known.
+--- toast, columns, condition, is_configuration }. Raises NOT_NATIVE for data of a kind that is not known.
 function M.tables(connection, archive)
   local entries, oids = {}, {}
   for _, entry in ipairs(archive.entries) do
@@ -83,14 +82,16 @@ function M.tables(connection, archive)
   for _, row in ipairs(connection:query(TABLES, "{" .. table.concat(oids, ",") .. "}")) do
     by_oid[row.oid] = row
   end
-  local conditions = conditions_of(connection)
+  local configuration = configuration_of(connection)
   for i, entry in ipairs(entries) do
     local t = by_oid[math.tointeger(tonumber(entry.oid))]
     if not t or t.schema ~= entry.schema or t.name ~= entry.name then
       unknown("the rows of %s are those of another table", entry.name)
     end
     check_columns(entry, t)
-    t.entry, t.condition, t.bytes = entry, conditions[t.oid], t.heap + t.toast
+    t.entry, t.bytes = entry, t.heap + t.toast
+    t.is_configuration = configuration[t.oid] ~= nil
+    t.condition = t.is_configuration and configuration[t.oid] ~= "" and configuration[t.oid] or nil
     tables[i] = t
   end
   return tables
@@ -122,7 +123,7 @@ end
 
 -- ---- units ----------------------------------------------------------------------------------------
 
-local function range_bytes(total, jobs)
+local function standard_range(total, jobs)
   if jobs == 1 then
     return MAX_RANGE
   end
@@ -178,15 +179,16 @@ local function add_packs(units, small, jobs)
   end
 end
 
---- The units of these tables. `shape`: { major, jobs, block_size }.
+--- The units of these tables. `shape`: { major, jobs, block_size, range_bytes (or nil) }.
 function M.units(tables, shape)
   local units, small, total = {}, {}, 0
   for _, t in ipairs(tables) do
     total = total + t.bytes
   end
-  shape.range_bytes = range_bytes(total, shape.jobs)
+  shape.range_bytes = shape.range_bytes or standard_range(total, shape.jobs)
+  local small_bytes = math.min(SMALL, shape.range_bytes)
   for _, t in ipairs(tables) do
-    if t.bytes <= SMALL and t.kind ~= "f" then
+    if t.bytes <= small_bytes and t.kind ~= "f" then
       small[#small + 1] = t
     else
       add_table(units, t, shape)
@@ -252,6 +254,25 @@ local function add_ranges(entry, by_data, by_table)
   end
   table.sort(list)
   table.move(list, 1, #list, #entry.needs + 1, entry.needs)
+end
+
+--- Makes the rows of extensions' tables wait for each other, in order. They may have foreign keys, which
+--- exist before the rows do; pg_dump orders the tables but does not say so to pg_restore --jobs.
+function M.chain(archive, tables)
+  local is_configuration = {}
+  for _, t in ipairs(tables) do
+    is_configuration[tostring(t.oid)] = t.is_configuration
+  end
+  local last_oid, last, before = nil, {}, {}
+  for _, entry in ipairs(archive.entries) do
+    if entry.kind == "TABLE DATA" and is_configuration[entry.oid] then
+      if entry.oid ~= last_oid then
+        last_oid, last, before = entry.oid, {}, last
+      end
+      table.move(before, 1, #before, #entry.needs + 1, entry.needs)
+      last[#last + 1] = entry.id
+    end
+  end
 end
 
 --- Gives the entries of a directory's archive their files, those of tables that were cut
