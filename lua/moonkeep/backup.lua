@@ -116,7 +116,7 @@ end
 
 -- What the manifest says of the source; also proves that the server can be reached.
 local function describe(source)
-  local connection <close> = source:connect()
+  local connection <close> = source:connect { patient = true }
   -- Not granted to everybody, and absent on some managed services.
   local ok, system = pcall(connection.value, connection,
     "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")

@@ -125,7 +125,7 @@ local function sources_of(self, options, source)
   if not wanted then
     return { source }
   end
-  local connection <close> = source:connect()
+  local connection <close> = source:connect { patient = true }
   local sources = {}
   for i, name in ipairs(database.match(connection, wanted,
     setting(self, options, "exclude_databases"))) do
@@ -144,7 +144,7 @@ local function backup_globals(self, options, source)
   if not wanted then
     return nil
   end
-  local connection <close> = source:connect()
+  local connection <close> = source:connect { patient = true }
   local before = globals.read(connection)
   local stream = backups.dump_globals(source, globals.with_passwords(connection, wanted,
     are_local(required(self, options, "upload"))))
@@ -152,7 +152,7 @@ local function backup_globals(self, options, source)
 end
 
 local function compare_globals(source, before)
-  local connection <close> = source:connect()
+  local connection <close> = source:connect { patient = true }
   local difference = globals.difference(before, globals.read(connection))
   if #difference > 0 then
     log.warn("roles or tablespaces were changed while the backup was made:\n%s",

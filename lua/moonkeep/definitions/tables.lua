@@ -214,6 +214,8 @@ M.scratch = { title = "mk.pg.scratch", doc = "Options of a throwaway cluster.", 
 } }
 M.connect = { title = "source:connect", doc = "Options of a connection.", keys = {
   { "timeout", "duration", "for connecting", default = '"30s"' },
+  { "patient", "boolean", "without the timeouts of statements and locks that the role or the " ..
+    "database has" },
 } }
 M.transaction = { title = "connection:transaction", doc = "Options of a transaction.", keys = {
   { "isolation", "string", "the isolation level",

@@ -25,7 +25,7 @@ local function pinned(source, connection)
 end
 
 local function connect(source, attributes)
-  return (attributes and source:with { target_session_attrs = attributes } or source):connect()
+  return (attributes and source:with { target_session_attrs = attributes } or source):connect { patient = true }
 end
 
 -- Why a standby is too far behind; nil when it is not.

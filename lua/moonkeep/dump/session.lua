@@ -25,7 +25,7 @@ local FOLLOWER_LOCK_TIMEOUT = "1s"
 
 local function set(connection, name, value)
   connection:query("SELECT pg_catalog.set_config(name, $2, false) FROM pg_catalog.pg_settings " ..
-    "WHERE name = $1", name, value)
+    "WHERE lower(name) = $1", name, value)
 end
 
 -- The role comes first: what follows is asked of it.
@@ -61,7 +61,7 @@ Leader.__index = Leader
 --- Begins the transaction that all of a dump sees. `options`: the table `dump`. A closable leader:
 --- { connection, snapshot, lsn, pid }.
 function M.lead(source, options)
-  local connection = source:connect()
+  local connection = source:connect { patient = true }
   local self = setmetatable({ source = source, options = options, connection = connection }, Leader)
   local ok, err = pcall(function()
     self.pid = check_pooler(connection, options)
@@ -99,7 +99,7 @@ end
 
 --- A connection that sees the leader's snapshot.
 function Leader:follower()
-  local connection = self.source:connect()
+  local connection = self.source:connect { patient = true }
   local ok, err = pcall(function()
     prepare(connection, self.options)
     set(connection, "client_encoding", self.encoding)

@@ -61,7 +61,7 @@ function M.new(source, throttle)
     self.limiter:set(rate_of(throttle))
     return self
   end
-  self.fn, self.connection = throttle, source:connect()
+  self.fn, self.connection = throttle, source:connect { patient = true }
   local ok, err = pcall(self.ask, self)
   if not ok then
     self:close()

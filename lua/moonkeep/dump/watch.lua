@@ -95,7 +95,7 @@ Watch.__close = Watch.close
 --- A watch that is not running yet. Its fields `pids`, the set of our server processes, and `name`,
 --- pg_dump's application_name, change as the dump goes on.
 function M.new(source, lock_timeout_ms)
-  return setmetatable({ connection = source:connect(), pids = {}, told = {},
+  return setmetatable({ connection = source:connect { patient = true }, pids = {}, told = {},
     lock_timeout_ms = lock_timeout_ms }, Watch)
 end
 

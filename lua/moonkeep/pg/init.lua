@@ -128,7 +128,8 @@ end
 local Source = { __name = "moonkeep.Source" }
 Source.__index = Source
 
---- Connects and returns a connection, closed when its block is left. `timeout`: default 30s.
+--- Connects and returns a connection, closed when its block is left. `timeout`: default 30s;
+--- `patient`: the role's timeouts of statements and locks do not count.
 function Source:connect(options)
   options = options or {}
   spec.check("source:connect", "connect", options)
@@ -140,6 +141,9 @@ function Source:connect(options)
   local connection = setmetatable({ native = native, source = self }, Connection)
   if native:version() >= CHECKS_CLIENT then
     connection:query "SET client_connection_check_interval = '10s'"
+  end
+  if options.patient then
+    connection:query "SET statement_timeout = 0; SET lock_timeout = 0"
   end
   return connection
 end
