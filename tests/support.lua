@@ -120,6 +120,18 @@ function M.rounds(what, standard, all)
   return n
 end
 
+--- Describes, with busted's own `describe` and `pending`, those of these majors that are to be tried:
+--- MOONKEEP_MAJORS has them, all if it is not set. One that is not installed is pending.
+function M.each_major(describe, pending, majors, name, fn)
+  local wanted = os.getenv "MOONKEEP_MAJORS"
+  for _, major in ipairs(majors) do
+    if not wanted or (" " .. wanted .. " "):find(" " .. major .. " ", 1, true) then
+      local describe_or_skip = pcall(tools.find, "initdb", major) and describe or pending
+      describe_or_skip(name:format(major), function() fn(major) end)
+    end
+  end
+end
+
 --- Calls fn, which must raise, and returns the error.
 function M.caught(fn, ...)
   local ok, err = pcall(fn, ...)

@@ -68,7 +68,7 @@
 ---@class moonkeep.DumpKeys
 ---@field format? "custom"|"plain"|"tar" one stream of pg_dump's: `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`. Without it, moonkeep's own engine makes a pg_restore archive in directory format, over several connections
 ---@field jobs? integer connections that read rows, beside one that holds the snapshot (default: 2)
----@field range_size? moonkeep.Size from twice this size on a table is read in ranges of about it, each by a connection of its own (by servers from 14 on); an eighth of a connection's share, from 64MiB to 4GiB, if it is not given
+---@field range_size? moonkeep.Size from twice this size on a table is read in ranges of about it, each by a connection of its own (by servers from 14 on); an eighth of a connection's share, 64MiB to 4GiB, if it is not given
 ---@field prefer? "standby"|"standby_only" with several hosts: `standby`, if there is one (and it is not further behind than `max_lag`), else the primary; `standby_only`
 ---@field max_lag? moonkeep.Duration how far behind a standby may be
 ---@field throttle? moonkeep.Size|fun(connection: moonkeep.Connection): moonkeep.Size? bytes a second that are read at most, such as `"50MiB"`; or a function(connection) that returns that, or nil for no limit, and is asked every two seconds
@@ -598,6 +598,38 @@ function Child:wait() end
 
 ---ends it
 function Child:close() end
+
+---the table of contents of an archive of pg_dump's: a directory, a custom or a tar file. `archive.entries` has `id`, `kind`, `schema`, `name`, `owner`, `section`, `needs` and more; raises `CORRUPT`, `UNSUPPORTED`
+---@param path string
+---@return table archive
+function mk.toc.open(path) end
+
+---the same of its bytes
+---@param text string
+---@return table archive
+function mk.toc.read(text) end
+
+---its bytes
+---@param archive table
+---@return string
+function mk.toc.write(archive) end
+
+---the entries that restore these tables, with all they need
+---@param archive table
+---@param tables string|string[]
+---@param dependencies? boolean
+---@return table[] entries
+function mk.toc.choose(archive, tables, dependencies) end
+
+---each after what it depends on
+---@param entries table[]
+---@return table[] entries
+function mk.toc.order(entries) end
+
+---as `pg_restore --list` shows them
+---@param entries table[]
+---@return string[]
+function mk.toc.lines(entries) end
 
 ---a file of at most 16 MiB
 ---@param path string

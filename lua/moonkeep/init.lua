@@ -33,6 +33,7 @@ local mk = {
   flow = require "moonkeep.flow",
   process = require "moonkeep.process",
   fs = require "moonkeep.fs",
+  toc = require "moonkeep.toc",
   clock = require "moonkeep.clock",
   json = require "moonkeep.core.json",
   log = require "moonkeep.log",

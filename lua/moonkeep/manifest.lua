@@ -5,8 +5,9 @@
 ---     "moonkeep": version, "host", "run": { "id", "seconds" }, "system_identifier": "7...",
 ---     "needs": { "pg_restore": major, "codec" }, "tags": {...},
 ---     "globals": id of the globals that were backed up with it,
----     "source": { "database", "server_version", "encoding", "collate", "ctype", and the database's
----       own properties: see pg/database.lua },
+---     "source": { "database", "server_version", "encoding", "collate", "ctype", "extensions",
+---       "roles", "tablespaces", "checksums", and the database's own properties: see
+---       pg/database.lua },
 ---     "dump": { "format": "custom" | "plain" | "tar" | "directory", "program": "pg_dump 15.20",
 ---       "toc_entries": n, "selection": the keys that make it less than the whole,
 ---       directory: "jobs", "lsn": of the snapshot, "settings": what the rows' text depends on },

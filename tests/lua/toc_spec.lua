@@ -61,6 +61,47 @@ describe("the table of contents", function()
     end
   end)
 
+  it("is read by recipes from a directory, a custom and a tar file", function()
+    local names = {}
+    for i, name in ipairs { "15.d", "15.c", "15.t" } do
+      local archive = mk.toc.open(dir.path .. "/" .. name)
+      names[i] = table.concat(mk.toc.lines(archive.entries), "\n"):gsub("%d+; %d+ %d+", "")
+      assert.equal("fruit", mk.toc.choose(archive, "fruit")[1].name)
+    end
+    assert.equal(names[1], names[2])
+    assert.equal(names[1], names[3])
+    assert.matches("TABLE DATA public fruit postgres", names[1])
+    mk.fs.write(dir.path .. "/cut", texts[15].custom:sub(1, 500))
+    assert.equal("CORRUPT", support.caught(mk.toc.open, dir.path .. "/cut").code)
+  end)
+
+  it("is put into an order in which each entry comes after what it depends on", function()
+    local archive = mk.toc.open(dir.path .. "/15.d")
+    local seen, reversed = {}, {}
+    for i, entry in ipairs(archive.entries) do
+      reversed[#archive.entries + 1 - i] = entry
+    end
+    local ordered = mk.toc.order(reversed)
+    assert.equal(#archive.entries, #ordered)
+    local is_there = {}
+    for _, entry in ipairs(ordered) do
+      is_there[entry.id] = true
+    end
+    for _, entry in ipairs(ordered) do
+      for _, id in ipairs(entry.needs) do
+        assert.is_true(seen[id] or not is_there[id])
+      end
+      seen[entry.id] = true
+    end
+    local long = {}
+    for i = 1, 100000 do
+      long[i] = { id = i, needs = { i + 1 } }
+    end
+    assert.equal(100000, mk.toc.order(long)[1].id)
+    long[100000].needs = { 1 }
+    assert.equal("INVALID", support.caught(mk.toc.order, long).code)
+  end)
+
   it("comes in pieces of any size", function()
     for _, size in ipairs { 1, 2, 7, 1000 } do
       local text, reader, archive = texts[15].custom, toc.reader(), nil

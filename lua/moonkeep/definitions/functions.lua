@@ -133,6 +133,15 @@ return {
     fn("Child:kill", { 'signal: "TERM"|"INT"|"QUIT"|"KILL"' }, {}, "sends a signal"),
     fn("Child:wait", {}, { "integer code", "string stderr" }, "waits for its end"),
     fn("Child:close", {}, {}, "ends it"),
+    fn("mk.toc.open", { "path: string" }, { "table archive" }, "the table of contents of an archive " ..
+      "of pg_dump's: a directory, a custom or a tar file. `archive.entries` has `id`, `kind`, " ..
+      "`schema`, `name`, `owner`, `section`, `needs` and more; raises `CORRUPT`, `UNSUPPORTED`"),
+    fn("mk.toc.read", { "text: string" }, { "table archive" }, "the same of its bytes"),
+    fn("mk.toc.write", { "archive: table" }, { "string" }, "its bytes"),
+    fn("mk.toc.choose", { "archive: table", "tables: string|string[]", "dependencies?: boolean" },
+      { "table[] entries" }, "the entries that restore these tables, with all they need"),
+    fn("mk.toc.order", { "entries: table[]" }, { "table[] entries" }, "each after what it depends on"),
+    fn("mk.toc.lines", { "entries: table[]" }, { "string[]" }, "as `pg_restore --list` shows them"),
     fn("mk.fs.read", { "path: string" }, { "string" }, "a file of at most 16 MiB"),
     fn("mk.fs.write", { "path: string", "text: string", "mode?: integer", "exclusive?: boolean" },
       {}, "durable; mode 0600; with `exclusive` raises `ALREADY_EXISTS`"),

@@ -181,7 +181,7 @@ end
 -- A worker: takes units for as long as there are any.
 function Engine:work()
   local connection
-  local closer <close> = setmetatable({}, { __close = function()
+  local _ <close> = setmetatable({}, { __close = function()
     if connection then
       connection:close()
     end
@@ -330,6 +330,7 @@ local function run(plan, watcher, throttled, result)
   self:run_units()
   self:finish(result)
   result.lsn, result.jobs = leader.lsn, self.jobs
+  result.settings = { lc_monetary = leader.connection:value "SHOW lc_monetary" }
 end
 
 local function try_dump(plan)

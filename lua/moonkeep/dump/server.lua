@@ -25,7 +25,8 @@ local function pinned(source, connection)
 end
 
 local function connect(source, attributes)
-  return (attributes and source:with { target_session_attrs = attributes } or source):connect { patient = true }
+  local wanted = attributes and source:with { target_session_attrs = attributes } or source
+  return wanted:connect { patient = true }
 end
 
 -- Why a standby is too far behind; nil when it is not.

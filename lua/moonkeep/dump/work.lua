@@ -30,7 +30,8 @@ local TABLES = [[
   SELECT c.oid::bigint AS oid, n.nspname AS schema, c.relname AS name, c.relkind::text AS kind,
     am.amname AS access_method,
     CASE WHEN c.relkind IN ('r', 'm') THEN pg_catalog.pg_relation_size(c.oid) ELSE 0 END AS heap,
-    CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END AS toast,
+    CASE WHEN c.reltoastrelid <> 0 THEN pg_catalog.pg_relation_size(c.reltoastrelid) ELSE 0 END
+      AS toast,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum)
       FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
         AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns
@@ -67,7 +68,7 @@ local function check_columns(entry, t)
 end
 
 --- The tables whose rows the archive has, in its order: { entry, oid, schema, name, kind, heap,
---- toast, columns, condition, is_configuration }. Raises NOT_NATIVE for data of a kind that is not known.
+--- toast, columns, condition, is_configuration }. Raises NOT_NATIVE for data of an unknown kind.
 function M.tables(connection, archive)
   local entries, oids = {}, {}
   for _, entry in ipairs(archive.entries) do

@@ -36,9 +36,42 @@ local SETTINGS = [[
   LEFT JOIN pg_catalog.pg_roles r ON r.oid = s.setrole, unnest(s.setconfig) WITH ORDINALITY AS u (c, n)
   WHERE d.datname = current_database() ORDER BY 1 NULLS FIRST, n]]
 
---- All of it, as the manifest keeps it, of the database that is connected to.
+-- What a restore needs to find: extensions, roles, tablespaces. (A bootstrap superuser who owns
+-- things is not among the roles: the server keeps no record of that.)
+local EXTENSIONS = [[
+  SELECT extname AS name, extversion AS version FROM pg_catalog.pg_extension ORDER BY 1]]
+local ROLES = [[
+  SELECT DISTINCT r.rolname AS name FROM pg_catalog.pg_shdepend s
+  JOIN pg_catalog.pg_roles r ON r.oid = s.refobjid
+  WHERE s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass
+    AND s.dbid = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database())
+  ORDER BY 1]]
+local TABLESPACES = [[
+  SELECT DISTINCT t.spcname AS name FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_tablespace t ON t.oid = c.reltablespace
+  WHERE t.spcname <> 'pg_global' ORDER BY 1]]
+
+local function names_of(rows)
+  local list = {}
+  for i, row in ipairs(rows) do
+    list[i] = row.name
+  end
+  return #list > 0 and list or nil
+end
+
+local function add_needs(row, connection)
+  row.extensions = connection:query(EXTENSIONS)
+  row.extensions.affected = nil
+  row.roles, row.tablespaces = names_of(connection:query(ROLES)), names_of(connection:query(TABLESPACES))
+  row.checksums = connection:value "SELECT current_setting('data_checksums') = 'on'"
+end
+
+--- All of it, as the manifest keeps it, of the database that is connected to; also what a restore
+--- needs: extensions { name, version }, roles, tablespaces; and whether the server's pages have
+--- checksums.
 function M.describe(connection)
   local row = connection:row(DESCRIBE)
+  add_needs(row, connection)
   row.acl = row.has_acl and connection:query(ACL) or nil
   row.settings = connection:query(SETTINGS)
   for _, list in ipairs { row.acl or {}, row.settings } do

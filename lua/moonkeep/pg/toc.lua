@@ -217,12 +217,12 @@ end
 
 function Reader:feed(bytes)
   self.text, self.at = self.text:sub(self.at) .. bytes, 1
-  local is_complete = false
-  repeat
-    is_complete = self.archive and #self.archive.entries == self.n_entries or false
-  until is_complete or not step(self)
+  local function is_complete()
+    return self.archive ~= nil and #self.archive.entries == self.n_entries
+  end
+  while not is_complete() and step(self) do end
   self.consumed = self.consumed + self.at - 1
-  return is_complete and self.archive or nil
+  return is_complete() and self.archive or nil
 end
 
 --- Reads a head and its entries, of a text that holds them whole. Returns the archive and how many
