@@ -13,8 +13,8 @@
 ---       directory: "jobs", "lsn": of the snapshot, "settings": what the rows' text depends on },
 ---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ],
 ---     directory:
----     "tables": [ { "schema", "name", "rows", "bytes", "hash", "parts": [ { "object", "member": its
----       file in a pack, "rows", "bytes", "hash" } ] } ],
+---     "tables": [ { "oid", "schema", "name", "rows", "bytes", "hash", "parts": [ { "object",
+---       "member": its file in a pack, "rows", "bytes", "hash" } ] } ],
 ---     "large_objects": { "count", "bytes", "hash" } }
 ---
 --- Roles: "data", the one stream, or rows of one table; "pack", rows of small tables; "objects",

@@ -132,13 +132,22 @@ static void add_oid(struct content *self, uint32_t oid)
     mk_content_row_piece(self->row, bytes, sizeof bytes);
 }
 
+/* The number in "blob_NUMBER.dat". */
+static bool parse_blob_name(const char *name, uint32_t *oid)
+{
+    char *end;
+    if (strncmp(name, "blob_", 5) != 0 || name[5] < '0' || name[5] > '9')
+        return false;
+    unsigned long long value = strtoull(name + 5, &end, 10);
+    *oid = (uint32_t)value;
+    return value <= UINT32_MAX && strcmp(end, ".dat") == 0;
+}
+
 static int begin_member(struct content *self, struct mk_error *err)
 {
     if (self->spec.large_objects) {
         uint32_t oid = self->spec.oid;
-        int end = 0;
-        if (self->spec.packed && (sscanf(self->name, "blob_%" SCNu32 ".dat%n", &oid, &end) != 1 ||
-                                  end == 0 || self->name[end] != '\0'))
+        if (self->spec.packed && !parse_blob_name(self->name, &oid))
             return corrupt(err, "a file of it is not named like a large object");
         add_oid(self, oid);
     } else {

@@ -23,7 +23,8 @@ void mk_tar_header(uint8_t block[MK_TAR_BLOCK], const char *name, uint64_t size,
     snprintf(text + MK_TAR_SIZE, 12, "%011" PRIo64, size & 077777777777);
     snprintf(text + MK_TAR_TIME, 12, "%011" PRIo64, (uint64_t)time & 077777777777);
     block[AT_TYPE] = '0';
-    memcpy(block + AT_MAGIC, "ustar\00000", 8);
+    static const uint8_t magic[8] = {'u', 's', 't', 'a', 'r', 0, '0', '0'}; /* and the version */
+    memcpy(block + AT_MAGIC, magic, sizeof magic);
     memset(block + AT_CHECKSUM, ' ', 8); /* it counts as blanks */
     unsigned sum = 0;
     for (int i = 0; i < MK_TAR_BLOCK; i++)

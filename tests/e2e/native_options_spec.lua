@@ -136,6 +136,27 @@ describe("a native dump", function()
     end
   end)
 
+  for _, encoding in ipairs { "LATIN1", "SQL_ASCII" } do
+    it("names tables in UTF-8 in its manifest, whatever the database has: " .. encoding, function()
+      local admin <close> = cluster:database("postgres"):connect()
+      local name = encoding:lower()
+      admin:query(("CREATE DATABASE %s TEMPLATE template0 ENCODING '%s' LOCALE 'C'"):format(name,
+        encoding))
+      local c <close> = cluster:database(name):connect()
+      c:query "SET client_encoding = 'LATIN1'"
+      c:query('CREATE TABLE "caf\233" AS SELECT 1 AS "\233t\233"')
+      local _, folder, manifest = backup("encoded", { database = name })
+      assert.equal(encoding == "LATIN1" and "café" or "caf\\xE9", manifest.tables[1].name)
+      local bin = tools.find("pg_restore", cluster.major):match "^(.*)/"
+      mk.process.run { argv = { "bash", "-c", table.concat(support.restore_commands(folder), "\n") },
+        cwd = folder, env = { NEWDB = name .. "_restored", PGHOST = cluster.folder,
+          PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+      local restored <close> = cluster:database(name .. "_restored"):connect()
+      restored:query "SET client_encoding = 'LATIN1'"
+      assert.equal(1, restored:value 'SELECT "\233t\233" FROM "caf\233"')
+    end)
+  end
+
   it("packs thousands of tables into a few objects", function()
     local c <close> = cluster:create_database("many"):connect()
     c:query "SET max_parallel_workers = 0"

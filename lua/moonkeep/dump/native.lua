@@ -236,7 +236,7 @@ end
 
 -- What the manifest says of a table.
 local function new_table(t)
-  return { schema = t.schema, name = t.name, parts = {}, sum = sums.new() }
+  return { oid = t.oid, schema = t.shown.schema, name = t.shown.name, parts = {}, sum = sums.new() }
 end
 
 local function add_part(known, part, sum, number)

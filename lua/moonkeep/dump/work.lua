@@ -34,8 +34,13 @@ local TABLES = [[
       AS toast,
     coalesce((SELECT pg_catalog.string_agg(pg_catalog.quote_ident(a.attname), ', ' ORDER BY a.attnum)
       FROM pg_catalog.pg_attribute a WHERE a.attrelid = c.oid AND a.attnum > 0
-        AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+        AND NOT a.attisdropped AND a.attgenerated = ''), '') AS columns,
+    -- for the manifest, which is UTF-8 whatever the archive is
+    CASE WHEN other.encoding THEN encode(convert_to(n.nspname, 'UTF8'), 'hex') END AS schema_hex,
+    CASE WHEN other.encoding THEN encode(convert_to(c.relname, 'UTF8'), 'hex') END AS name_hex
+  FROM (SELECT current_setting('client_encoding') <> 'UTF8' AND
+      pg_catalog.getdatabaseencoding() <> 'SQL_ASCII' AS encoding) other, pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
   LEFT JOIN pg_catalog.pg_am am ON am.oid = c.relam
   WHERE c.oid = ANY ($1::pg_catalog.oid[])]]
 
@@ -67,8 +72,19 @@ local function check_columns(entry, t)
   end
 end
 
+-- A name as UTF-8: from its hex digits, or, in a database that has no encoding, as far as it is.
+local function shown(hex, name)
+  if hex then
+    return (hex:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end))
+  elseif utf8.len(name) then
+    return name
+  end
+  return (name:gsub("[\128-\255]", function(byte) return ("\\x%02X"):format(byte:byte()) end))
+end
+
 --- The tables whose rows the archive has, in its order: { entry, oid, schema, name, kind, heap,
---- toast, columns, condition, is_configuration }. Raises NOT_NATIVE for data of an unknown kind.
+--- toast, columns, condition, is_configuration, shown = { schema, name } }. Raises NOT_NATIVE for data
+--- of an unknown kind.
 function M.tables(connection, archive)
   local entries, oids = {}, {}
   for _, entry in ipairs(archive.entries) do
@@ -91,6 +107,7 @@ function M.tables(connection, archive)
     end
     check_columns(entry, t)
     t.entry, t.bytes = entry, t.heap + t.toast
+    t.shown = { schema = shown(t.schema_hex, t.schema), name = shown(t.name_hex, t.name) }
     t.is_configuration = configuration[t.oid] ~= nil
     t.condition = t.is_configuration and configuration[t.oid] ~= "" and configuration[t.oid] or nil
     tables[i] = t
