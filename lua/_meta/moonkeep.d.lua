@@ -68,7 +68,7 @@
 ---@class moonkeep.DumpKeys
 ---@field format? "custom"|"plain"|"tar" one stream of pg_dump's: `custom` (a pg_restore archive), `plain` (SQL, for psql) or `tar`. Without it, moonkeep's own engine makes a pg_restore archive in directory format, over several connections
 ---@field jobs? integer connections that read rows, beside one that holds the snapshot (default: 2)
----@field range_size? moonkeep.Size from twice this size on a table is read in ranges of about it, each by a connection of its own (by servers from 14 on); an eighth of a connection's share, 64MiB to 4GiB, if it is not given
+---@field range_size? moonkeep.Size from twice this size on a table is read in ranges of about it, each by a connection of its own (by servers from 14 on). If it is not given: 64MiB to 4GiB, and only tables much larger than a connection's share are cut
 ---@field prefer? "standby"|"standby_only" with several hosts: `standby`, if there is one (and it is not further behind than `max_lag`), else the primary; `standby_only`
 ---@field max_lag? moonkeep.Duration how far behind a standby may be
 ---@field throttle? moonkeep.Size|fun(connection: moonkeep.Connection): moonkeep.Size? bytes a second that are read at most, such as `"50MiB"`; or a function(connection) that returns that, or nil for no limit, and is asked every two seconds

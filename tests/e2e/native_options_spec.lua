@@ -136,6 +136,20 @@ describe("a native dump", function()
     end
   end)
 
+  it("reads no faster than it may, by a rate or by what a function says of the server", function()
+    local function seconds_of(name, throttle)
+      local _, _, manifest = backup(name, { dump = "throttle = " .. throttle })
+      return manifest.run.seconds
+    end
+    -- 2.1 MiB, of which a quarter of a second's worth goes at once
+    assert.is_true(seconds_of("rate", '"1MiB"') > 1)
+    assert.is_true(seconds_of("function", [[function(connection)
+      return connection:value "SELECT count(*) FROM pg_stat_activity" > 0 and "1MiB" or nil
+    end]]) > 1)
+    local run = backup("mistaken", { dump = "throttle = function() return 7 end", code = 1 })
+    assert.matches("throttle returned 7", run.stderr)
+  end)
+
   for _, encoding in ipairs { "LATIN1", "SQL_ASCII" } do
     it("names tables in UTF-8 in its manifest, whatever the database has: " .. encoding, function()
       local admin <close> = cluster:database("postgres"):connect()

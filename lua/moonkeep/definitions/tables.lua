@@ -74,8 +74,8 @@ M.dump = { title = "dump",
     { "jobs", "integer", "connections that read rows, beside one that holds the snapshot", min = 1,
       max = 64, default = "2" },
     { "range_size", "size", "from twice this size on a table is read in ranges of about it, each by " ..
-      "a connection of its own (by servers from 14 on); an eighth of a connection's share, 64MiB " ..
-      "to 4GiB, if it is not given" },
+      "a connection of its own (by servers from 14 on). If it is not given: 64MiB to 4GiB, and only " ..
+      "tables much larger than a connection's share are cut" },
     { "prefer", "string", "with several hosts: `standby`, if there is one (and it is not further " ..
       "behind than `max_lag`), else the primary; `standby_only`", one_of = { "standby",
       "standby_only" } },

@@ -22,6 +22,9 @@ local MIB = 1024 * 1024
 local SMALL = 2 * MIB
 local PACK_BYTES, PACK_MEMBERS = 64 * MIB, 2000
 local RANGES_PER_CONNECTION, MIN_RANGE, MAX_RANGE = 8, 64 * MIB, 4096 * MIB
+-- A range costs the server more than a plain COPY of the same rows (by a tenth to a third): a table is
+-- cut only if it is larger than so many shares of a connection, for then the others would wait for it.
+local SHARES_UNCUT = 1.5
 local CUTS_RANGES = 14 -- the first version with a Tid Range Scan
 
 -- ---- tables -------------------------------------------------------------------------------------
@@ -148,10 +151,15 @@ local function standard_range(total, jobs)
   return math.max(MIN_RANGE, math.min(MAX_RANGE, total // (jobs * RANGES_PER_CONNECTION)))
 end
 
+-- From how many bytes on a table is cut.
+local function standard_cut(total, jobs)
+  return math.min(2 * MAX_RANGE, math.max(2 * MIN_RANGE, SHARES_UNCUT * total / jobs))
+end
+
 -- How many ranges a table is cut into.
 local function count_ranges(t, shape)
   local is_heap = t.kind == "r" and t.access_method == "heap" and t.columns ~= ""
-  if shape.major < CUTS_RANGES or not is_heap or is_query(t) then
+  if shape.major < CUTS_RANGES or not is_heap or is_query(t) or t.bytes < shape.cut_bytes then
     return 1
   end
   local pages = t.heap // shape.block_size
@@ -174,7 +182,7 @@ end
 --- A table that was left out of its pack.
 function M.single(t)
   local units = {}
-  add_table(units, t, { major = 0, block_size = 8192 })
+  add_table(units, t, { major = 0, block_size = 8192, cut_bytes = math.huge })
   return units[1]
 end
 
@@ -203,6 +211,7 @@ function M.units(tables, shape)
   for _, t in ipairs(tables) do
     total = total + t.bytes
   end
+  shape.cut_bytes = shape.range_bytes and 2 * shape.range_bytes or standard_cut(total, shape.jobs)
   shape.range_bytes = shape.range_bytes or standard_range(total, shape.jobs)
   local small_bytes = math.min(SMALL, shape.range_bytes)
   for _, t in ipairs(tables) do
