@@ -148,6 +148,18 @@ function M.restore_commands(folder)
   return commands
 end
 
+--- Runs the commands of a backup's RESTORE.txt as they stand, with the cluster's own programs, into
+--- the database `target`; `jobs`: another number than the text has.
+function M.restore_by_text(cluster, folder, target, jobs)
+  local commands = table.concat(M.restore_commands(folder), "\n")
+  if jobs then
+    commands = commands:gsub("%-%-jobs=%d+", "--jobs=" .. jobs)
+  end
+  local bin = tools.find("pg_restore", cluster.major):match "^(.*)/"
+  mk.process.run { argv = { "bash", "-c", commands }, cwd = folder, env = { NEWDB = target,
+    PGHOST = cluster.folder, PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+end
+
 --- Waits until nobody is connected to a database, and no client program of its cluster runs.
 function M.nothing_runs(cluster, database)
   M.eventually("no client program is left", function()

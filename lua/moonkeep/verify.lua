@@ -64,22 +64,29 @@ function M.read(backup, store)
   end
 end
 
--- Reads an object and decompresses it into a sink; returns the report, in which what was read has
--- been compared with the manifest.
-local function decode(backup, store, object, sink)
-  local ok, report = pcall(M.reading, store, backup, object, {
+--- Reads an object and decompresses it into a sink; what was read is compared with the manifest.
+--- Returns the flow's report.
+function M.unpack(backup, store, object, sink, title)
+  local report = M.reading(store, backup, object, {
     store:source(backup.job, backup.series, backup.id, object.name),
     { kind = "tee",
       { { kind = "sha256", label = "stored" } },
-      { { kind = "decode", codec = object.codec },
-        { kind = "tee", { { kind = "null", label = "decoded" } }, { sink } } } },
-  }, { title = "decoding " .. object.name, total = object.size })
+      { { kind = "decode", codec = object.codec }, sink } },
+  }, { title = title, total = object.size })
+  M.check_digest(store, backup, object, report.stored)
+  return report
+end
+
+-- The same, and what came out has the recorded length; a program that fails on it means damage.
+local function decode(backup, store, object, sink)
+  local ok, report = pcall(M.unpack, backup, store, object,
+    { kind = "tee", { { kind = "null", label = "decoded" } }, { sink } },
+    "decoding " .. object.name)
   if not ok and report.code == "PROCESS_FAILED" then
     damaged(store, backup, object, report.message)
   elseif not ok then
     error(report, 0)
   end
-  M.check_digest(store, backup, object, report.stored)
   if report.decoded.bytes_in ~= object.decoded_size then
     damaged(store, backup, object, ("it decodes to %d bytes, not %d"):format(
       report.decoded.bytes_in, object.decoded_size))
@@ -115,17 +122,13 @@ end
 
 -- ---- decoded: a directory -------------------------------------------------------------------------
 
-local function sum_of(part)
-  return ("%d:%d:%s"):format(part.bytes, part.rows or part.count, part.hash)
-end
-
 -- What the manifest says of the rows in each object: { [object] = { [member or ""] = "sum" } }.
 local function expected_rows(manifest)
   local expected, names = {}, {}
   for _, known in ipairs(manifest.tables) do
     for _, part in ipairs(known.parts) do
       expected[part.object] = expected[part.object] or {}
-      expected[part.object][part.member or ""] = sum_of(part)
+      expected[part.object][part.member or ""] = sums.text(part)
       names[part.object .. (part.member or "")] = known.schema .. "." .. known.name
     end
   end
@@ -187,7 +190,7 @@ function Directory:finish()
     end
   end
   local wanted = self.backup.manifest.large_objects
-  if wanted and self.large_objects:text() ~= sum_of(wanted) then
+  if wanted and self.large_objects:text() ~= sums.text(wanted) then
     damaged(self.store, self.backup, { name = "blobs" },
       "the large objects are not those that were dumped")
   end

@@ -125,13 +125,6 @@ static int feed_rows(struct content *self, const uint8_t *bytes, size_t len, str
 
 /* ---- members --------------------------------------------------------------------------------- */
 
-static void add_oid(struct content *self, uint32_t oid)
-{
-    const uint8_t bytes[] = {(uint8_t)(oid >> 24), (uint8_t)(oid >> 16), (uint8_t)(oid >> 8),
-                             (uint8_t)oid};
-    mk_content_row_piece(self->row, bytes, sizeof bytes);
-}
-
 /* The number in "blob_NUMBER.dat". */
 static bool parse_blob_name(const char *name, uint32_t *oid)
 {
@@ -149,7 +142,7 @@ static int begin_member(struct content *self, struct mk_error *err)
         uint32_t oid = self->spec.oid;
         if (self->spec.packed && !parse_blob_name(self->name, &oid))
             return corrupt(err, "a file of it is not named like a large object");
-        add_oid(self, oid);
+        mk_content_row_oid(self->row, oid);
     } else {
         self->hash = (struct mk_content_hash){0};
         self->bytes = 0;

@@ -48,6 +48,13 @@ void mk_content_row_piece(struct mk_content_row *row, const void *bytes, size_t 
     XXH3_128bits_update(row->state, bytes, len); /* fails on NULL only */
 }
 
+void mk_content_row_oid(struct mk_content_row *row, uint32_t oid)
+{
+    const uint8_t bytes[] = {(uint8_t)(oid >> 24), (uint8_t)(oid >> 16), (uint8_t)(oid >> 8),
+                             (uint8_t)oid};
+    mk_content_row_piece(row, bytes, sizeof bytes);
+}
+
 void mk_content_row_end(struct mk_content_row *row, struct mk_content_hash *hash)
 {
     add_row(hash, XXH3_128bits_digest(row->state));

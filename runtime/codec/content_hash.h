@@ -28,6 +28,7 @@ void mk_content_hash_add(struct mk_content_hash *hash, const struct mk_content_h
 struct mk_content_row;
 struct mk_content_row *mk_content_row_new(struct mk_error *err); /* NULL: memory is out */
 void mk_content_row_piece(struct mk_content_row *row, const void *bytes, size_t len);
+void mk_content_row_oid(struct mk_content_row *row, uint32_t oid); /* as such a piece */
 void mk_content_row_end(struct mk_content_row *row, struct mk_content_hash *hash);
 void mk_content_row_free(struct mk_content_row *row); /* NULL is allowed */
 

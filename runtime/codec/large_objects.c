@@ -126,9 +126,7 @@ static int begin_object(struct large_objects *self, struct mk_error *err)
 {
     if (!self->packed && self->hash.rows > 0)
         return corrupt(err, "there is a second object");
-    uint8_t oid[] = {(uint8_t)(self->row_oid >> 24), (uint8_t)(self->row_oid >> 16),
-                     (uint8_t)(self->row_oid >> 8), (uint8_t)self->row_oid};
-    mk_content_row_piece(self->row, oid, sizeof oid);
+    mk_content_row_oid(self->row, self->row_oid);
     self->has_object = true;
     self->oid = self->row_oid;
     self->size = 0;

@@ -128,7 +128,7 @@ static struct mk_text copy_result(struct mk_source *source)
 static uint64_t copy_read(struct mk_source *source)
 {
     struct source_copy *self = (struct source_copy *)source;
-    return self->copy ? mk_pg_copy_read(self->copy) : 0;
+    return self->copy ? mk_pg_copy_delivered(self->copy) : 0;
 }
 
 static const struct mk_source_type type = {"copy",     copy_want,   copy_abort,

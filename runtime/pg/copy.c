@@ -241,10 +241,10 @@ uint64_t mk_pg_copy_bytes(const struct mk_pg_copy *self)
     return self->bytes;
 }
 
-uint64_t mk_pg_copy_read(struct mk_pg_copy *self)
+uint64_t mk_pg_copy_delivered(struct mk_pg_copy *self)
 {
     pthread_mutex_lock(&self->mutex);
-    uint64_t bytes = self->over ? self->bytes_read : self->told_read;
+    uint64_t bytes = self->over ? self->delivered : self->told_delivered;
     pthread_mutex_unlock(&self->mutex);
     return bytes;
 }

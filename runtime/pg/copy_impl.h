@@ -37,7 +37,7 @@ struct mk_pg_copy {
     struct mk_block *block;          /* the same */
     bool aborting;                   /* under mutex: set by the loop, once */
     bool answered;                   /* under mutex: set by the thread, reset by the loop */
-    uint64_t told_read;              /* under mutex: bytes_read at the last answer */
+    uint64_t told_delivered;         /* under mutex: delivered, at the last answer */
     struct mk_pg_copy_notice notices[MAX_NOTICES]; /* under mutex */
     int n_notices, n_dropped;                      /* under mutex */
 
@@ -46,8 +46,8 @@ struct mk_pg_copy {
     struct mk_block *filling; /* the one that has been asked for, until it is answered */
     struct mk_error err;
     int64_t rows;
-    uint64_t bytes;      /* of the rows */
-    uint64_t bytes_read; /* of the rows, of all members of a pack */
+    uint64_t bytes;     /* of the rows */
+    uint64_t delivered; /* before compression, with end marks and what makes an archive */
     struct mk_content_hash hash;
 };
 

@@ -115,7 +115,7 @@ static void answer(struct mk_pg_copy *self)
 {
     pthread_mutex_lock(&self->mutex);
     self->answered = true;
-    self->told_read = self->bytes_read;
+    self->told_delivered = self->delivered;
     pthread_mutex_unlock(&self->mutex);
     mk_iothread_post(self->own);
 }
@@ -191,6 +191,7 @@ static bool deliver_encoded(struct mk_pg_copy *self, const uint8_t *bytes, size_
 
 bool mk__pg_copy_deliver(struct mk_pg_copy *self, const void *bytes, size_t len)
 {
+    self->delivered += len;
     return self->encoder ? deliver_encoded(self, bytes, len, false)
                          : deliver_plain(self, bytes, len);
 }
@@ -216,10 +217,8 @@ int mk__pg_copy_row(struct mk_pg_copy *self, char **row)
 {
     for (;;) {
         int n = PQgetCopyData(self->conn, row, 1);
-        if (n > 0) {
-            self->bytes_read += (uint64_t)n;
+        if (n > 0)
             return n;
-        }
         if (n < 0)
             return 0;
         nap_if_empty(self);

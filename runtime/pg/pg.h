@@ -142,8 +142,8 @@ void mk_pg_copy_close(struct mk_pg_copy *copy);
 int64_t mk_pg_copy_rows(const struct mk_pg_copy *copy);
 /* OUT: of the rows, before compression. */
 uint64_t mk_pg_copy_bytes(const struct mk_pg_copy *copy);
-/* OUT, at any time: of all that has come from the server up to the last answer. */
-uint64_t mk_pg_copy_read(struct mk_pg_copy *copy);
+/* OUT, at any time: of all that went into blocks, before compression, up to the last answer. */
+uint64_t mk_pg_copy_delivered(struct mk_pg_copy *copy);
 const struct mk_content_hash *mk_pg_copy_hash(const struct mk_pg_copy *copy);
 
 /* ---- conninfo ---------------------------------------------------------------------------- */

@@ -95,11 +95,9 @@ describe("a backup", function()
         return mk.job { name = "nightly", source = app, upload = { disk }, compress = %q,
           dump = { format = "custom" } }]]):format(codec)))
       local folder = ("%s/nightly/app/%s"):format(store, backup_of(store))
-      local commands = support.restore_commands(folder)
-      assert.equal(6, #commands)
+      assert.equal(6, #support.restore_commands(folder))
       local target = "stock_" .. codec:gsub(":", "_")
-      mk.process.run { argv = { "bash", "-c", table.concat(commands, "\n") }, cwd = folder,
-        env = { NEWDB = target, PGHOST = cluster.folder, PGUSER = "postgres" } }
+      support.restore_by_text(cluster, folder, target)
       local compare = require "moonkeep.pg.compare"
       assert.equal(2, (compare.compare(compare.fingerprint(app),
         compare.fingerprint(cluster:database(target)))))

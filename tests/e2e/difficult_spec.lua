@@ -69,10 +69,7 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "the difficult databas
 
   -- Rows of a table that was cut may be in any order after several connections have loaded it.
   local function restores_to_the_same(folder, target, jobs)
-    local commands = table.concat(support.restore_commands(folder), "\n"):gsub("%-%-jobs=%d+",
-      "--jobs=" .. jobs)
-    mk.process.run { argv = { "bash", "-c", commands }, cwd = folder, env = { NEWDB = target,
-      PGHOST = cluster.folder, PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+    support.restore_by_text(cluster, folder, target, jobs)
     sql_of("source", dir.path .. "/source.sql", jobs > 1)
     sql_of(target, dir.path .. "/restored.sql", jobs > 1)
     sh('diff "$0" "$1"', dir.path .. "/source.sql", dir.path .. "/restored.sql")

@@ -161,10 +161,7 @@ describe("a native dump", function()
       c:query('CREATE TABLE "caf\233" AS SELECT 1 AS "\233t\233"')
       local _, folder, manifest = backup("encoded", { database = name })
       assert.equal(encoding == "LATIN1" and "café" or "caf\\xE9", manifest.tables[1].name)
-      local bin = tools.find("pg_restore", cluster.major):match "^(.*)/"
-      mk.process.run { argv = { "bash", "-c", table.concat(support.restore_commands(folder), "\n") },
-        cwd = folder, env = { NEWDB = name .. "_restored", PGHOST = cluster.folder,
-          PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+      support.restore_by_text(cluster, folder, name .. "_restored")
       local restored <close> = cluster:database(name .. "_restored"):connect()
       restored:query "SET client_encoding = 'LATIN1'"
       assert.equal(1, restored:value 'SELECT "\233t\233" FROM "caf\233"')

@@ -55,11 +55,7 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "a native dump of Post
 
   -- Restores by RESTORE.txt, with so many jobs, and compares pg_dump's SQL of both.
   local function restores_to_the_same(folder, target, jobs)
-    local commands = table.concat(support.restore_commands(folder), "\n"):gsub("%-%-jobs=%d+",
-      "--jobs=" .. jobs)
-    local bin = tools.find("pg_restore", major):match "^(.*)/"
-    mk.process.run { argv = { "bash", "-c", commands }, cwd = folder, env = { NEWDB = target,
-      PGHOST = cluster.folder, PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+    support.restore_by_text(cluster, folder, target, jobs)
     sql_of(cluster, "app", dir.path .. "/source.sql")
     sql_of(cluster, target, dir.path .. "/restored.sql")
     mk.process.run { argv = { "diff", dir.path .. "/source.sql", dir.path .. "/restored.sql" } }
@@ -75,8 +71,6 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "a native dump of Post
   -- By itself pg_restore 16 and newer loads less, in silence, from a .zst that ends after a block.
   it("is not restored in part: RESTORE.txt stops at a file that was cut or changed", function()
     local folder, manifest = backup("damaged", 'range_size = "1MiB"')
-    local commands = table.concat(support.restore_commands(folder), "\n")
-    local bin = tools.find("pg_restore", major):match "^(.*)/"
     for i, object in ipairs(manifest.objects) do
       local file = folder .. "/" .. object.name
       local text = mk.fs.read(file)
@@ -84,9 +78,7 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "a native dump of Post
       local changed = text:sub(1, at) .. string.char(text:byte(at + 1) ~ 1) .. text:sub(at + 2)
       for _, bad in ipairs { text:sub(1, at), changed, "" } do
         mk.fs.write(file, bad)
-        local ok, err = pcall(mk.process.run, { argv = { "bash", "-c", commands }, cwd = folder,
-          env = { NEWDB = "cut" .. i, PGHOST = cluster.folder, PGUSER = "postgres",
-            PATH = bin .. ":" .. os.getenv "PATH" } })
+        local ok, err = pcall(support.restore_by_text, cluster, folder, "cut" .. i)
         assert.is_false(ok, object.name)
         assert.matches("did NOT match", err.detail)
       end

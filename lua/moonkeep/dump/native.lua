@@ -17,6 +17,7 @@ local large_objects = require "moonkeep.dump.large_objects"
 local log = require "moonkeep.log"
 local meters = require "moonkeep.meter"
 local session = require "moonkeep.dump.session"
+local stores = require "moonkeep.store"
 local sums = require "moonkeep.dump.sums"
 local throttle = require "moonkeep.dump.throttle"
 local toc = require "moonkeep.pg.toc"
@@ -62,14 +63,14 @@ local function begin(source, options, watcher)
   local lock_timeout = options.lock_timeout and units.duration(options.lock_timeout)
   local waited = 0
   while true do
-    local leader, archive, tables = try_begin(source, options, watcher)
+    local leader, result, tables = try_begin(source, options, watcher)
     if leader then
-      return leader, archive, tables
+      return leader, result, tables
     elseif lock_timeout and waited >= lock_timeout then
-      errors.raise("LOCK_TIMEOUT", ("the lock of %s was not free within %s"):format(archive,
+      errors.raise("LOCK_TIMEOUT", ("the lock of %s was not free within %s"):format(result,
         options.lock_timeout), { hint = "see who has it: SELECT * FROM pg_locks WHERE NOT granted" })
     end
-    log.info("%s is being changed by somebody: beginning anew, with a new snapshot", archive)
+    log.info("%s is being changed by somebody: beginning anew, with a new snapshot", result)
     core_task.sleep(ANEW_WAIT_MS)
     waited = waited + ANEW_WAIT_MS
   end
@@ -80,25 +81,16 @@ end
 local Engine = {}
 Engine.__index = Engine
 
-function Engine:object_name(unit)
-  return unit.file .. self.suffix
-end
-
-local END_MARK_BYTES = 5 -- what follows the rows
-local TAR_BLOCK = 512
-
--- Each take_* keeps what a flow has told of a unit, and returns how many bytes there were before
--- compression.
+-- Each take_* keeps what a flow has told of a unit.
 
 -- Rows of one table, or of a range of it.
 function Engine:take_rows(unit, report)
   unit.sums = { sums.parse(report.source.result) }
-  return unit.sums[1].bytes + END_MARK_BYTES
 end
 
 -- Members of a pack; those that were too large become units of their own.
 function Engine:take_pack(unit, report)
-  local bytes, i = 2 * TAR_BLOCK, 0
+  local i = 0
   unit.sums = {}
   for line in report.source.result:gmatch "[^\n]+" do
     i = i + 1
@@ -106,17 +98,11 @@ function Engine:take_pack(unit, report)
       table.insert(self.units, work.single(unit.tables[i]))
     end
     unit.sums[i] = line ~= "-" and sums.parse(line)
-    if unit.sums[i] then
-      local size = unit.sums[i].bytes + END_MARK_BYTES
-      bytes = bytes + TAR_BLOCK + -(-size // TAR_BLOCK) * TAR_BLOCK
-    end
   end
-  return bytes
 end
 
 function Engine:take_objects(unit, report)
   unit.sums = { sums.parse(report.files.result) }
-  return report.files.bytes_out
 end
 
 -- From the connection to what is stored: COPY compresses by itself, but for gzip, which is made in
@@ -138,17 +124,15 @@ end
 
 -- One flow from a connection into every store.
 function Engine:move(unit, connection)
-  local name = self:object_name(unit)
-  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
-  for _, store_session in ipairs(self.sessions) do
-    stored[#stored + 1] = { store_session:sink(name) }
-  end
+  local name = unit.file .. self.suffix
   local stages = self:stages(unit, connection)
-  stages[#stages + 1] = stored
+  stages[#stages + 1] = stores.sinks(self.sessions, name)
   local report = flow.run(stages, { meter = self.meter, limiter = self.limiter })
+  local plain = report.files and report.files.bytes_out or report.source.bytes_read
   unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,
     codec = self.codec, size = report.stored.bytes_in, sha256 = report.stored.result,
-    decoded_size = self["take_" .. unit.kind](self, unit, report) }
+    decoded_size = plain }
+  self["take_" .. unit.kind](self, unit, report)
 end
 
 -- With the leave to read foreign tables where it is needed.

@@ -4,6 +4,7 @@
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
+local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
 
 local M = {}
@@ -75,14 +76,10 @@ function M.dump(plan)
   local argv, env = argv_of(plan)
   local _, _, suffix = flow.codec(plan.codec)
   local object = { name = FORMATS[plan.format].object .. suffix, role = "data", codec = plan.codec }
-  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
-  for _, session in ipairs(plan.sessions) do
-    stored[#stored + 1] = { session:sink(object.name) }
-  end
   local report = flow.run({
     { kind = "process", env = env, argv = argv },
     { kind = "tee", { M.proof_stage(plan.format, plan.major) },
-      { { kind = "encode", codec = object.codec }, stored } },
+      { { kind = "encode", codec = object.codec }, stores.sinks(plan.sessions, object.name) } },
   }, { title = plan.title, total = plan.total })
   object.size = report.stored.bytes_in
   object.sha256 = report.stored.result

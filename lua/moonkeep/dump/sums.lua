@@ -34,8 +34,10 @@ function Sum:add(other)
   self.hash = add_hashes(self.hash, other.hash)
 end
 
-function Sum:text()
-  return ("%d:%d:%s"):format(self.bytes, self.rows, self.hash)
+--- The text of a sum, or of what a manifest keeps of one.
+function M.text(sum)
+  return ("%d:%d:%s"):format(sum.bytes, sum.rows or sum.count, sum.hash)
 end
+Sum.text = M.text
 
 return M

@@ -13,30 +13,22 @@ local verify = require "moonkeep.verify"
 
 local M = {}
 
-local MAX_TEXT_BYTES = 1024 * 1024 -- what a process sink keeps
+local MAX_TEXT_BYTES = 1024 * 1024
 
--- The object, decompressed, into one process; every byte that is read is checked.
+-- The dump, decompressed, into one process; every byte that is read is checked.
 local function stream(backup, store, sink, title)
-  local object = manifests.data_object(backup.manifest)
-  local report = verify.reading(store, backup, object, {
-    store:source(backup.job, backup.series, backup.id, object.name),
-    { kind = "tee",
-      { { kind = "sha256", label = "stored" } },
-      { { kind = "decode", codec = object.codec }, sink } },
-  }, { title = title, total = object.size })
-  verify.check_digest(store, backup, object, report.stored)
-  return report
+  return verify.unpack(backup, store, manifests.data_object(backup.manifest), sink, title)
 end
 
 --- The text of a small backup (globals). Raises INVALID when it is larger than 1 MiB.
 function M.text(backup, store)
-  local size = manifests.data_object(backup.manifest).decoded_size
+  local object = manifests.data_object(backup.manifest)
+  local size = object.decoded_size
   if size > MAX_TEXT_BYTES then
     errors.raise("INVALID", ("the globals are %d bytes, more than moonkeep takes apart"):format(size),
       { hint = "follow the RESTORE.txt of backup " .. backup.id })
   end
-  return stream(backup, store, { kind = "process", label = "text", keep_stdout = true,
-    argv = { "cat" } }).text.result
+  return verify.text(backup, store, object)
 end
 
 -- The entries of an archive that is one stream, as pg_restore lists them, with dependencies.

@@ -21,16 +21,6 @@ function M.archive(backup, store)
   return (toc.read(verify.text(backup, store, object)))
 end
 
--- One object through the decompressor into a sink.
-local function unpack_object(backup, store, object, sink)
-  local report = verify.reading(store, backup, object, {
-    store:source(backup.job, backup.series, backup.id, object.name),
-    { kind = "tee", { { kind = "sha256", label = "stored" } },
-      { { kind = "decode", codec = object.codec }, sink } },
-  }, { title = "unpacking " .. object.name, total = object.size })
-  verify.check_digest(store, backup, object, report.stored)
-end
-
 -- Archives have names of our own making only: digits and letters.
 local function into_folder(folder)
   return { kind = "process", argv = { "tar", "--extract", "--no-same-owner", "--file=-",
@@ -77,11 +67,13 @@ function M.unpack(backup, store, archive, files)
       local role = object.role
       if (role == "pack" or role == "objects" and object.name:match "%.tar") and
         is_wanted(object, files, parts) then
-        unpack_object(backup, store, object, into_folder(folder.path))
+        verify.unpack(backup, store, object, into_folder(folder.path),
+          "unpacking " .. object.name)
       elseif (role == "data" or role == "objects" or role == "list") and
         is_wanted(object, files, parts) then
         local name = role == "list" and object.name or object.name:match "^.*%.dat"
-        unpack_object(backup, store, object, { kind = "file", path = folder.path .. "/" .. name })
+        verify.unpack(backup, store, object, { kind = "file", path = folder.path .. "/" .. name },
+          "unpacking " .. name)
       end
     end
     fs.write(folder.path .. "/toc.dat", toc.write(toc.to_directory(archive, "none")))

@@ -47,6 +47,15 @@ function M.url_of(text)
   return text:sub(1, 1) == "/" and "file://" .. text or text
 end
 
+--- The end of a flow: a new object in every session, and its SHA-256 as `stored`.
+function M.sinks(sessions, name)
+  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
+  for _, session in ipairs(sessions) do
+    stored[#stored + 1] = { session:sink(name) }
+  end
+  return stored
+end
+
 local Backup = { __name = "moonkeep.Backup" }
 Backup.__index = Backup
 
