@@ -15,6 +15,9 @@
 #include "loop/file.h"
 
 #define WRITEBACK_BYTES (8u * 1024 * 1024)
+/* At a time. A whole block at once costs three times the CPU (of a dump: 7 % instead of 2 %), for
+ * it and the pages it goes to are more than a processor's cache holds. */
+#define WRITE_BYTES (128u * 1024)
 
 struct sink_file {
     struct mk_sink base;
@@ -63,7 +66,7 @@ static int write_block(struct mk_call *call)
     const uint8_t *bytes = self->block->data;
     size_t left = status == MK_OK ? self->block->len : 0;
     while (left > 0) {
-        ssize_t n = write(self->fd, bytes, left);
+        ssize_t n = write(self->fd, bytes, left < WRITE_BYTES ? left : WRITE_BYTES);
         if (n < 0 && errno == EINTR)
             continue;
         if (n < 0)

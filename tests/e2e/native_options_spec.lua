@@ -49,6 +49,24 @@ describe("a native dump", function()
     return run, folder, json.decode(mk.fs.read(folder .. ".json"))
   end
 
+  it("cuts a table where its bytes are, not where its pages are", function()
+    local c <close> = cluster:create_database("uneven"):connect()
+    c:query [[CREATE TABLE "Uneven""one" (id int, "a""b" text, gone text, made int GENERATED ALWAYS
+        AS (id + 1) STORED);
+      ALTER TABLE "Uneven""one" ALTER "a""b" SET STORAGE EXTERNAL;
+      INSERT INTO "Uneven""one" SELECT i, CASE WHEN i > 60000 THEN repeat(md5(i::text), 100) ELSE '' END
+        FROM generate_series(1, 63000) i;
+      ALTER TABLE "Uneven""one" DROP gone]]
+    local _, _, manifest = backup("uneven", { database = "uneven", dump = 'range_size = "1MiB"' })
+    local sizes = {}
+    for _, part in ipairs(manifest.tables[1].parts) do
+      sizes[#sizes + 1] = part.bytes
+    end
+    assert.is_true(#sizes > 6)
+    table.sort(sizes)
+    assert.is_true(sizes[#sizes] < manifest.tables[1].bytes / 4, table.concat(sizes, " "))
+  end)
+
   local SELECTIONS = {
     { 'table = "shop.*"', "--table=shop.*" },
     { 'schema = "shop", exclude_table = "shop.log"', "--schema=shop", "--exclude-table=shop.log" },

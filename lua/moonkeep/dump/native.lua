@@ -302,7 +302,8 @@ local function run(plan, watcher, throttled, result)
     limiter = throttled and throttled.limiter, for_leader = {}, pids = watcher.pids,
     meter = meters.new(plan.title, plan.total) }, Engine)
   self.tables = tables
-  self.units = work.units(tables, { major = leader.connection:major(), jobs = self.jobs,
+  self.units = work.units(tables, { connection = leader.connection,
+    major = leader.connection:major(), jobs = self.jobs,
     range_bytes = options.range_size and math.max(1, units.size(options.range_size)),
     block_size = leader.connection:value "SELECT current_setting('block_size')::int" })
   if large_objects.is_in(archive) then

@@ -4,14 +4,15 @@
 ---   pack     small tables as one tar archive, in the order of the table of contents
 ---   objects  large objects: one that is big, or many small ones as one tar archive
 ---
---- A big heap table is cut by pages into ranges of about the same size, rows and TOAST together, so
---- that several connections can read it. (Servers before 14 read the whole table for each range.)
+--- A big heap table is cut by pages into ranges of about the same size (cuts.lua), so that several
+--- connections can read it. (Servers before 14 read the whole table for each range.)
 ---
 --- Every TABLE DATA entry gets the name of its file; one that was cut becomes several entries. The
 --- first number that such an entry depends on is one that no entry has, for pg_restore takes the
 --- first for its table, and truncates the table before it loads it in parallel: one range would
 --- remove the others. Whatever comes after the data depends on all the ranges.
 local contents = require "moonkeep.dump.contents"
+local cuts = require "moonkeep.dump.cuts"
 local errors = require "moonkeep.errors"
 
 local M = {}
@@ -166,23 +167,33 @@ local function count_ranges(t, shape)
   return math.max(1, math.min(pages, t.bytes // shape.range_bytes))
 end
 
+local function add_rows(units, t, unit)
+  unit.kind, unit.table, unit.foreign = "rows", t, t.kind == "f"
+  unit.stage = { kind = "copy", sql = unit.sql, hash = true, end_mark = true }
+  units[#units + 1] = unit
+end
+
+local function add_whole(units, t)
+  add_rows(units, t, { bytes = t.bytes, file = ("%d.dat"):format(t.oid), sql = copy_sql(t) })
+end
+
 local function add_table(units, t, shape)
   local n = count_ranges(t, shape)
-  local pages = t.heap // shape.block_size
-  for i = 1, n do
-    local file = n == 1 and ("%d.dat"):format(t.oid) or ("%d.%d.dat"):format(t.oid, i)
-    local sql = n == 1 and copy_sql(t) or range_sql(t, pages * (i - 1) // n,
-      i < n and pages * i // n or nil)
-    units[#units + 1] = { kind = "rows", table = t, bytes = t.bytes // n, file = file,
-      foreign = t.kind == "f", range = n > 1 and i or nil,
-      stage = { kind = "copy", sql = sql, hash = true, end_mark = true } }
+  local ranges = n > 1 and cuts.ranges(shape.connection, t, t.heap // shape.block_size, n) or {}
+  if #ranges < 2 then
+    return add_whole(units, t)
+  end
+  for i, range in ipairs(ranges) do
+    add_rows(units, t, { range = i, bytes = t.bytes * range.share // 1 | 0,
+      file = ("%d.%d.dat"):format(t.oid, i),
+      sql = range_sql(t, range.first, ranges[i + 1] and ranges[i + 1].first) })
   end
 end
 
 --- A table that was left out of its pack.
 function M.single(t)
   local units = {}
-  add_table(units, t, { major = 0, block_size = 8192, cut_bytes = math.huge })
+  add_whole(units, t)
   return units[1]
 end
 
@@ -205,7 +216,7 @@ local function add_packs(units, small, jobs)
   end
 end
 
---- The units of these tables. `shape`: { major, jobs, block_size, range_bytes (or nil) }.
+--- The units of these tables. `shape`: { connection, major, jobs, block_size, range_bytes (or nil) }.
 function M.units(tables, shape)
   local units, small, total = {}, {}, 0
   for _, t in ipairs(tables) do
