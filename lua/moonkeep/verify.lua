@@ -4,12 +4,15 @@
 ---   decoded   the same, and everything was decompressed to its recorded length; one stream:
 ---             pg_restore reads the same table of contents from it; a directory: every table has the
 ---             rows, and the content hash, that it had when it was dumped
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local meters = require "moonkeep.meter"
 local single = require "moonkeep.dump.single"
 local sums = require "moonkeep.dump.sums"
+local tasks = require "moonkeep.task"
 local toc = require "moonkeep.pg.toc"
 
 local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
@@ -50,11 +53,19 @@ function M.check_digest(store, backup, object, node)
   end
 end
 
-function M.read_object(backup, store, object)
+-- How a flow's progress is told: by itself, under a title, or as part of a meter's.
+local function progress(object, title_or_meter)
+  if type(title_or_meter) == "table" then
+    return { meter = title_or_meter }
+  end
+  return { title = title_or_meter, total = object.size }
+end
+
+function M.read_object(backup, store, object, meter)
   local report = M.reading(store, backup, object, {
     store:source(backup.job, backup.series, backup.id, object.name),
     { kind = "sha256", label = "stored" },
-  }, { title = "reading " .. object.name, total = object.size })
+  }, progress(object, meter or "reading " .. object.name))
   M.check_digest(store, backup, object, report.stored)
 end
 
@@ -65,23 +76,23 @@ function M.read(backup, store)
 end
 
 --- Reads an object and decompresses it into a sink; what was read is compared with the manifest.
---- Returns the flow's report.
+--- `title`: for its progress, or the meter that counts it. Returns the flow's report.
 function M.unpack(backup, store, object, sink, title)
   local report = M.reading(store, backup, object, {
     store:source(backup.job, backup.series, backup.id, object.name),
     { kind = "tee",
       { { kind = "sha256", label = "stored" } },
       { { kind = "decode", codec = object.codec }, sink } },
-  }, { title = title, total = object.size })
+  }, progress(object, title))
   M.check_digest(store, backup, object, report.stored)
   return report
 end
 
 -- The same, and what came out has the recorded length; a program that fails on it means damage.
-local function decode(backup, store, object, sink)
+local function decode(backup, store, object, sink, meter)
   local ok, report = pcall(M.unpack, backup, store, object,
     { kind = "tee", { { kind = "null", label = "decoded" } }, { sink } },
-    "decoding " .. object.name)
+    meter or "decoding " .. object.name)
   if not ok and report.code == "PROCESS_FAILED" then
     damaged(store, backup, object, report.message)
   elseif not ok then
@@ -97,9 +108,9 @@ end
 local MAX_TEXT_BYTES = 1 << 30
 
 --- The contents of a small object, with every byte checked.
-function M.text(backup, store, object)
-  return decode(backup, store, object, { kind = "text", limit = MAX_TEXT_BYTES, label = "text" })
-    .text.result
+function M.text(backup, store, object, meter)
+  return decode(backup, store, object, { kind = "text", limit = MAX_TEXT_BYTES, label = "text" },
+    meter).text.result
 end
 
 -- ---- decoded: one stream --------------------------------------------------------------------------
@@ -147,28 +158,31 @@ function Directory:check(object, member, sum)
   self.seen[object.name .. member] = true
 end
 
-function Directory:data(object)
+-- How objects are read, by their role; all others are only read.
+local READERS = {}
+
+function READERS.data(self, object)
   self:check(object, "", decode(self.backup, self.store, object,
-    { kind = "rows", label = "rows" }).rows.result)
+    { kind = "rows", label = "rows" }, self.meter).rows.result)
 end
 
-function Directory:pack(object)
+function READERS.pack(self, object)
   local text = decode(self.backup, self.store, object,
-    { kind = "rows", packed = true, label = "rows" }).rows.result
+    { kind = "rows", packed = true, label = "rows" }, self.meter).rows.result
   for member, sum in text:gmatch "(%S+) (%S+)\n" do
     self:check(object, member, sum)
   end
 end
 
-function Directory:objects(object)
+function READERS.objects(self, object)
   local oid = object.name:match "^blob_(%d+)"
   local text = decode(self.backup, self.store, object, { kind = "large_objects", label = "sum",
-    packed = not oid, oid = oid and tonumber(oid) }).sum.result
+    packed = not oid, oid = oid and tonumber(oid) }, self.meter).sum.result
   self.large_objects:add(text)
 end
 
-function Directory:contents(object)
-  local text = M.text(self.backup, self.store, object)
+function READERS.contents(self, object)
+  local text = M.text(self.backup, self.store, object, self.meter)
   local ok, archive = pcall(toc.read, text)
   local wanted = self.backup.manifest.dump.toc_entries
   if not ok then
@@ -196,18 +210,27 @@ function Directory:finish()
   end
 end
 
+function Directory:read(object)
+  local reader = READERS[object.role]
+  if reader then
+    reader(self, object)
+  else
+    M.read_object(self.backup, self.store, object, self.meter)
+  end
+end
+
+local AT_ONCE = 2 -- objects; decompressing is what takes the time
+
 local function decode_directory(backup, store)
   local expected, names = expected_rows(backup.manifest)
   local self = setmetatable({ backup = backup, store = store, expected = expected, names = names,
-    seen = {}, large_objects = sums.new() }, Directory)
-  for _, object in ipairs(backup.manifest.objects) do
-    local method = Directory[object.role]
-    if method then
-      method(self, object)
-    else
-      M.read_object(backup, store, object)
-    end
-  end
+    seen = {}, large_objects = sums.new(), meter = meters.new("verifying " .. backup.id,
+    (manifests.sizes(backup.manifest))) }, Directory)
+  local shown <close> = core_task.scope()
+  shown:spawn(self.meter.show, self.meter)
+  tasks.each(backup.manifest.objects, { parallel = AT_ONCE }, function(object)
+    self:read(object)
+  end)
   self:finish()
 end
 

@@ -3,6 +3,7 @@ local contents = require "moonkeep.dump.contents"
 local mk = require "moonkeep"
 local session = require "moonkeep.dump.session"
 local support = require "support"
+local tools = require "moonkeep.pg.tools"
 
 describe("a native dump", function()
   local cluster, dir
@@ -75,6 +76,60 @@ describe("a native dump", function()
     assert.equal("PG_CONNECTION_LOST", run.result.error.code)
     assert.matches("holds the dump's snapshot was lost", run.result.error.message)
     nothing_is_left "leaderless"
+  end)
+
+  it("fails whole when the server crashes in the middle, and is up again", function()
+    local run = in_the_middle "restarted"
+    local c <close> = cluster:database("app"):connect()
+    local pid = c:value "SELECT pid FROM pg_stat_activity WHERE query LIKE 'COPY %' AND state = 'active'"
+    mk.process.run { argv = { "kill", "-KILL", tostring(pid) } } -- then it starts all anew
+    run:finish()
+    assert.equal(1, run.code)
+    assert.equal("PG_CONNECTION_LOST", run.result.error.code)
+    nothing_is_left "restarted"
+  end)
+
+  -- What a server can't be made to do to pg_dump at a given moment, a program in its place does.
+  describe("by a pg_dump that dies", function()
+    local real
+
+    setup(function()
+      real = tools.find("pg_dump", cluster.major)
+    end)
+
+    local function with(name, body)
+      local folder = dir.path .. "/in place of it " .. name
+      mk.fs.mkdir(folder)
+      mk.fs.write(folder .. "/pg_dump", ([[
+        #!/bin/bash
+        if [ "$1" = --version ]; then exec %s --version; fi
+        %s
+      ]]):format(real, body):gsub("^%s+", ""))
+      mk.process.run { argv = { "chmod", "755", folder .. "/pg_dump" } }
+      return support.start_recipe(dir.path, recipe(name), {
+        env = { MOONKEEP_PG_PATH = folder .. ":" .. (os.getenv "MOONKEEP_PG_PATH" or "") } }):finish()
+    end
+
+    it("before its table of contents fails with what it said", function()
+      local run = with("before", 'echo "pg_dump: error: cache lookup failed" >&2; exit 1')
+      assert.equal(1, run.code)
+      assert.matches("cache lookup failed", run.result.error.detail)
+      nothing_is_left "before"
+    end)
+
+    it("inside its table of contents fails, whatever its exit code is", function()
+      local run = with("inside", real .. ' "$@" | head --bytes=900')
+      assert.equal(1, run.code)
+      assert.matches("ended inside its table of contents", run.result.error.message)
+      nothing_is_left "inside"
+    end)
+
+    it("after its table of contents does no harm, even if its locks are gone", function()
+      local file = dir.path .. "/all of it"
+      local run = with("after", ('%s "$@" > "%s"; cat "%s"; exit 1'):format(real, file, file))
+      assert.equal(0, run.code, run.stderr)
+      assert.matches("decoded", run.result.text)
+    end)
   end)
 
   it("lets a change of a table wait, says so, and reads the table by the leader", function()
