@@ -5,6 +5,7 @@ local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
 local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
@@ -90,10 +91,7 @@ end
 
 --- The same job with some keys replaced, all of it checked again.
 function M.with(job, keys)
-  local changed = setmetatable({}, Job)
-  for key, value in pairs(job) do
-    changed[key] = value
-  end
+  local changed = setmetatable(merge(job), Job)
   spec.check(("%s %s"):format(job.kind, job.name), job.kind, keys)
   local found
   found, changed.rule = check_job(keys)

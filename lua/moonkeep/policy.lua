@@ -11,6 +11,7 @@
 ---   }
 local core_error = require "moonkeep.core.error"
 local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
 local spec = require "moonkeep.spec"
 
 local M = {}
@@ -59,10 +60,7 @@ end
 
 --- The keys of a job with the folder's defaults. Where each default came from is kept beside them.
 function M.with_defaults(keys)
-  local merged, origins = {}, {}
-  for key, value in pairs(keys) do
-    merged[key] = value
-  end
+  local merged, origins = merge(keys), {}
   for _, policy in ipairs(current or {}) do
     for key, value in pairs(policy.keys.defaults or {}) do
       if merged[key] == nil then
@@ -76,10 +74,7 @@ end
 
 -- What rules see of a job: its keys, never nil where a table is usual.
 local function view(job)
-  local seen = { name = job.name, where = job.where }
-  for key, value in pairs(job.keys) do
-    seen[key] = value
-  end
+  local seen = merge({ name = job.name, where = job.where }, job.keys)
   seen.tags = seen.tags or {}
   return seen
 end

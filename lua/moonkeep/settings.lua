@@ -1,6 +1,7 @@
 --- `--set key=value`: keys of a job (or of a restore) as texts on the command line, turned into the
 --- values that a recipe would have, by their types in definitions/.
 local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
 local pg = require "moonkeep.pg"
 local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
@@ -87,10 +88,7 @@ end
 
 -- Sets one key, "dump.format", in a copy of a table and of the tables on the way.
 local function set(what, definition, keys, path, full, values)
-  local copy = {}
-  for key, value in pairs(keys or {}) do
-    copy[key] = value
-  end
+  local copy = merge(keys or {})
   local first, rest = path:match "^([^.]+)%.?(.*)$"
   local entry = entry_of(definition, first)
   if not entry then

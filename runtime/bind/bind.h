@@ -47,6 +47,8 @@ int mk_error_handler(lua_State *L);
 const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard);
 MK_RAISES const char *mk_check_field_string(lua_State *L, int table, const char *key);
 bool mk_field_bool(lua_State *L, int table, const char *key);
+/* 0 when there is none. */
+MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key);
 
 /* Reads { argv = {...}, env = { K = "v" }, cwd =, user =, death_signal = } at `index`. `env` adds
  * to this process's environment; false removes a name. Raises on mistakes. */

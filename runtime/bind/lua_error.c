@@ -201,6 +201,16 @@ struct mk_runtime *mk_runtime_of(lua_State *L)
     return runtime;
 }
 
+MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key)
+{
+    lua_getfield(L, table, key);
+    lua_Integer oid = luaL_optinteger(L, -1, 0);
+    lua_pop(L, 1);
+    if (oid < 0 || oid > UINT32_MAX)
+        luaL_error(L, "%s must be the number of an object", key);
+    return (uint32_t)oid;
+}
+
 const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard)
 {
     lua_getfield(L, table, key);

@@ -5,12 +5,12 @@
  *   { { kind = "process", argv = {...} }, { kind = "encode", codec = "zstd:3" },
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
- * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members,
- * codec}, file{path},
- * process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
- * large_object_files{packed}. Sinks: copy{connection, sql}, file{path}, null, text{limit}, sha256,
- * xxh3, rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds
- * branches, each a list again; it comes last.
+ * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members, codec},
+ * file{path}, process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
+ * large_object_files{packed}, large_object_rows{packed, oid}. Sinks: copy{connection, sql},
+ * unpack{connection, members}, file{path}, null, text{limit}, sha256, xxh3, rows{packed},
+ * large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds branches, each a
+ * list again; it comes last.
  */
 #include <string.h>
 
@@ -109,10 +109,13 @@ static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node
 }
 
 static struct mk_node *add_large_objects(lua_State *L, struct builder *b, struct mk_node *parent,
-                                         int stage)
+                                         int stage, bool to_rows)
 {
     struct mk_error err;
-    struct mk_stream *stream = mk_large_objects_new(mk_field_bool(L, stage, "packed"), &err);
+    bool packed = mk_field_bool(L, stage, "packed");
+    uint32_t oid = mk_opt_field_oid(L, stage, "oid");
+    struct mk_stream *stream =
+        to_rows ? mk_large_object_rows_new(packed, oid, &err) : mk_large_objects_new(packed, &err);
     struct mk_node *node =
         stream ? mk_flow_stream(b->flow->flow, parent, "large objects", stream) : NULL;
     if (!node) {
@@ -161,7 +164,9 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
     } else if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0) {
         node = add_codec(L, b, parent, stage, kind[0] == 'e');
     } else if (strcmp(kind, "large_object_files") == 0) {
-        node = add_large_objects(L, b, parent, stage);
+        node = add_large_objects(L, b, parent, stage, false);
+    } else if (strcmp(kind, "large_object_rows") == 0) {
+        node = add_large_objects(L, b, parent, stage, true);
     } else if (!last) {
         luaL_error(L, "\"%s\" must be the last stage", kind);
     } else if (strcmp(kind, "tee") == 0) {

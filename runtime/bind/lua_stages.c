@@ -106,11 +106,9 @@ static struct mk_digest *make_digest(lua_State *L, int stage, const char *kind, 
     if (strcmp(kind, "xxh3") == 0)
         return mk_xxh3_new(err);
     if (strcmp(kind, "rows") == 0 || strcmp(kind, "large_objects") == 0) {
-        lua_getfield(L, stage, "oid");
         struct mk_content_spec spec = {.large_objects = kind[0] == 'l',
                                        .packed = mk_field_bool(L, stage, "packed"),
-                                       .oid = (uint32_t)luaL_optinteger(L, -1, 0)};
-        lua_pop(L, 1);
+                                       .oid = mk_opt_field_oid(L, stage, "oid")};
         return mk_content_digest_new(&spec, err);
     }
     *is_digest = false;
@@ -129,7 +127,11 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
     }
     if (strcmp(kind, "copy") == 0) {
         const char *sql = mk_check_field_string(L, stage, "sql");
-        return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, err);
+        return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, NULL, err);
+    }
+    if (strcmp(kind, "unpack") == 0) {
+        struct mk_pg *pg = mk_check_field_pg(L, stage, "connection");
+        return mk_sink_copy(pg, "", check_pack(L, stage), err);
     }
     bool is_digest = false;
     struct mk_digest *digest = make_digest(L, stage, kind, &is_digest, err);
@@ -144,8 +146,8 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
         return mk_sink_text(limit > 0 ? (size_t)limit : 0, err);
     }
     luaL_error(L,
-               "a flow cannot end with \"%s\": its sinks are copy, file, process, sha256, xxh3, "
-               "rows, large_objects, text and null",
+               "a flow cannot end with \"%s\": its sinks are copy, unpack, file, process, sha256, "
+               "xxh3, rows, large_objects, text and null",
                kind);
     return NULL;
 }

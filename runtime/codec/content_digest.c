@@ -17,6 +17,7 @@
 
 #include "base/mem.h"
 #include "codec/content_hash.h"
+#include "codec/large_objects.h"
 #include "codec/tar.h"
 
 #define END_MARK "\\.\n" /* two empty lines follow */
@@ -26,15 +27,7 @@ struct content {
     struct mk_digest base;
     struct mk_content_spec spec;
 
-    /* the tar archive */
-    uint8_t header[MK_TAR_BLOCK];
-    size_t header_len;
-    char name[MK_TAR_NAME];
-    uint64_t left;   /* of the member's bytes */
-    size_t padding;  /* zeros after it, still to come */
-    bool in_member;  /* its header has come */
-    bool saw_zeros;  /* a block of zeros: only such may follow */
-    uint64_t blocks; /* of zeros */
+    struct mk_tar_reader tar;
 
     /* the rows of the member */
     struct mk_content_row *row;
@@ -70,7 +63,7 @@ static int add_text(struct content *self, struct mk_error *err)
     mk_content_hash_text(&self->hash, hash);
     bool is_line = self->spec.packed && !self->spec.large_objects;
     int n = snprintf(self->text + self->text_len, TEXT_LEN, "%s%s%" PRIu64 ":%s%s",
-                     is_line ? self->name : "", is_line ? " " : "", self->bytes, hash,
+                     is_line ? self->tar.name : "", is_line ? " " : "", self->bytes, hash,
                      is_line ? "\n" : "");
     self->text_len += (size_t)n;
     return MK_OK;
@@ -125,22 +118,11 @@ static int feed_rows(struct content *self, const uint8_t *bytes, size_t len, str
 
 /* ---- members --------------------------------------------------------------------------------- */
 
-/* The number in "blob_NUMBER.dat". */
-static bool parse_blob_name(const char *name, uint32_t *oid)
-{
-    char *end;
-    if (strncmp(name, "blob_", 5) != 0 || name[5] < '0' || name[5] > '9')
-        return false;
-    unsigned long long value = strtoull(name + 5, &end, 10);
-    *oid = (uint32_t)value;
-    return value <= UINT32_MAX && strcmp(end, ".dat") == 0;
-}
-
 static int begin_member(struct content *self, struct mk_error *err)
 {
     if (self->spec.large_objects) {
         uint32_t oid = self->spec.oid;
-        if (self->spec.packed && !parse_blob_name(self->name, &oid))
+        if (self->spec.packed && !mk_large_object_of(self->tar.name, &oid))
             return corrupt(err, "a file of it is not named like a large object");
         mk_content_row_oid(self->row, oid);
     } else {
@@ -172,72 +154,6 @@ static int end_member(struct content *self, struct mk_error *err)
     return add_text(self, err);
 }
 
-/* ---- the archive ----------------------------------------------------------------------------- */
-
-static bool is_zero(const uint8_t *bytes, size_t len)
-{
-    for (size_t i = 0; i < len; i++)
-        if (bytes[i] != 0)
-            return false;
-    return true;
-}
-
-static int take_header(struct content *self, struct mk_error *err)
-{
-    uint8_t expected[MK_TAR_BLOCK];
-    self->header_len = 0;
-    if (is_zero(self->header, MK_TAR_BLOCK)) {
-        self->saw_zeros = true;
-        self->blocks++;
-        return MK_OK;
-    }
-    const char *text = (const char *)self->header;
-    if (self->saw_zeros || text[MK_TAR_NAME - 1] != '\0')
-        return corrupt(err, "a header of the archive is none");
-    memcpy(self->name, text, MK_TAR_NAME);
-    uint64_t time = strtoull(text + MK_TAR_TIME, NULL, 8);
-    self->left = strtoull(text + MK_TAR_SIZE, NULL, 8);
-    mk_tar_header(expected, self->name, self->left,
-                  (int64_t)time); /* all else is always the same */
-    if (memcmp(self->header, expected, MK_TAR_BLOCK) != 0)
-        return corrupt(err, "a header of the archive is none");
-    self->padding = mk_tar_padding(self->left);
-    self->in_member = true;
-    return begin_member(self, err);
-}
-
-/* One step: returns how many bytes it has taken, or a status below 0. */
-static int64_t step_archive(struct content *self, const uint8_t *bytes, size_t len,
-                            struct mk_error *err)
-{
-    size_t n = len;
-    int status = MK_OK;
-    if (!self->in_member) {
-        if (n > MK_TAR_BLOCK - self->header_len)
-            n = MK_TAR_BLOCK - self->header_len;
-        memcpy(self->header + self->header_len, bytes, n);
-        self->header_len += n;
-        if (self->header_len == MK_TAR_BLOCK)
-            status = take_header(self, err);
-    } else if (self->left > 0) {
-        if (n > self->left)
-            n = (size_t)self->left;
-        status = feed_member(self, bytes, n, err);
-        self->left -= n;
-    } else {
-        if (n > self->padding)
-            n = self->padding;
-        if (!is_zero(bytes, n))
-            return corrupt(err, "there is something between two files of the archive");
-        self->padding -= n;
-    }
-    if (status == MK_OK && self->in_member && self->left == 0 && self->padding == 0) {
-        self->in_member = false;
-        status = end_member(self, err);
-    }
-    return status == MK_OK ? (int64_t)n : status;
-}
-
 /* ---- the digest ------------------------------------------------------------------------------ */
 
 static int content_update(struct mk_digest *digest, const void *data, size_t len,
@@ -247,14 +163,22 @@ static int content_update(struct mk_digest *digest, const void *data, size_t len
     const uint8_t *bytes = data;
     if (!self->spec.packed)
         return feed_member(self, bytes, len, err);
-    while (len > 0) {
-        int64_t n = step_archive(self, bytes, len, err);
+    int status = MK_OK;
+    while (len > 0 && status == MK_OK) {
+        enum mk_tar_event event;
+        int64_t n = mk_tar_read(&self->tar, bytes, len, &event, err);
         if (n < 0)
             return (int)n;
+        if (event == MK_TAR_BEGIN)
+            status = begin_member(self, err);
+        else if (event == MK_TAR_BYTES)
+            status = feed_member(self, bytes, (size_t)n, err);
+        else if (event == MK_TAR_END)
+            status = end_member(self, err);
         bytes += n;
         len -= (size_t)n;
     }
-    return MK_OK;
+    return status;
 }
 
 static const char *content_finish(struct mk_digest *digest, struct mk_error *err)
@@ -262,7 +186,7 @@ static const char *content_finish(struct mk_digest *digest, struct mk_error *err
     struct content *self = (struct content *)digest;
     int status = MK_OK;
     if (self->spec.packed) {
-        if (self->blocks < 2 || self->header_len > 0 || self->in_member)
+        if (!mk_tar_is_complete(&self->tar))
             status = corrupt(err, "the archive has no end");
     } else {
         status = end_member(self, err);

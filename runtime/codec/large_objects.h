@@ -2,6 +2,7 @@
 #define MK_CODEC_LARGE_OBJECTS_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "codec/stream.h"
 
@@ -17,5 +18,16 @@
 #define MK_LARGE_OBJECT_BYTES (8u * 1024 * 1024)
 
 struct mk_stream *mk_large_objects_new(bool packed, struct mk_error *err);
+
+/* The oid in a file's name, blob_OID.dat; false: it is no such name. */
+bool mk_large_object_of(const char *name, uint32_t *oid);
+
+/*
+ * The way back: such a file (of the object `oid`), or an archive of them, as a binary COPY of rows
+ * (oid, offset bigint, data bytea), each of at most MK_LARGE_OBJECT_ROW bytes of data. MK_ECORRUPT:
+ * the archive is none.
+ */
+#define MK_LARGE_OBJECT_ROW (256u * 1024)
+struct mk_stream *mk_large_object_rows_new(bool packed, uint32_t oid, struct mk_error *err);
 
 #endif

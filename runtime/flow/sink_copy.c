@@ -2,6 +2,7 @@
  * COPY FROM STDIN as a sink: see stages.h, pg/pg.h. It begins with the first block, or with finish
  * when there is none; a flow that fails ends it with an error, so the server keeps no row of it.
  */
+#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -12,15 +13,34 @@ struct sink_copy {
     struct mk_sink base;
     struct mk_pg *pg;
     struct mk_pg_copy *copy;
-    char result[24];
+    struct mk_pg_pack *pack;
+    char *result; /* the number of rows; of a pack a line for each member */
     char sql[];
 };
+
+#define NUMBER_BYTES 24
+
+static char *make_result(const struct sink_copy *self)
+{
+    size_t n = self->pack ? mk_pg_pack_count(self->pack) : 1, used = 0;
+    char *text = mk_calloc(n * NUMBER_BYTES + 1);
+    if (text && !self->pack)
+        snprintf(text, NUMBER_BYTES, "%" PRId64, mk_pg_copy_rows(self->copy));
+    for (size_t i = 0; text && self->pack && i < n; i++)
+        used += (size_t)snprintf(text + used, NUMBER_BYTES, "%" PRIu64 "\n",
+                                 mk_pg_pack_member(self->pack, i).hash->rows);
+    return text;
+}
 
 static void on_answer(void *arg, bool end, int status, const struct mk_error *err)
 {
     struct sink_copy *self = arg;
-    if (end)
-        snprintf(self->result, sizeof self->result, "%lld", (long long)mk_pg_copy_rows(self->copy));
+    struct mk_error end_err;
+    if (end) {
+        self->result = make_result(self);
+        status = self->result ? MK_OK : mk_error_nomem(&end_err, "copy");
+        err = &end_err;
+    }
     mk_sink_done(&self->base, status, err);
 }
 
@@ -29,6 +49,8 @@ static void on_closed(void *arg)
     struct sink_copy *self = arg;
     mk_sink_closed(&self->base);
     mk_pg_unref(self->pg);
+    mk_pg_pack_free(self->pack);
+    mk_free(self->result);
     mk_free(self);
 }
 
@@ -38,7 +60,8 @@ static bool started(struct sink_copy *self)
     struct mk_error err;
     if (!self->copy) {
         const struct mk_pg_copy_client client = {on_answer, on_closed, self};
-        const struct mk_pg_copy_spec spec = {.dir = MK_PG_COPY_IN, .sql = self->sql};
+        const struct mk_pg_copy_spec spec = {
+            .dir = MK_PG_COPY_IN, .sql = self->sql, .pack = self->pack};
         self->copy = mk_pg_copy_start(self->pg, &spec, &client, &err);
         if (!self->copy)
             mk_sink_done(&self->base, err.status, &err);
@@ -84,16 +107,19 @@ static struct mk_text copy_result(struct mk_sink *sink)
 static const struct mk_sink_type type = {"copy",     copy_put,   copy_finish,
                                          copy_abort, copy_close, copy_result};
 
-struct mk_sink *mk_sink_copy(struct mk_pg *pg, const char *sql, struct mk_error *err)
+struct mk_sink *mk_sink_copy(struct mk_pg *pg, const char *sql, struct mk_pg_pack *pack,
+                             struct mk_error *err)
 {
     size_t size = strlen(sql) + 1;
     struct sink_copy *self = mk_calloc(sizeof *self + size);
     if (!self) {
+        mk_pg_pack_free(pack);
         mk_error_nomem(err, type.name);
         return NULL;
     }
     self->base.type = &type;
     self->pg = mk_pg_ref(pg);
+    self->pack = pack;
     memcpy(self->sql, sql, size);
     return &self->base;
 }

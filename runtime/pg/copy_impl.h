@@ -65,8 +65,17 @@ bool mk__pg_copy_deliver(struct mk_pg_copy *copy, const void *bytes, size_t len)
 /* The same for what the encoder has held back; the last of all. */
 bool mk__pg_copy_deliver_end(struct mk_pg_copy *copy);
 bool mk__pg_copy_aborting(struct mk_pg_copy *copy);
-/* The body of a copy of several. */
+/* IN: waits for something to do. False: there is an abort instead. */
+bool mk__pg_copy_take(struct mk_pg_copy *copy, enum mk_pg_copy_request *request);
+/* What was asked for has been done. */
+void mk__pg_copy_answer(struct mk_pg_copy *copy);
+/* Sends a part of the rows. False: for the reason in `err`. */
+bool mk__pg_copy_send(struct mk_pg_copy *copy, const void *bytes, size_t len);
+/* Ends the rows, or the COPY with an error that says why; then reads all results. */
+void mk__pg_copy_send_end(struct mk_pg_copy *copy, const char *why);
+/* The bodies of a copy of several. */
 void mk__pg_copy_pack(struct mk_pg_copy *copy);
+void mk__pg_copy_unpack(struct mk_pg_copy *copy);
 
 /* What ends the rows of a table in a file of pg_dump: \. on a line, then two empty ones. */
 #define MK_COPY_END_MARK "\\.\n\n\n"

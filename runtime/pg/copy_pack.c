@@ -1,11 +1,15 @@
 /*
- * Several small COPYs as one tar archive: see pg.h. A file's header says its length, so each
- * member waits here until it is complete; its memory is bounded by MK_PG_MEMBER_BYTES. A member
- * that turns out larger is read to its end, for the connection's sake, but left out: whoever asked
- * for it copies it on its own.
+ * Several small COPYs as one tar archive: see pg.h.
  *
- * Invariants: the members are in the order in which they were asked for; a member that is in the
- * archive is whole; an error of one ends it all.
+ * Out: a file's header says its length, so each member waits here until it is complete; its memory
+ * is bounded by MK_PG_MEMBER_BYTES. A member that turns out larger is read to its end, for the
+ * connection's sake, but left out: whoever asked for it copies it on its own. The members are in
+ * the order in which they were asked for; one that is in the archive is whole.
+ *
+ * In: each file that is asked for is a COPY of its own; others are passed over. A file that is
+ * asked for and does not come is an error. Nothing is kept here.
+ *
+ * An error of one member ends it all.
  */
 #include <string.h>
 #include <time.h>
@@ -19,6 +23,7 @@ struct member {
     struct mk_content_hash hash;
     uint64_t bytes;
     bool skipped;
+    bool seen; /* IN: it has come, and the server has its rows */
 };
 
 struct mk_pg_pack {
@@ -71,7 +76,7 @@ void mk_pg_pack_free(struct mk_pg_pack *pack)
     mk_free(pack);
 }
 
-/* ---- the thread ---------------------------------------------------------------------------- */
+/* ---- the thread: out ------------------------------------------------------------------------- */
 
 /* What a member's rows wait in. */
 struct buffer {
@@ -159,4 +164,103 @@ void mk__pg_copy_pack(struct mk_pg_copy *self)
     if (going && mk__pg_copy_deliver(self, end, sizeof end))
         mk__pg_copy_deliver_end(self);
     mk_free(buffer.bytes);
+}
+
+/* ---- the thread: in -------------------------------------------------------------------------- */
+
+struct unpacking {
+    struct mk_tar_reader tar;
+    struct member *member; /* whose COPY is under way; NULL: the file is passed over */
+    size_t next;           /* where the next one is looked for first: they come in order */
+};
+
+static struct member *find(struct mk_pg_pack *pack, struct unpacking *state)
+{
+    for (size_t i = 0; i < pack->n_members; i++) {
+        size_t at = (state->next + i) % pack->n_members;
+        if (strcmp(pack->members[at].name, state->tar.name) == 0) {
+            state->next = at + 1;
+            return &pack->members[at];
+        }
+    }
+    return NULL;
+}
+
+static bool end_file(struct mk_pg_copy *self, struct unpacking *state)
+{
+    struct member *member = state->member;
+    state->member = NULL;
+    if (!member)
+        return true;
+    mk__pg_copy_send_end(self, NULL);
+    member->hash.rows = (uint64_t)self->rows;
+    member->seen = true;
+    return self->err.status == MK_OK;
+}
+
+static bool begin_file(struct mk_pg_copy *self, struct unpacking *state)
+{
+    struct member *member = find(self->pack, state);
+    if (!member)
+        return true;
+    if (member->seen) {
+        mk_error_set(&self->err, MK_ECORRUPT, "copy", "the data is damaged: %s comes twice",
+                     member->name);
+        return false;
+    }
+    if (!mk__pg_copy_begin(self, member->sql))
+        return false;
+    state->member = member;
+    return true;
+}
+
+static bool take_block(struct mk_pg_copy *self, struct unpacking *state)
+{
+    const uint8_t *bytes = self->block->data;
+    size_t left = self->block->len;
+    bool going = true;
+    while (going && left > 0) {
+        enum mk_tar_event event;
+        int64_t n = mk_tar_read(&state->tar, bytes, left, &event, &self->err);
+        if (n < 0)
+            return false;
+        if (event == MK_TAR_BEGIN)
+            going = begin_file(self, state);
+        else if (event == MK_TAR_BYTES && state->member)
+            going = mk__pg_copy_send(self, bytes, (size_t)n);
+        else if (event == MK_TAR_END)
+            going = end_file(self, state);
+        bytes += n;
+        left -= (size_t)n;
+    }
+    return going;
+}
+
+static void check_complete(struct mk_pg_copy *self, const struct unpacking *state)
+{
+    if (!mk_tar_is_complete(&state->tar))
+        mk_error_set(&self->err, MK_ECORRUPT, "copy", "the data is damaged: the archive has no end");
+    for (size_t i = 0; i < self->pack->n_members && self->err.status == MK_OK; i++)
+        if (!self->pack->members[i].seen)
+            mk_error_set(&self->err, MK_ECORRUPT, "copy", "the archive has no %s",
+                         self->pack->members[i].name);
+}
+
+void mk__pg_copy_unpack(struct mk_pg_copy *self)
+{
+    struct unpacking state = {0};
+    enum mk_pg_copy_request request;
+    for (size_t i = 0; i < self->pack->n_members; i++)
+        self->pack->members[i].seen = false; /* it may have been tried before */
+    bool going;
+    while ((going = mk__pg_copy_take(self, &request)) && request != MK_COPY_FINISH) {
+        going = take_block(self, &state);
+        if (!going)
+            break;
+        mk__pg_copy_answer(self);
+    }
+    if (state.member)
+        mk__pg_copy_send_end(self, "moonkeep has stopped this COPY");
+    else if (going)
+        check_complete(self, &state);
 }

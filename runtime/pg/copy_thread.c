@@ -95,8 +95,7 @@ void mk__pg_copy_results(struct mk_pg_copy *self)
 
 /* ---- requests ---------------------------------------------------------------- */
 
-/* Waits for something to do. False: there is an abort instead. */
-static bool take_request(struct mk_pg_copy *self, enum mk_pg_copy_request *request)
+bool mk__pg_copy_take(struct mk_pg_copy *self, enum mk_pg_copy_request *request)
 {
     for (;;) {
         pthread_mutex_lock(&self->mutex);
@@ -111,7 +110,7 @@ static bool take_request(struct mk_pg_copy *self, enum mk_pg_copy_request *reque
     }
 }
 
-static void answer(struct mk_pg_copy *self)
+void mk__pg_copy_answer(struct mk_pg_copy *self)
 {
     pthread_mutex_lock(&self->mutex);
     self->answered = true;
@@ -134,7 +133,7 @@ bool mk__pg_copy_aborting(struct mk_pg_copy *self)
 static struct mk_block *wait_block(struct mk_pg_copy *self)
 {
     enum mk_pg_copy_request request;
-    if (!self->filling && take_request(self, &request))
+    if (!self->filling && mk__pg_copy_take(self, &request))
         self->filling = self->block;
     return self->filling;
 }
@@ -144,7 +143,7 @@ static void answer_when_full(struct mk_pg_copy *self)
     if (self->filling->len < MK_BLOCK_BYTES)
         return;
     self->filling = NULL;
-    answer(self);
+    mk__pg_copy_answer(self);
 }
 
 static bool deliver_plain(struct mk_pg_copy *self, const uint8_t *bytes, size_t len)
@@ -249,11 +248,10 @@ static void copy_out(struct mk_pg_copy *self)
 
 /* ---- in ---------------------------------------------------------------------- */
 
-static bool send_block(struct mk_pg_copy *self)
+bool mk__pg_copy_send(struct mk_pg_copy *self, const void *bytes, size_t len)
 {
     for (int refused = 0;;) {
-        int sent =
-            PQputCopyData(self->conn, (const char *)self->block->data, (int)self->block->len);
+        int sent = PQputCopyData(self->conn, bytes, (int)len);
         if (sent < 0)
             return lost(self);
         if (!flush(self))
@@ -267,21 +265,26 @@ static bool send_block(struct mk_pg_copy *self)
     }
 }
 
+void mk__pg_copy_send_end(struct mk_pg_copy *self, const char *why)
+{
+    if (PQputCopyEnd(self->conn, why) > 0)
+        flush(self);
+    mk__pg_copy_results(self);
+}
+
 static void copy_in(struct mk_pg_copy *self)
 {
     enum mk_pg_copy_request request;
     bool aborted = false;
     do {
-        aborted = !take_request(self, &request);
+        aborted = !mk__pg_copy_take(self, &request);
         if (aborted || request == MK_COPY_FINISH)
             break;
-        if (!send_block(self))
+        if (!mk__pg_copy_send(self, self->block->data, self->block->len))
             break;
-        answer(self);
+        mk__pg_copy_answer(self);
     } while (!failed(self));
-    if (PQputCopyEnd(self->conn, aborted ? "moonkeep has stopped this COPY" : NULL) > 0)
-        flush(self);
-    mk__pg_copy_results(self);
+    mk__pg_copy_send_end(self, aborted ? "moonkeep has stopped this COPY" : NULL);
 }
 
 /* ---- from the start to the end ------------------------------------------------- */
@@ -335,7 +338,10 @@ void mk__pg_copy_run(struct mk_iothread *thread, void *arg)
     struct mk_pg_copy *self = arg;
     self->own = thread;
     if (self->pack) {
-        mk__pg_copy_pack(self);
+        if (self->dir == MK_PG_COPY_OUT)
+            mk__pg_copy_pack(self);
+        else
+            mk__pg_copy_unpack(self);
     } else if (mk__pg_copy_begin(self, self->sql)) {
         if (self->dir == MK_PG_COPY_OUT)
             copy_out(self);

@@ -98,13 +98,13 @@ struct mk_pg_copy_client {
     void *arg;
 };
 
-/* Several small COPYs that come out as one tar archive, each a file of it. */
+/* Several small COPYs that come out as one tar archive, each a file of it; or the way back. */
 struct mk_pg_pack;
 /* Of a member, after a good end. */
 struct mk_pg_member {
-    const struct mk_content_hash *hash;
-    uint64_t bytes; /* of the rows */
-    bool skipped;   /* it has more than MK_PG_MEMBER_BYTES, and is not in the archive */
+    const struct mk_content_hash *hash; /* IN: only the number of rows, as the server says */
+    uint64_t bytes;                     /* OUT: of the rows */
+    bool skipped; /* OUT: it has more than MK_PG_MEMBER_BYTES, and is not in the archive */
 };
 #define MK_PG_MEMBER_BYTES (8u * 1024 * 1024)
 struct mk_pg_pack *mk_pg_pack_new(size_t n_members); /* NULL: memory is out */
@@ -119,8 +119,9 @@ struct mk_pg_copy_spec {
     const char *sql; /* one COPY ... TO STDOUT or FROM STDIN; copied */
     bool hash;       /* OUT, text format: every row goes into the content hash */
     bool end_mark;   /* OUT, text format: rows are followed by what ends them in pg_dump's files */
-    struct mk_pg_pack
-        *pack; /* OUT: instead of sql; hashed, with end marks. It stays the caller's */
+    /* Instead of sql. OUT: hashed, with end marks. IN: MK_ECORRUPT is of an archive that is none, or
+     * that lacks a member. It stays the caller's. */
+    struct mk_pg_pack *pack;
     struct mk_stream *encoder; /* OUT: compresses, on the thread, what comes out; or NULL. It stays
                                   the caller's, too */
 };

@@ -68,11 +68,21 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "the difficult databas
   end
 
   -- Rows of a table that was cut may be in any order after several connections have loaded it.
-  local function restores_to_the_same(folder, target, jobs)
-    support.restore_by_text(cluster, folder, target, jobs)
+  local function is_the_same(target, jobs)
     sql_of("source", dir.path .. "/source.sql", jobs > 1)
     sql_of(target, dir.path .. "/restored.sql", jobs > 1)
     sh('diff "$0" "$1"', dir.path .. "/source.sql", dir.path .. "/restored.sql")
+  end
+
+  local function restores_to_the_same(folder, target, jobs)
+    support.restore_by_text(cluster, folder, target, jobs)
+    is_the_same(target, jobs)
+    local by_us = target .. "_by_moonkeep"
+    local run = support.start(dir.path, { "restore", folder:match "[^/]*$", "--from", "file://" ..
+      dir.path .. "/store", "--into", ("host=%s user=postgres"):format(cluster.folder),
+      "--database", by_us, "--set", "jobs=" .. jobs }):finish()
+    assert.equal(0, run.code, run.stderr)
+    is_the_same(by_us, jobs)
   end
 
   it("is restored to the same by one job", function()

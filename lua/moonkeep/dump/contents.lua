@@ -10,6 +10,7 @@ local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local pg = require "moonkeep.pg"
 local process = require "moonkeep.process"
 local toc = require "moonkeep.pg.toc"
@@ -37,10 +38,7 @@ end
 
 -- Options that the leader has carried out already.
 local function pg_dump_options(options)
-  local copy = {}
-  for key, value in pairs(options) do
-    copy[key] = value
-  end
+  local copy = merge(options)
   copy.serializable_deferrable = nil
   return copy
 end
@@ -100,15 +98,6 @@ function M.read(leader, watcher)
   return self
 end
 
---- The encoding that the archive's text has.
-function M.encoding(archive)
-  for _, entry in ipairs(archive.entries) do
-    if entry.kind == "ENCODING" then
-      return entry.create:match "'(.-)'"
-    end
-  end
-end
-
 -- ---- locks --------------------------------------------------------------------------------------
 
 local LOCKED_AT_ONCE = 200
@@ -118,14 +107,10 @@ local function lock(connection, tables)
   for from = 1, #tables, LOCKED_AT_ONCE do
     local names = {}
     for i = from, math.min(from + LOCKED_AT_ONCE - 1, #tables) do
-      names[#names + 1] = "ONLY " .. M.quoted(tables[i])
+      names[#names + 1] = "ONLY " .. pg.quoted(tables[i])
     end
     connection:query("LOCK TABLE " .. table.concat(names, ", ") .. " IN ACCESS SHARE MODE NOWAIT")
   end
-end
-
-function M.quoted(relation)
-  return pg.identifier(relation.schema) .. "." .. pg.identifier(relation.name)
 end
 
 -- Queries see the snapshot, these functions the present.

@@ -5,7 +5,7 @@
 --- a page of them can stand for a hundred times the bytes of its neighbour; others are nearly empty. So
 --- some pages are sampled, and the values of their rows measured, which does not read the TOAST
 --- table (pg_column_size of such a value is known from its pointer).
-local contents = require "moonkeep.dump.contents"
+local pg = require "moonkeep.pg"
 
 local M = {}
 
@@ -25,7 +25,7 @@ local SAMPLE = [[
 -- Some pages of a table, in order: { page, bytes }.
 local function sample(connection, t, pages, n)
   local sum = connection:value(VALUES, t.oid)
-  return connection:query(SAMPLE:format(sum or 0, contents.quoted(t),
+  return connection:query(SAMPLE:format(sum or 0, pg.quoted(t),
     math.min(100, 100 * n * SAMPLES_PER_RANGE / pages)))
 end
 

@@ -15,6 +15,7 @@ local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local large_objects = require "moonkeep.dump.large_objects"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
 local session = require "moonkeep.dump.session"
 local stores = require "moonkeep.store"
@@ -39,7 +40,7 @@ local function try_begin(source, options, watcher)
   local ok, tables, archive = pcall(function()
     watcher.pids[leader.pid] = true
     local dump <close> = contents.read(leader, watcher)
-    leader:set_encoding(contents.encoding(dump.archive))
+    leader:set_encoding(toc.encoding(dump.archive))
     local found = work.tables(leader.connection, dump.archive)
     local locked, changing = contents.lock(leader, found)
     if not locked then
@@ -108,10 +109,7 @@ end
 -- From the connection to what is stored: COPY compresses by itself, but for gzip, which is made in
 -- parallel, and large objects, which become files first.
 function Engine:stages(unit, connection)
-  local stage = { connection = connection.native }
-  for key, value in pairs(unit.stage) do
-    stage[key] = value
-  end
+  local stage = merge(unit.stage, { connection = connection.native })
   local encode = { kind = "encode", codec = self.codec, threads = 1 }
   if unit.kind == "objects" then
     return { stage, { kind = "large_object_files", packed = unit.packed, label = "files" }, encode }

@@ -6,53 +6,34 @@
 --- can be replaced for as long as the leader lives.
 local errors = require "moonkeep.errors"
 local pg = require "moonkeep.pg"
+local sessions = require "moonkeep.pg.session"
 
 local M = {}
 
--- As pg_dump sets them (setup_connection), and what content hashes need beside. Each only where the
--- server knows it.
-local SETTINGS = {
-  { "search_path", "" }, { "datestyle", "ISO" }, { "intervalstyle", "postgres" },
-  { "extra_float_digits", "3" }, { "synchronize_seqscans", "off" }, { "statement_timeout", "0" },
-  { "lock_timeout", "0" }, { "idle_in_transaction_session_timeout", "0" },
-  { "idle_session_timeout", "0" }, { "transaction_timeout", "0" }, { "timezone", "UTC" },
-  { "bytea_output", "hex" }, { "restrict_nonsystem_relation_kind", "view, foreign-table" },
-}
+-- As pg_dump sets them (setup_connection).
+local SETTINGS = { { "extra_float_digits", "3" }, { "synchronize_seqscans", "off" },
+  { "restrict_nonsystem_relation_kind", "view, foreign-table" } }
 
 -- How long a follower waits for a table's lock. It is waited for only behind a change of the table
 -- that waits for the leader: see copy.lua.
 local FOLLOWER_LOCK_TIMEOUT = "1s"
-
-local function set(connection, name, value)
-  connection:query("SELECT pg_catalog.set_config(name, $2, false) FROM pg_catalog.pg_settings " ..
-    "WHERE lower(name) = $1", name, value)
-end
 
 -- The role comes first: what follows is asked of it.
 local function prepare(connection, options)
   if options.role then
     connection:query("SET ROLE " .. pg.identifier(options.role))
   end
-  for _, setting in ipairs(SETTINGS) do
-    set(connection, setting[1], setting[2])
-  end
-  set(connection, "row_security", options.enable_row_security and "on" or "off")
-  set(connection, "quote_all_identifiers", options.quote_all_identifiers and "on" or "off")
+  sessions.pin(connection, SETTINGS)
+  sessions.set(connection, "row_security", options.enable_row_security and "on" or "off")
+  sessions.set(connection, "quote_all_identifiers", options.quote_all_identifiers and "on" or "off")
 end
 
-local function check_pooler(connection, options)
-  local pid = connection:value "SELECT pg_catalog.pg_backend_pid()"
-  if pid ~= connection.native:backend_pid() and options.pooler ~= "session" then
-    errors.raise("POOLER", "a connection pooler stands between moonkeep and the server",
-      { hint = "connect to the server itself; or, if the pooler gives a whole session to each " ..
-        'client, say so: dump = { pooler = "session" }' })
-  end
-  return pid
-end
+local POOLER_HINT = "connect to the server itself; or, if the pooler gives a whole session to each " ..
+  'client, say so: dump = { pooler = "session" }'
 
 --- Lets foreign tables be read, or not.
 function M.allow_foreign(connection, on)
-  set(connection, "restrict_nonsystem_relation_kind", on and "view" or "view, foreign-table")
+  sessions.set(connection, "restrict_nonsystem_relation_kind", on and "view" or "view, foreign-table")
 end
 
 local Leader = {}
@@ -64,7 +45,7 @@ function M.lead(source, options)
   local connection = source:connect { patient = true }
   local self = setmetatable({ source = source, options = options, connection = connection }, Leader)
   local ok, err = pcall(function()
-    self.pid = check_pooler(connection, options)
+    self.pid = sessions.check_pooler(connection, options.pooler, POOLER_HINT)
     prepare(connection, options)
     self.is_standby = connection:value "SELECT pg_catalog.pg_is_in_recovery()"
     connection:query("BEGIN ISOLATION LEVEL " .. (options.serializable_deferrable and
@@ -84,7 +65,7 @@ end
 --- From now on text has this encoding: the one that the archive says it has.
 function Leader:set_encoding(encoding)
   self.encoding = encoding
-  set(self.connection, "client_encoding", encoding)
+  sessions.set(self.connection, "client_encoding", encoding)
 end
 
 -- Why a follower could not take the snapshot: the leader may be gone.
@@ -102,8 +83,8 @@ function Leader:follower()
   local connection = self.source:connect { patient = true }
   local ok, err = pcall(function()
     prepare(connection, self.options)
-    set(connection, "client_encoding", self.encoding)
-    set(connection, "lock_timeout", FOLLOWER_LOCK_TIMEOUT)
+    sessions.set(connection, "client_encoding", self.encoding)
+    sessions.set(connection, "lock_timeout", FOLLOWER_LOCK_TIMEOUT)
     connection:query "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     connection:query("SET TRANSACTION SNAPSHOT " .. pg.literal(self.snapshot))
   end)

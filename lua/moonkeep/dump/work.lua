@@ -11,9 +11,10 @@
 --- first number that such an entry depends on is one that no entry has, for pg_restore takes the
 --- first for its table, and truncates the table before it loads it in parallel: one range would
 --- remove the others. Whatever comes after the data depends on all the ranges.
-local contents = require "moonkeep.dump.contents"
 local cuts = require "moonkeep.dump.cuts"
 local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
+local pg = require "moonkeep.pg"
 
 local M = {}
 
@@ -127,7 +128,7 @@ local function is_query(t)
 end
 
 local function copy_sql(t)
-  local name = contents.quoted(t)
+  local name = pg.quoted(t)
   if is_query(t) then
     return ("COPY (SELECT %s FROM %s %s) TO STDOUT"):format(t.columns, name, t.condition or "")
   elseif t.columns == "" then
@@ -140,7 +141,7 @@ end
 -- taken.
 local function range_sql(t, first, last)
   return ("COPY (SELECT %s FROM ONLY %s WHERE ctid >= '(%d,0)'%s) TO STDOUT"):format(t.columns,
-    contents.quoted(t), first, last and (" AND ctid < '(%d,0)'"):format(last) or "")
+    pg.quoted(t), first, last and (" AND ctid < '(%d,0)'"):format(last) or "")
 end
 
 -- ---- units ----------------------------------------------------------------------------------------
@@ -251,22 +252,13 @@ end
 
 -- ---- the table of contents --------------------------------------------------------------------------
 
-local function copy_of(entry)
-  local copy = {}
-  for key, value in pairs(entry) do
-    copy[key] = value
-  end
-  copy.needs = table.move(entry.needs, 1, #entry.needs, 1, {})
-  return copy
-end
-
 -- The entries of a table that was cut, and their numbers.
 local function cut_entry(entry, files, next_id)
   local entries, ids = {}, {}
   for i, file in ipairs(files) do
-    local part = copy_of(entry)
-    part.id, part.file = next_id + i, file
-    table.insert(part.needs, 1, entry.id) -- a number that no entry has any more
+    local part = merge(entry, { id = next_id + i, file = file })
+    -- the first is a number that no entry has any more
+    part.needs = table.move(entry.needs, 1, #entry.needs, 2, { entry.id })
     entries[i], ids[i] = part, part.id
   end
   return entries, ids

@@ -6,6 +6,7 @@
 local core = require "moonkeep.core.pg"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
+local merge = require "moonkeep.merge"
 local redact = require "moonkeep.redact"
 local secret = require "moonkeep.secret"
 local spec = require "moonkeep.spec"
@@ -106,6 +107,11 @@ function M.identifier(name)
   return '"' .. name:gsub('"', '""') .. '"'
 end
 
+--- Quotes the name of something that has { schema, name }.
+function M.quoted(thing)
+  return M.identifier(thing.schema) .. "." .. M.identifier(thing.name)
+end
+
 --- Quotes a text for SQL.
 function M.literal(text)
   return "'" .. text:gsub("'", "''") .. "'"
@@ -175,13 +181,7 @@ end
 --- The same server with other keys: source:with { dbname = "other" }. The values are taken as they
 --- are: a database may be called "host=elsewhere".
 function Source:with(keys)
-  local merged = {}
-  for key, value in pairs(self.keys) do
-    merged[key] = value
-  end
-  for key, value in pairs(keys) do
-    merged[key] = value
-  end
+  local merged = merge(self.keys, keys)
   for key, value in pairs(merged) do
     merged[key] = secret.is_secret(value) and value or tostring(value)
   end

@@ -18,6 +18,7 @@
 ---            tablespace, access_method, relkind, owner, with_oids, needs = { id... },
 ---            file | position = { state, offset } }
 local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
 
 local M = {}
 
@@ -324,25 +325,15 @@ end
 --- there is gzip or nothing: an archive whose files were compressed by another program says none,
 --- and they must be decompressed first.
 function M.to_directory(archive, algorithm)
-  local directory = {}
-  for key, value in pairs(archive) do
-    directory[key] = value
-  end
-  directory.format = M.DIRECTORY
+  local directory = merge(archive, { format = M.DIRECTORY, entries = {} })
   if archive.version[2] >= 15 then
     directory.compression = M.ALGORITHMS[algorithm]
   else
     directory.compression = algorithm == "gzip" and -1 or 0
   end
-  directory.entries = {}
   for i, entry in ipairs(archive.entries) do
-    local copy = {}
-    for key, value in pairs(entry) do
-      copy[key] = value
-    end
-    copy.position = nil
-    copy.file = entry.file or M.file_name(archive, entry)
-    directory.entries[i] = copy
+    directory.entries[i] = merge(entry, { file = entry.file or M.file_name(archive, entry) })
+    directory.entries[i].position = nil
   end
   return directory
 end
@@ -366,6 +357,15 @@ function M.reduce(archive, entries)
   end
   archive.entries = kept
   return files
+end
+
+--- The encoding that the archive's text has.
+function M.encoding(archive)
+  for _, entry in ipairs(archive.entries) do
+    if entry.kind == "ENCODING" then
+      return entry.create:match "'(.-)'"
+    end
+  end
 end
 
 -- ---- for people --------------------------------------------------------------------------------

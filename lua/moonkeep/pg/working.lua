@@ -32,6 +32,29 @@ local function drop(admin, name)
   admin:query(("DROP DATABASE IF EXISTS %s WITH (FORCE)"):format(pg.identifier(name)))
 end
 
+-- The server does not drop a database that has subscriptions. Those of an unfinished one go without a
+-- word to the publisher: its slot belongs to the database that was backed up.
+local function drop_subscriptions(admin, name)
+  local rows = admin:query([[SELECT s.subname AS name
+    FROM pg_catalog.pg_subscription s JOIN pg_catalog.pg_database d ON d.oid = s.subdbid
+    WHERE d.datname = $1]], name)
+  if #rows == 0 then
+    return
+  end
+  local connection <close> = admin.source:with({ dbname = name }):connect()
+  for _, row in ipairs(rows) do
+    local subscription = "SUBSCRIPTION " .. pg.identifier(row.name)
+    for _, sql in ipairs { "ALTER %s DISABLE", "ALTER %s SET (slot_name = NONE)", "DROP %s" } do
+      connection:query(sql:format(subscription))
+    end
+  end
+end
+
+local function drop_unfinished(admin, name)
+  drop_subscriptions(admin, name)
+  drop(admin, name)
+end
+
 local function rename(admin, from, to)
   admin:query(("ALTER DATABASE %s RENAME TO %s"):format(pg.identifier(from), pg.identifier(to)))
 end
@@ -44,7 +67,7 @@ function M.sweep(admin)
     -- Both must say so: the mark alone can be left on a database that is in use.
     if row.name:find "_restoring_%x%x%x%x%x%x$" and try_lock(admin, row.name) then
       log.info("dropping %s, which an earlier restore had left", row.name)
-      drop(admin, row.name)
+      drop_unfinished(admin, row.name)
       admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
     end
   end
@@ -59,7 +82,7 @@ function Working:close()
     return
   end
   core_task.shield(function()
-    local ok, err = pcall(drop, self.admin, self.name)
+    local ok, err = pcall(drop_unfinished, self.admin, self.name)
     if not ok then
       log.warn("could not drop the unfinished database %s: %s", self.name, err.message)
     end

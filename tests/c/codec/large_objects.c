@@ -56,21 +56,20 @@ struct result {
     struct mk_error err;
 };
 
-/* Runs the stream with so many bytes of input and of room for output at a time. */
-static int run(const struct copy *copy, bool packed, size_t in_piece, size_t out_piece,
-               struct result *result)
+/* Runs a stream with so many bytes of input and of room for output at a time, and frees it. */
+static int pump(struct mk_stream *stream, const uint8_t *bytes, size_t len, size_t in_piece,
+                size_t out_piece, struct result *result)
 {
-    struct mk_stream *stream = mk_large_objects_new(packed, &result->err);
     if (!stream)
         return result->err.status;
     size_t at = 0;
     int status = MK_OK;
     result->len = 0;
     for (bool done = false; !done && status == MK_OK;) {
-        size_t n = copy->len - at < in_piece ? copy->len - at : in_piece;
-        struct mk_stream_io io = {.in = copy->bytes + at,
+        size_t n = len - at < in_piece ? len - at : in_piece;
+        struct mk_stream_io io = {.in = bytes + at,
                                   .in_len = n,
-                                  .end = at + n == copy->len,
+                                  .end = at + n == len,
                                   .out = result->bytes + result->len,
                                   .out_cap = out_piece};
         status = mk_stream_step(stream, &io, &result->err);
@@ -78,10 +77,17 @@ static int run(const struct copy *copy, bool packed, size_t in_piece, size_t out
         result->len += io.out_used;
         done = io.done;
     }
-    if (status == MK_OK)
+    if (status == MK_OK && stream->type->result)
         snprintf(result->text, sizeof result->text, "%s", stream->type->result(stream).bytes);
     mk_stream_free(stream);
     return status;
+}
+
+static int run(const struct copy *copy, bool packed, size_t in_piece, size_t out_piece,
+               struct result *result)
+{
+    return pump(mk_large_objects_new(packed, &result->err), copy->bytes, copy->len, in_piece,
+                out_piece, result);
 }
 
 static void write_three(struct copy *copy)
@@ -193,6 +199,56 @@ static void running_out_of_memory_is_an_error(void **state)
     sweep_allocations("large objects", use_stream);
 }
 
+/* A large object's file, or an archive of them, becomes rows, and those the same file again. */
+static void files_become_rows_that_become_the_same_files(void **state)
+{
+    (void)state;
+    static const size_t pieces[][2] = {{65536, 65536}, {1, 1}, {7, 65536}, {65536, 3}, {513, 27}};
+    static struct copy copy;
+    static struct result files, rows, again;
+    for (int packed = 0; packed < 2; packed++) {
+        if (packed) {
+            write_three(&copy);
+        } else {
+            begin(&copy);
+            row(&copy, 77, 0, "all");
+            row(&copy, 77, 1500, "of it");
+            end(&copy);
+        }
+        assert_ok(run(&copy, packed, 65536, 65536, &files), files.err);
+        for (size_t i = 0; i < sizeof pieces / sizeof pieces[0]; i++) {
+            assert_ok(pump(mk_large_object_rows_new(packed, 77, &rows.err), files.bytes, files.len,
+                           pieces[i][0], pieces[i][1], &rows),
+                      rows.err);
+            assert_ok(pump(mk_large_objects_new(packed, &again.err), rows.bytes, rows.len, 65536,
+                           65536, &again),
+                      again.err);
+            /* an object without data has no row, so it is not there again */
+            if (!packed)
+                assert_memory_equal(again.bytes, files.bytes, files.len);
+            else
+                assert_true(again.len == files.len - MK_TAR_BLOCK);
+        }
+    }
+}
+
+static void an_archive_that_is_cut_or_changed_does_not_become_rows(void **state)
+{
+    (void)state;
+    static struct copy copy;
+    static struct result files, rows;
+    write_three(&copy);
+    assert_ok(run(&copy, true, 65536, 65536, &files), files.err);
+    for (size_t len = 0; len < files.len; len += 97)
+        assert_int_equal(pump(mk_large_object_rows_new(true, 0, &rows.err), files.bytes, len, 65536,
+                              65536, &rows),
+                         MK_ECORRUPT);
+    files.bytes[5] = 'x'; /* no longer blob_OID.dat */
+    assert_int_equal(pump(mk_large_object_rows_new(true, 0, &rows.err), files.bytes, files.len,
+                          65536, 65536, &rows),
+                     MK_ECORRUPT);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +257,8 @@ int main(void)
         cmocka_unit_test(none_is_an_archive_without_files),
         cmocka_unit_test(another_copy_is_refused),
         cmocka_unit_test(running_out_of_memory_is_an_error),
+        cmocka_unit_test(files_become_rows_that_become_the_same_files),
+        cmocka_unit_test(an_archive_that_is_cut_or_changed_does_not_become_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,162 @@
+--- The table of contents of a restore: which entries are wanted, and the steps in which they are
+--- restored.
+---
+---   before        what comes before the rows, by pg_restore
+---   rows          TABLE DATA and large objects, by work.lua and native.lua
+---   values        SEQUENCE SET and the like, by pg_restore
+---   after         indexes, constraints, triggers ..., by pg_restore --jobs
+---   foreign_keys  of tables without partitions, by pg_restore --jobs
+---   last          the other foreign keys, grants, materialized views, in order
+---   event_triggers  when nothing is left that could fire them
+---
+--- The order is pg_restore's own: all of the first three sections, then grants, then what may run the
+--- database's own functions. But its --jobs lets grants of one role overtake those that they rest on, and
+--- foreign keys deadlock with the attaching of indexes, or with each other where there are partitions:
+--- so these have steps of their own.
+local errors = require "moonkeep.errors"
+local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
+local toc = require "moonkeep.pg.toc"
+local toc_list = require "moonkeep.pg.toc_list"
+local verify = require "moonkeep.verify"
+
+local M = {}
+
+--- The archive of a backup.
+function M.archive(backup, store)
+  local object = manifests.objects(backup.manifest, "contents")[1]
+  if not object then
+    errors.raise("CORRUPT", "the manifest is damaged: it has no table of contents")
+  end
+  return (toc.read(verify.text(backup, store, object)))
+end
+
+-- ---- what is wanted -----------------------------------------------------------------------------
+
+local function set_of(value)
+  local set = {}
+  for _, item in ipairs(type(value) == "table" and value or { value }) do
+    set[item] = true
+  end
+  return set
+end
+
+-- Whether the rows of an entry are asked for. (Of all else pg_restore knows by the same options.)
+local function wants_rows(entry, options)
+  local schema = entry.schema or ""
+  return not options.schema_only and (not options.schema or set_of(options.schema)[schema]) and
+    not set_of(options.exclude_schema)[schema]
+end
+
+-- ---- steps --------------------------------------------------------------------------------------
+
+local GRANTS = { ACL = true, ["ACL LANGUAGE"] = true, ["DEFAULT ACL"] = true }
+local NOTES = { COMMENT = true, ["SECURITY LABEL"] = true }
+
+local function is_event_trigger(entry)
+  return entry.kind == "EVENT TRIGGER" or
+    NOTES[entry.kind] and entry.name:sub(1, 14) == "EVENT TRIGGER "
+end
+
+local function is_last(entry)
+  return GRANTS[entry.kind] or entry.kind == "MATERIALIZED VIEW DATA" or
+    entry.kind == "STATISTICS DATA" and entry.section == "post-data"
+end
+
+-- Whether a table is partitioned: of a foreign key, one of the two.
+local function has_partitions(entry, by_id)
+  for _, id in ipairs(entry.needs) do
+    local needed = by_id[id]
+    if needed and (needed.relkind == 112 or -- 'p'; before 1.16 it is not said
+      (needed.create or ""):find("\nPARTITION BY ", 1, true)) then
+      return true
+    end
+    if needed and needed.kind == "CONSTRAINT" and has_partitions(needed, by_id) then
+      return true
+    end
+  end
+  return false
+end
+
+local CREATES_OBJECTS = { BLOB = true, ["BLOB METADATA"] = true } -- from 17 on among the data
+
+-- The step of an entry of a section.
+local function step_of(entry, section, by_id)
+  if is_event_trigger(entry) then
+    return "event_triggers"
+  elseif is_last(entry) then
+    return "last"
+  elseif section == "pre-data" or CREATES_OBJECTS[entry.kind] then
+    return "before"
+  elseif section == "data" then
+    return entry.has_data and "rows" or "values"
+  elseif entry.kind == "FK CONSTRAINT" then
+    return has_partitions(entry, by_id) and "last" or "foreign_keys"
+  end
+  return "after"
+end
+
+-- Entries that say how all others are to be read.
+local ALWAYS = { ENCODING = true, STDSTRINGS = true, SEARCHPATH = true }
+
+local STEPS = { "before", "rows", "values", "after", "foreign_keys", "last", "event_triggers" }
+local RANK = {}
+for rank, name in ipairs(STEPS) do
+  RANK[name] = rank
+end
+
+-- The step of an entry, but not before those of what it needs: the comment of a foreign key comes
+-- after it.
+local function late_enough(name, entry, step_by_id)
+  for _, id in ipairs(entry.needs) do
+    local needed = step_by_id[id]
+    if needed and RANK[needed] > RANK[name] then
+      name = needed
+    end
+  end
+  return name == "rows" and "values" or name
+end
+
+--- The entries of each step: { before = { entry... }, rows = ..., ... }, of a restore's options.
+function M.steps(archive, options)
+  local steps, by_id, step_by_id = { always = {} }, {}, {}
+  for _, name in ipairs(STEPS) do
+    steps[name] = {}
+  end
+  for _, entry in ipairs(archive.entries) do
+    by_id[entry.id] = entry
+  end
+  local section, sections = "pre-data", options.section and set_of(options.section)
+  for _, entry in ipairs(archive.entries) do
+    if ALWAYS[entry.kind] then
+      table.insert(steps.always, entry)
+    else
+      -- what has none belongs to what stands before it, as for pg_restore
+      section = entry.section ~= "none" and entry.section or section
+      local name = step_of(entry, section, by_id)
+      name = name == "rows" and name or late_enough(name, entry, step_by_id)
+      step_by_id[entry.id] = name
+      if (not sections or sections[section]) and (name ~= "rows" or wants_rows(entry, options)) then
+        table.insert(steps[name], entry)
+      end
+    end
+  end
+  return steps
+end
+
+--- Leaves only what the option `table` chooses.
+function M.choose(archive, options)
+  local wanted = type(options.table) == "table" and options.table or { options.table }
+  local chosen = toc_list.choose(archive.entries, wanted, options.dependencies)
+  toc.reduce(archive, chosen)
+  return #chosen
+end
+
+--- The bytes of a directory's table of contents with these entries only.
+function M.text(archive, steps, entries)
+  local all = table.move(steps.always, 1, #steps.always, 1, {})
+  table.move(entries, 1, #entries, #all + 1, all)
+  return toc.write(toc.to_directory(merge(archive, { entries = all }), "none"))
+end
+
+return M

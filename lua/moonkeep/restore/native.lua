@@ -1,0 +1,439 @@
+--- The native restore of a directory backup into a database of our own, which nobody uses yet: rows by
+--- COPY over several connections straight from the store, everything else by pg_restore.
+---
+---   contents   which entries, in which steps           -> contents.lua
+---   units      which object goes into which tables     -> work.lua
+---   loaders    store -> SHA-256, codec -> content hash, COPY
+---
+--- Each unit is a transaction, which is committed only when the object's digest, and the rows and the
+--- content hash of each of its tables, are those of the manifest: so nothing wrong is ever
+--- committed. Nothing is kept on disk here but the table of contents. A unit whose connection was
+--- lost is loaded again: whether it had been committed is known from its row in PROGRESS, which is
+--- part of its transaction.
+local contents = require "moonkeep.restore.contents"
+local core_task = require "moonkeep.core.task"
+local dump_options = require "moonkeep.pg.dump_options"
+local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
+local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
+local meters = require "moonkeep.meter"
+local pg = require "moonkeep.pg"
+local process = require "moonkeep.process"
+local sessions = require "moonkeep.pg.session"
+local sums = require "moonkeep.dump.sums"
+local tempdir = require "moonkeep.tempdir"
+local toc = require "moonkeep.pg.toc"
+local tools = require "moonkeep.pg.tools"
+local verify = require "moonkeep.verify"
+local work = require "moonkeep.restore.work"
+
+local M = { DEFAULT_JOBS = 2 }
+
+local MAX_TRIES = 3 -- of a unit whose connection was lost
+local WAIT_MS = 20 -- for a unit that others wait for
+
+local SCHEMA = "moonkeep_restore"
+local PROGRESS = SCHEMA .. ".progress"
+
+local POOLER_HINT = "restore into the server itself, not through its pooler"
+
+-- ---- connections ----------------------------------------------------------------------------------
+
+local Engine = {}
+Engine.__index = Engine
+
+local INVALID_VALUE = "22023"
+
+-- The text of the type money depends on it. (It may be a locale that this server does not have.)
+function Engine:set_monetary(connection)
+  local wanted = (self.manifest.dump.settings or {}).lc_monetary
+  local ok, err = true
+  if wanted then
+    ok, err = pcall(sessions.set, connection, "lc_monetary", wanted)
+  end
+  if not ok and errors.of(err).sqlstate ~= INVALID_VALUE then
+    error(err, 0)
+  elseif not ok and not self.warned_of_monetary then
+    self.warned_of_monetary = true
+    log.warn("the server has no locale %s, in which values of type money were written", wanted)
+  end
+end
+
+-- A connection that loads. (synchronous_commit: the database gets its name by a transaction that does
+-- wait, and so waits for all before it.)
+function Engine:connect()
+  local connection = self.target:connect { patient = true }
+  local ok, err = pcall(function()
+    sessions.check_pooler(connection, nil, POOLER_HINT)
+    if self.options.role then
+      connection:query("SET ROLE " .. pg.identifier(self.options.role))
+    end
+    sessions.pin(connection, { { "client_encoding", self.encoding }, { "row_security", "off" },
+      { "synchronous_commit", "off" }, { "check_function_bodies", "off" },
+      { "client_min_messages", "warning" } })
+    self:set_monetary(connection)
+  end)
+  if not ok then
+    connection:close()
+    error(err, 0)
+  end
+  return connection
+end
+
+-- ---- by pg_restore --------------------------------------------------------------------------------
+
+-- Options of pg_restore's sessions, beside those that the source has.
+function Engine:session_options()
+  local set = self.target.keys.options or os.getenv "PGOPTIONS"
+  return ("%s-c maintenance_work_mem=%dkB -c synchronous_commit=off"):format(set and set .. " " or
+    "", self.maintenance_kb)
+end
+
+-- Entries restored by pg_restore, from a table of contents of their own.
+function Engine:run(entries, jobs)
+  if #entries == 0 then
+    return
+  end
+  local folder <close> = tempdir.new()
+  fs.write(folder.path .. "/toc.dat", contents.text(self.archive, self.steps, entries))
+  local conninfo, env = self.target:with({ options = self:session_options() }):for_program()
+  local argv = { tools.find("pg_restore", self.major), "--no-password", "--format=directory" }
+  dump_options.add_restore(argv, self.pg_restore_options, self.major)
+  argv[#argv + 1] = self.options.on_error ~= "continue" and "--exit-on-error" or nil
+  argv[#argv + 1] = jobs and jobs > 1 and ("--jobs=%d"):format(jobs) or nil
+  argv[#argv + 1] = "--dbname=" .. conninfo
+  argv[#argv + 1] = folder.path
+  self:attempt(process.run, { argv = argv, env = env })
+end
+
+-- Calls fn; with on_error = "continue" what fails is kept for the end.
+function Engine:attempt(fn, ...)
+  local ok, err = pcall(fn, ...)
+  if ok then
+    return
+  end
+  err = errors.of(err)
+  if self.options.on_error ~= "continue" or err.code == "CANCELED" then
+    error(err, 0)
+  end
+  table.insert(self.failures, err)
+end
+
+-- ---- rows -----------------------------------------------------------------------------------------
+
+function Engine:damaged(unit, t, why)
+  errors.raise("CORRUPT", ("%s in store %s: %s: %s of %s"):format(self.backup.id, self.store.name,
+    unit.object.name, why, t.name), { hint = "nothing of it was committed; restore an older backup, " ..
+    "or this one from another store" })
+end
+
+function Engine:check(unit, t, rows, sum)
+  if tonumber(rows) ~= t.rows then
+    self:damaged(unit, t, ("the server took %s rows, not the %d"):format(rows, t.rows))
+  elseif sum ~= t.sum then
+    self:damaged(unit, t, "the rows are not those")
+  end
+end
+
+-- An object into the database, by these stages; `sum` is the one that sums it up on the way.
+function Engine:unpack(unit, sum, stages)
+  sum.label = "sum"
+  return verify.unpack(self.backup, self.store, unit.object, { kind = "tee", { sum }, stages },
+    self.meter)
+end
+
+-- How the units of each kind are loaded.
+local LOADERS = {}
+
+function LOADERS.rows(self, unit, connection)
+  local t = unit.tables[1]
+  local report = self:unpack(unit, { kind = "rows" }, { { kind = "copy", label = "loaded",
+    connection = connection.native, sql = t.sql } })
+  self:check(unit, t, report.loaded.result, report.sum.result)
+end
+
+function LOADERS.pack(self, unit, connection)
+  local members, found, rows = {}, {}, {}
+  for i, t in ipairs(unit.tables) do
+    members[i] = { t.member, t.sql }
+  end
+  local report = self:unpack(unit, { kind = "rows", packed = true }, { { kind = "unpack",
+    label = "loaded", connection = connection.native, members = members } })
+  for member, sum in report.sum.result:gmatch "(%S+) (%S+)\n" do
+    found[member] = sum
+  end
+  for count in report.loaded.result:gmatch "[^\n]+" do
+    rows[#rows + 1] = count
+  end
+  for i, t in ipairs(unit.tables) do
+    self:check(unit, t, rows[i], found[t.member])
+  end
+end
+
+-- Rows that no table keeps: the condition writes each into its object, and lets none of them pass.
+local LARGE_OBJECTS = [[COPY pg_temp.moonkeep_large_objects FROM STDIN (FORMAT binary)
+  WHERE pg_catalog.lo_put(oid, at, data) IS NULL]]
+
+function LOADERS.objects(self, unit, connection)
+  connection:query [[CREATE TEMPORARY TABLE moonkeep_large_objects
+    (oid oid, at bigint, data bytea) ON COMMIT DROP]]
+  local report = self:unpack(unit, { kind = "large_objects", packed = unit.packed, oid = unit.oid },
+    { { kind = "large_object_rows", packed = unit.packed, oid = unit.oid },
+      { kind = "copy", label = "loaded", connection = connection.native, sql = LARGE_OBJECTS } })
+  unit.sum = report.sum.result
+end
+
+-- What the tables of a unit are called, for messages.
+local function names_of(unit)
+  if #unit.tables == 0 then
+    return "large objects"
+  elseif #unit.tables == 1 then
+    return unit.tables[1].name
+  end
+  return ("%s and %d more"):format(unit.tables[1].name, #unit.tables - 1)
+end
+
+-- One try of a unit, in one transaction.
+function Engine:load(unit, connection)
+  connection:transaction(function()
+    local truncate = {}
+    for _, t in ipairs(unit.tables) do
+      truncate[#truncate + 1] = t.truncate and "ONLY " .. t.truncate
+    end
+    if #truncate > 0 then -- so that rows may be frozen
+      connection:query("TRUNCATE " .. table.concat(truncate, ", "))
+    end
+    LOADERS[unit.kind](self, unit, connection)
+    connection:query("INSERT INTO " .. PROGRESS .. " VALUES ($1)", unit.key)
+  end)
+end
+
+-- Whether a unit's transaction has been committed although we were not told.
+local function is_done(unit, connection)
+  return connection:value("SELECT 1 FROM " .. PROGRESS .. " WHERE unit = $1", unit.key) ~= nil
+end
+
+function Engine:load_with_retries(unit, loader)
+  for try = 1, MAX_TRIES do
+    local ok, err = pcall(self.load, self, unit, loader.connection)
+    if ok then
+      return
+    end
+    err = errors.of(err)
+    if err.code ~= "PG_CONNECTION_LOST" or try == MAX_TRIES then
+      err.message = ("%s: %s"):format(names_of(unit), err.message)
+      error(err, 0)
+    end
+    log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
+      err.message)
+    loader.connection:close()
+    loader.connection = self:connect()
+    if is_done(unit, loader.connection) then
+      return
+    end
+  end
+end
+
+-- With on_error = "continue" the tables of a pack do not fail for each other.
+function Engine:load_or_note(unit, loader)
+  if self.options.on_error ~= "continue" or #unit.tables < 2 then
+    return self:attempt(self.load_with_retries, self, unit, loader)
+  elseif not pcall(self.load_with_retries, self, unit, loader) then
+    for i, t in ipairs(unit.tables) do
+      local single = merge(unit, { tables = { t }, key = ("%s, %d"):format(unit.key, i) })
+      self:attempt(self.load_with_retries, self, single, loader)
+    end
+  end
+end
+
+-- The next unit that waits for nobody; nil when there is none now, and whether there will be.
+function Engine:next_unit()
+  local waiting
+  for i = self.first, #self.units do
+    local unit = self.units[i]
+    if not unit.taken then
+      local is_ready = true
+      for _, id in ipairs(unit.needs) do
+        is_ready = is_ready and not self.pending[id]
+      end
+      if is_ready then
+        return unit
+      end
+      waiting = waiting or unit
+    elseif i == self.first then
+      self.first = i + 1
+    end
+  end
+  if waiting and self.n_running == 0 then
+    return waiting -- they wait for each other
+  end
+  return nil, waiting ~= nil
+end
+
+-- A loader: takes units for as long as there are any.
+function Engine:loader()
+  local loader = { connection = self:connect() }
+  local _ <close> = setmetatable({}, { __close = function() loader.connection:close() end })
+  while true do
+    local unit, later = self:next_unit()
+    if unit then
+      unit.taken = true
+      self.n_running = self.n_running + 1
+      self:load_or_note(unit, loader)
+      self.n_running = self.n_running - 1
+      for _, t in ipairs(unit.tables) do
+        self.pending[t.entry.id] = nil
+      end
+    elseif later then
+      core_task.sleep(WAIT_MS)
+    else
+      return
+    end
+  end
+end
+
+function Engine:load_rows()
+  self.units = work.units(self.steps.rows, self.options.data_only and {} or self.steps.before,
+    self.manifest)
+  if #self.units == 0 then
+    return
+  end
+  local total = 0
+  self.first, self.n_running, self.pending = 1, 0, {}
+  for i, unit in ipairs(self.units) do
+    unit.key = ("%d %s"):format(i, unit.object.name)
+    total = total + unit.object.size
+    for _, t in ipairs(unit.tables) do
+      self.pending[t.entry.id] = true
+    end
+  end
+  self.meter = meters.new("restore into " .. self.shown, total)
+  local shown <close> = core_task.scope()
+  shown:spawn(self.meter.show, self.meter)
+  local loaders <close> = core_task.scope()
+  for _ = 1, math.min(self.jobs, #self.units) do
+    loaders:spawn(self.loader, self)
+  end
+  loaders:join()
+  self:check_large_objects()
+end
+
+function Engine:check_large_objects()
+  local sum, any = sums.new(), false
+  for _, unit in ipairs(self.units) do
+    if unit.sum then
+      any = true
+      sum:add(unit.sum)
+    end
+  end
+  local wanted = self.manifest.large_objects
+  if any and wanted and sum:text() ~= sums.text(wanted) then
+    errors.raise("CORRUPT", ("%s in store %s: the large objects are not those that were dumped")
+      :format(self.backup.id, self.store.name))
+  end
+end
+
+-- ---- after the rows -------------------------------------------------------------------------------
+
+-- Tables and materialized views, partitioned ones with their partitions, the largest first.
+local ANALYZED = [[
+  SELECT n.nspname AS schema, c.relname AS name
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_'
+    AND n.nspname <> 'information_schema'
+  ORDER BY pg_catalog.pg_relation_size(c.oid) DESC, 1, 2]]
+
+-- Statistics, without which the first queries on it would be planned blindly.
+function Engine:analyze()
+  local tables
+  do
+    local connection <close> = self:connect()
+    tables = connection:query(ANALYZED)
+  end
+  local next_table = 0
+  local scope <close> = core_task.scope()
+  for _ = 1, math.min(self.jobs, #tables) do
+    scope:spawn(function()
+      local connection <close> = self:connect()
+      while next_table < #tables do
+        next_table = next_table + 1
+        connection:query("ANALYZE " .. pg.quoted(tables[next_table]))
+      end
+    end)
+  end
+  scope:join()
+end
+
+-- ---- all of it ------------------------------------------------------------------------------------
+
+-- Memory for building indexes: as much of the server's own buffers as a connection's share is, within
+-- 64 MiB and 1 GiB, and not less than the server would give.
+local MAINTENANCE = [[
+  SELECT greatest((SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'),
+    least(1048576, greatest(65536, (SELECT setting::bigint * 8 / 2 FROM pg_catalog.pg_settings
+      WHERE name = 'shared_buffers') / $1::int)))]]
+
+function Engine:prepare()
+  local connection <close> = self:connect()
+  self.major = connection:major()
+  self.maintenance_kb = connection:value(MAINTENANCE, self.jobs)
+  log.debug("maintenance_work_mem is %d MiB for each of %d connections", self.maintenance_kb // 1024,
+    self.jobs)
+end
+
+function Engine:begin_progress()
+  local connection <close> = self:connect()
+  connection:query(("CREATE SCHEMA %s; CREATE TABLE %s (unit text PRIMARY KEY)"):format(SCHEMA,
+    PROGRESS))
+end
+
+function Engine:end_progress()
+  local connection <close> = self:connect()
+  connection:query(("SET client_min_messages = error; DROP SCHEMA %s CASCADE"):format(SCHEMA))
+end
+
+-- With on_error = "continue": one error for all that there were.
+function Engine:tell_failures()
+  if #self.failures == 0 then
+    return
+  end
+  local details, n = {}, 0
+  for i, err in ipairs(self.failures) do
+    local text = err.detail or ""
+    n = n + (tonumber(text:match "errors ignored on restore: (%d+)") or 1)
+    details[i] = err.code == "PROCESS_FAILED" and text or "pg_restore: error: " .. err.message
+  end
+  errors.raise("PROCESS_FAILED", "the restore went on after errors", {
+    detail = table.concat(details, "\n") .. ("\nerrors ignored on restore: %d"):format(n) })
+end
+
+--- Restores a directory backup into the database of `target`, which is empty and nobody else's.
+--- `options`: see `restore` in definitions/tables.lua; `shown`: the name of the target for messages.
+--- Raises CORRUPT, PROCESS_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's errors.
+function M.restore(backup, store, target, options, shown)
+  local archive = contents.archive(backup, store)
+  if options.table then
+    log.info("restoring %d entries of the archive", contents.choose(archive, options))
+  end
+  local pg_restore_options = merge(options)
+  pg_restore_options.section = nil -- the steps see to that
+  local self = setmetatable({ backup = backup, manifest = backup.manifest, store = store,
+    target = target, options = options, pg_restore_options = pg_restore_options, shown = shown,
+    archive = archive, steps = contents.steps(archive, options), failures = {},
+    jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }, Engine)
+  self:prepare()
+  self:run(self.steps.before)
+  self:begin_progress()
+  self:load_rows()
+  self:run(self.steps.values)
+  self:run(self.steps.after, self.jobs)
+  self:run(self.steps.foreign_keys, self.jobs)
+  self:run(self.steps.last)
+  self:analyze()
+  self:end_progress()
+  self:run(self.steps.event_triggers)
+  self:tell_failures()
+end
+
+return M
