@@ -164,7 +164,7 @@ local function connections(stream)
     return ""
   end
   local jobs = stream.options.jobs or native.DEFAULT_JOBS
-  return (" and %d connection%s"):format(jobs, jobs == 1 and "" or "s")
+  return " and " .. units.format_count(jobs, "connection")
 end
 
 local function manifest_of(stream, fields, result)

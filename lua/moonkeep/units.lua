@@ -49,6 +49,11 @@ function M.format_size(bytes)
   return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, names[i])
 end
 
+--- 1, "row" -> "1 row"; 2, "row" -> "2 rows"
+function M.format_count(n, noun)
+  return ("%d %s%s"):format(n, noun, n == 1 and "" or "s")
+end
+
 --- 5400000 -> "1h 30m"; of the two largest units that count.
 function M.format_duration(ms)
   if ms < 1000 then

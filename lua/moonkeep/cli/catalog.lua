@@ -5,6 +5,7 @@ local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
 
 local M = {}
 
@@ -30,7 +31,7 @@ function M.run(options)
   if options.json then
     output.json("catalog", { backups = n })
   else
-    log.show("the catalog has %d backup%s", n, n == 1 and "" or "s")
+    log.show("the catalog has %s", units.format_count(n, "backup"))
   end
   return runner.OK
 end

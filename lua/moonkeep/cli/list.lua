@@ -89,7 +89,7 @@ function M.run(options)
     return runner.OK
   end
   output.table({ "ID", "CREATED", ">AGE", "JOB", "DATABASE", ">SIZE", "PROOF", "STORES" }, rows)
-  log.show("%s", output.paint("dim", ("%d backup%s, %s"):format(#rows, #rows == 1 and "" or "s",
+  log.show("%s", output.paint("dim", ("%s, %s"):format(units.format_count(#rows, "backup"),
     units.format_size(total))))
   return runner.OK
 end

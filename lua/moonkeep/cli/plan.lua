@@ -9,6 +9,7 @@ local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
 local schedule = require "moonkeep.schedule"
 local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
 local M = {}
@@ -109,7 +110,7 @@ local function show(plan)
     show_line("compress", plan.compress)
     for _, store in ipairs(plan.stores) do
       local there = store.error or store.backups == 0 and "no backup yet" or
-        ("%d backup%s, the newest of %s"):format(store.backups, store.backups == 1 and "" or "s",
+        ("%s, the newest of %s"):format(units.format_count(store.backups, "backup"),
           output.age(store.newest))
       show_line("to", ("%s/%s/  (%s)"):format(store.url:gsub("/+$", ""), plan.job, there))
     end

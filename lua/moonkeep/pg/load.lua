@@ -10,6 +10,7 @@ local staging = require "moonkeep.pg.staging"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
 local tools = require "moonkeep.pg.tools"
+local units = require "moonkeep.units"
 local verify = require "moonkeep.verify"
 
 local M = {}
@@ -167,8 +168,8 @@ local function warn_of_triggers(target, options)
   local connection <close> = target:connect()
   local n = connection:value "SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal"
   if n > 0 then
-    log.warn("data_only: %d trigger%s of the database will fire for what is restored; " ..
-      "disable_triggers = true keeps them quiet (as superuser)", n, n == 1 and "" or "s")
+    log.warn("data_only: %s of the database will fire for what is restored; " ..
+      "disable_triggers = true keeps them quiet (as superuser)", units.format_count(n, "trigger"))
   end
 end
 

@@ -9,10 +9,10 @@
 ---   last          the other foreign keys, grants, materialized views, in order
 ---   event_triggers  when nothing is left that could fire them
 ---
---- The order is pg_restore's own: all of the first three sections, then grants, then what may run the
---- database's own functions. But its --jobs lets grants of one role overtake those that they rest on, and
---- foreign keys deadlock with the attaching of indexes, or with each other where there are partitions:
---- so these have steps of their own.
+--- The order is pg_restore's own: all of the sections, then grants, then what may run the database's
+--- own functions. But its --jobs lets grants of one role overtake those that they rest on, and
+--- foreign keys deadlock with the attaching of indexes, or with each other where there are
+--- partitions: so these have steps of their own.
 local errors = require "moonkeep.errors"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"

@@ -25,6 +25,7 @@ local sums = require "moonkeep.dump.sums"
 local tempdir = require "moonkeep.tempdir"
 local toc = require "moonkeep.pg.toc"
 local tools = require "moonkeep.pg.tools"
+local units = require "moonkeep.units"
 local verify = require "moonkeep.verify"
 local work = require "moonkeep.restore.work"
 
@@ -317,6 +318,21 @@ function Engine:load_rows()
   end
   loaders:join()
   self:check_large_objects()
+  self:tell_rows()
+end
+
+-- What was loaded; all of it as the manifest has it, else we would not be here.
+function Engine:tell_rows()
+  local tables, n_tables, n_rows = {}, 0, 0
+  for _, unit in ipairs(self.units) do
+    for _, t in ipairs(unit.tables) do
+      n_tables = n_tables + (tables[t.name] and 0 or 1)
+      tables[t.name] = true
+      n_rows = n_rows + t.rows
+    end
+  end
+  log.info("loaded %s of %s over %s: all are those that were dumped", units.format_count(n_rows, "row"),
+    units.format_count(n_tables, "table"), units.format_count(self.jobs, "connection"))
 end
 
 function Engine:check_large_objects()
@@ -370,7 +386,8 @@ end
 -- Memory for building indexes: as much of the server's own buffers as a connection's share is, within
 -- 64 MiB and 1 GiB, and not less than the server would give.
 local MAINTENANCE = [[
-  SELECT greatest((SELECT setting::bigint FROM pg_catalog.pg_settings WHERE name = 'maintenance_work_mem'),
+  SELECT greatest((SELECT setting::bigint FROM pg_catalog.pg_settings
+      WHERE name = 'maintenance_work_mem'),
     least(1048576, greatest(65536, (SELECT setting::bigint * 8 / 2 FROM pg_catalog.pg_settings
       WHERE name = 'shared_buffers') / $1::int)))]]
 
