@@ -5,7 +5,6 @@ local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local process = require "moonkeep.process"
-local native = require "moonkeep.restore.native"
 local staging = require "moonkeep.pg.staging"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
@@ -66,8 +65,8 @@ local function list_errors(text)
   return list
 end
 
--- What became of it, in one error: how many errors there were, and which.
-local function explain(err, program, target)
+--- What became of it, in one error: how many errors there were, and which.
+function M.explain(err, program, target)
   if err.code ~= "PROCESS_FAILED" then
     return err
   end
@@ -240,24 +239,18 @@ end
 --- what may be done to it ("empty", "add", "clean"): then it is one transaction. Raises
 --- RESTORE_FAILED, CORRUPT. `shown`: the database to name in messages, when it is another one.
 function M.into(backup, store, target, options, mode, shown)
-  local format = backup.manifest.dump.format
-  local is_native = format == "directory" and not mode
-  local ok, err
-  if is_native then
-    ok, err = pcall(native.restore, backup, store, target, options, tostring(shown or target))
-  else
-    ok, err = pcall(format == "plain" and psql or pg_restore, backup, store, target,
-      major_of(target), options, mode)
-  end
+  local major = major_of(target)
+  local plain = backup.manifest.dump.format == "plain"
+  local ok, err = pcall(plain and psql or pg_restore, backup, store, target, major, options, mode)
   if ok then
     return
   end
   err = errors.of(err)
   -- Damage makes errors that look like something else: then that is what is told.
-  if err.code == "PROCESS_FAILED" and not is_native then
+  if err.code == "PROCESS_FAILED" then
     verify.read(backup, store)
   end
-  error(explain(err, format == "plain" and "psql" or "pg_restore", shown or target), 0)
+  error(M.explain(err, plain and "psql" or "pg_restore", shown or target), 0)
 end
 
 return M

@@ -10,6 +10,7 @@ local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
+local native = require "moonkeep.restore.native"
 local pg = require "moonkeep.pg"
 local spec = require "moonkeep.spec"
 local working = require "moonkeep.pg.working"
@@ -143,10 +144,20 @@ local function create_schemas(target, options)
   end
 end
 
+-- Loads a backup into a database of our own.
+local function fill(made, backup, store, target, options)
+  local inside = target:with { dbname = made.name }
+  if backup.manifest.dump.format == "directory" then
+    native.restore { backup = backup, store = store, target = inside, options = options,
+      shown = target, guard = made.admin }
+  else
+    load.into(backup, store, inside, options, nil, target)
+  end
+end
+
 -- A restore that was to go on after errors keeps what it has, under a name that says so.
-local function load_or_keep(made, backup, store, target, options)
-  local ok, err = pcall(load.into, backup, store, target:with { dbname = made.name }, options, nil,
-    target)
+local function fill_or_keep(made, backup, store, target, options)
+  local ok, err = pcall(fill, made, backup, store, target, options)
   if not ok and options.on_error == "continue" and errors.of(err).code == "RESTORE_FAILED" then
     err.hint = ("what could be restored is in the database %s%s"):format(made:keep_incomplete(),
       err.hint and "; " .. err.hint or "")
@@ -160,7 +171,7 @@ local function into_new(admin, backup, store, target, options, replaces)
   local source, name = backup.manifest.source, target.keys.dbname
   local made <close> = working.create(admin, name, source)
   create_schemas(target:with { dbname = made.name }, options)
-  load_or_keep(made, backup, store, target, options)
+  fill_or_keep(made, backup, store, target, options)
   local is_whole = options.properties ~= false and not selects(options)
   if is_whole then
     apply_properties(admin, made.name, source, options)

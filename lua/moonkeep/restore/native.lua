@@ -15,6 +15,7 @@ local core_task = require "moonkeep.core.task"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
+local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
@@ -215,6 +216,15 @@ local function is_done(unit, connection)
   return connection:value("SELECT 1 FROM " .. PROGRESS .. " WHERE unit = $1", unit.key) ~= nil
 end
 
+-- A server that has crashed may have lost what it had said was committed.
+function Engine:check_guard()
+  local ok, err = pcall(self.guard.value, self.guard, "SELECT 1")
+  if not ok then
+    errors.raise("PG_CONNECTION_LOST", "the server went away during the restore: " ..
+      errors.of(err).message, { hint = "see the server's log for the cause; then restore again" })
+  end
+end
+
 function Engine:load_with_retries(unit, loader)
   for try = 1, MAX_TRIES do
     local ok, err = pcall(self.load, self, unit, loader.connection)
@@ -229,6 +239,7 @@ function Engine:load_with_retries(unit, loader)
     log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
       err.message)
     loader.connection:close()
+    self:check_guard()
     loader.connection = self:connect()
     if is_done(unit, loader.connection) then
       return
@@ -309,7 +320,7 @@ function Engine:load_rows()
       self.pending[t.entry.id] = true
     end
   end
-  self.meter = meters.new("restore into " .. self.shown, total)
+  self.meter = meters.new("restore into " .. tostring(self.shown), total)
   local shown <close> = core_task.scope()
   shown:spawn(self.meter.show, self.meter)
   local loaders <close> = core_task.scope()
@@ -425,20 +436,7 @@ function Engine:tell_failures()
     detail = table.concat(details, "\n") .. ("\nerrors ignored on restore: %d"):format(n) })
 end
 
---- Restores a directory backup into the database of `target`, which is empty and nobody else's.
---- `options`: see `restore` in definitions/tables.lua; `shown`: the name of the target for messages.
---- Raises CORRUPT, PROCESS_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's errors.
-function M.restore(backup, store, target, options, shown)
-  local archive = contents.archive(backup, store)
-  if options.table then
-    log.info("restoring %d entries of the archive", contents.choose(archive, options))
-  end
-  local pg_restore_options = merge(options)
-  pg_restore_options.section = nil -- the steps see to that
-  local self = setmetatable({ backup = backup, manifest = backup.manifest, store = store,
-    target = target, options = options, pg_restore_options = pg_restore_options, shown = shown,
-    archive = archive, steps = contents.steps(archive, options), failures = {},
-    jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }, Engine)
+function Engine:steps_in_order()
   self:prepare()
   self:run(self.steps.before)
   self:begin_progress()
@@ -451,6 +449,28 @@ function M.restore(backup, store, target, options, shown)
   self:end_progress()
   self:run(self.steps.event_triggers)
   self:tell_failures()
+end
+
+--- Restores a directory backup into a database that is empty and nobody else's. `plan`: backup,
+--- store, target (the source of that database), options (see `restore` in definitions/tables.lua),
+--- shown (the target as messages name it), guard (a connection that is open since before the
+--- database was created, and by which it will be published: a server that crashes takes it away, and
+--- with it what may have been lost). Raises CORRUPT, RESTORE_FAILED (by pg_restore),
+--- PG_CONNECTION_LOST and the server's errors.
+function M.restore(plan)
+  local options, archive = plan.options, contents.archive(plan.backup, plan.store)
+  if options.table then
+    log.info("restoring %d entries of the archive", contents.choose(archive, options))
+  end
+  local pg_restore_options = merge(options)
+  pg_restore_options.section = nil -- the steps see to that
+  local self = setmetatable(merge(plan, { manifest = plan.backup.manifest, archive = archive,
+    pg_restore_options = pg_restore_options, steps = contents.steps(archive, options), failures = {},
+    jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }), Engine)
+  local ok, err = pcall(self.steps_in_order, self)
+  if not ok then
+    error(load.explain(errors.of(err), "pg_restore", plan.shown), 0)
+  end
 end
 
 return M
