@@ -45,8 +45,8 @@ struct mk_sink *mk_sink_process(struct mk_loop *loop, struct mk_command *command
                                 bool keep_stdout, struct mk_error *err);
 
 /* COPY ... FROM STDIN on the connection's own thread; finish waits for the server's verdict. The
- * result is the number of rows; of a pack (NULL: none), which it takes over, also on failure, a line
- * for each member. Whether they last is the connection's transaction's business. */
+ * result is the number of rows; of a pack (NULL: none), which it takes over, also on failure, a
+ * line for each member. Whether they last is the connection's transaction's business. */
 struct mk_sink *mk_sink_copy(struct mk_pg *pg, const char *sql, struct mk_pg_pack *pack,
                              struct mk_error *err);
 

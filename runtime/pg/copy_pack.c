@@ -239,7 +239,8 @@ static bool take_block(struct mk_pg_copy *self, struct unpacking *state)
 static void check_complete(struct mk_pg_copy *self, const struct unpacking *state)
 {
     if (!mk_tar_is_complete(&state->tar))
-        mk_error_set(&self->err, MK_ECORRUPT, "copy", "the data is damaged: the archive has no end");
+        mk_error_set(&self->err, MK_ECORRUPT, "copy",
+                     "the data is damaged: the archive has no end");
     for (size_t i = 0; i < self->pack->n_members && self->err.status == MK_OK; i++)
         if (!self->pack->members[i].seen)
             mk_error_set(&self->err, MK_ECORRUPT, "copy", "the archive has no %s",

@@ -119,8 +119,8 @@ struct mk_pg_copy_spec {
     const char *sql; /* one COPY ... TO STDOUT or FROM STDIN; copied */
     bool hash;       /* OUT, text format: every row goes into the content hash */
     bool end_mark;   /* OUT, text format: rows are followed by what ends them in pg_dump's files */
-    /* Instead of sql. OUT: hashed, with end marks. IN: MK_ECORRUPT is of an archive that is none, or
-     * that lacks a member. It stays the caller's. */
+    /* Instead of sql. OUT: hashed, with end marks. IN: MK_ECORRUPT is of an archive that is none,
+     * or that lacks a member. It stays the caller's. */
     struct mk_pg_pack *pack;
     struct mk_stream *encoder; /* OUT: compresses, on the thread, what comes out; or NULL. It stays
                                   the caller's, too */

@@ -73,13 +73,12 @@ static bool limited_tree(struct rig *rig)
     mk_limiter_set_rate(limiter, 2000);
     mk_flow_set_limiter(rig->flow, limiter);
     mk_limiter_unref(limiter);
-    struct mk_node *node =
-        add_source(rig, mk_source_memory(copy, sizeof copy - 1, &rig->err));
+    struct mk_node *node = add_source(rig, mk_source_memory(copy, sizeof copy - 1, &rig->err));
     node = add_stream(rig, node, node ? mk_large_objects_new(true, &rig->err) : NULL);
     return add_sink(rig, node, node ? mk_sink_text(4096, &rig->err) : NULL) &&
-           add_sink(rig, node,
-                    mk_sink_digest(rig->loop, mk_content_digest_new(&content, &rig->err),
-                                   &rig->err));
+           add_sink(
+               rig, node,
+               mk_sink_digest(rig->loop, mk_content_digest_new(&content, &rig->err), &rig->err));
 }
 
 static bool (*const trees[])(struct rig *rig) = {small_tree, large_tree, limited_tree};
