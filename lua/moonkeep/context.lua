@@ -1,6 +1,6 @@
 --- The context of a run, `ctx`: the verbs of a recipe, with the job's keys as their defaults.
 local backups = require "moonkeep.backup"
-local compare = require "moonkeep.pg.compare"
+local compare = require "moonkeep.compare"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
@@ -201,16 +201,24 @@ function Context:backup(options)
   return setting(self, options, "databases") and made or made[1]
 end
 
---- Compares two databases table by table and returns the numbers of tables and rows; raises
---- DIFFERENT with every difference. See moonkeep.pg.compare.
+--- Compares two databases, or backups, and returns the numbers of tables and rows; raises DIFFERENT
+--- with every difference. See moonkeep.compare.
 function Context:compare(a, b)
-  check("ctx:compare", "a", "source", a, "b", "source", b)
-  local n_tables, more = compare.compare(compare.fingerprint(a), compare.fingerprint(b))
-  if not n_tables then
-    errors.raise("DIFFERENT", ("%s differs from %s"):format(tostring(b), tostring(a)),
-      { detail = table.concat(more, "\n") })
+  check("ctx:compare", "a", "comparable", a, "b", "comparable", b)
+  local left, right = compare.read(a, b)
+  local result = compare.sides(left, right)
+  if result.advisory then
+    log.warn("%s", result.advisory)
   end
-  return n_tables, more
+  if not result.equal then
+    local lines = {}
+    for i, difference in ipairs(result.differences) do
+      lines[i] = compare.line(difference)
+    end
+    errors.raise("DIFFERENT", ("%s differs from %s"):format(right.shown, left.shown),
+      { detail = table.concat(lines, "\n") })
+  end
+  return result.tables, result.rows
 end
 
 local OPERATORS = {

@@ -98,9 +98,9 @@ describe("a backup", function()
       assert.equal(6, #support.restore_commands(folder))
       local target = "stock_" .. codec:gsub(":", "_")
       support.restore_by_text(cluster, folder, target)
-      local compare = require "moonkeep.pg.compare"
-      assert.equal(2, (compare.compare(compare.fingerprint(app),
-        compare.fingerprint(cluster:database(target)))))
+      local fingerprint = require "fingerprint"
+      assert.equal(2, (fingerprint.compare(fingerprint.of(app),
+        fingerprint.of(cluster:database(target)))))
     end)
   end
 
@@ -204,7 +204,7 @@ describe("a backup", function()
   end)
 
   it("is compared by whole rows, whatever the columns are called", function()
-    local compare = require "moonkeep.pg.compare"
+    local fingerprint = require "fingerprint"
     local names = { "t", "x", "row", "moonkeep" }
     for i, source in ipairs { cluster:create_database "left", cluster:create_database "right" } do
       local c <close> = source:connect()
@@ -213,8 +213,8 @@ describe("a backup", function()
         c:query(("INSERT INTO \"of_%s\" VALUES (1, 'side %d')"):format(name, i))
       end
     end
-    local n, differences = compare.compare(compare.fingerprint(cluster:database "left"),
-      compare.fingerprint(cluster:database "right"))
+    local n, differences = fingerprint.compare(fingerprint.of(cluster:database "left"),
+      fingerprint.of(cluster:database "right"))
     assert.is_nil(n)
     assert.equal(#names, #differences)
   end)

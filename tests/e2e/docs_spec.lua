@@ -104,10 +104,10 @@ describe("the documentation", function()
       end
     end
     assert.is_true(n_recipes >= 10 and n_commands >= 10)
-    local compare = require "moonkeep.pg.compare"
-    local wanted = compare.fingerprint(cluster:database "app")
+    local fingerprint = require "fingerprint"
+    local wanted = fingerprint.of(cluster:database "app")
     for _, name in ipairs { "app_restored", "app_beside", "app_parallel", "app_parallel2" } do
-      assert.equal(4, (compare.compare(wanted, compare.fingerprint(cluster:database(name)))), name)
+      assert.equal(4, (fingerprint.compare(wanted, fingerprint.of(cluster:database(name)))), name)
     end
     local rescued <close> = cluster:database("rescued"):connect()
     assert.equal(200, rescued:value "SELECT count(*) FROM scan_runs WHERE level = 'high'")

@@ -1,6 +1,6 @@
 -- What a dump holds and where a restore goes: formats, selections, roles, properties, several
 -- databases, databases that exist already. On a real server.
-local compare = require "moonkeep.pg.compare"
+local fingerprint = require "fingerprint"
 local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
 local support = require "support"
@@ -74,8 +74,8 @@ describe("a dump", function()
   end
 
   local function same_rows(database)
-    local n, more = compare.compare(compare.fingerprint(app),
-      compare.fingerprint(cluster:database(database)))
+    local n, more = fingerprint.compare(fingerprint.of(app),
+      fingerprint.of(cluster:database(database)))
     assert.equal(4, n, type(more) == "table" and table.concat(more, "\n") or nil)
   end
 

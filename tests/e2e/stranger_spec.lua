@@ -1,7 +1,7 @@
 -- A stranger's first hour: from an empty folder through init, doctor, plan, run, list and restore to a
 -- database that is compared, on a terminal, answering what is asked. The transcript is what
 -- docs/guide/first-hour.md shows (MOONKEEP_GOLDEN=write makes it anew).
-local compare = require "moonkeep.pg.compare"
+local fingerprint = require "fingerprint"
 local mk = require "moonkeep"
 local support = require "support"
 
@@ -78,8 +78,8 @@ describe("a stranger", function()
     assert.matches("decoded", step("moonkeep list", {}, "list"))
     assert.matches("OK  restored", step("moonkeep restore latest --into dbname=postgres -d app_restored",
       {}, "restore", "latest", "--into", "dbname=postgres", "-d", "app_restored"))
-    assert.equal(2, (compare.compare(compare.fingerprint(cluster:database "app"),
-      compare.fingerprint(cluster:database "app_restored"))))
+    assert.equal(2, (fingerprint.compare(fingerprint.of(cluster:database "app"),
+      fingerprint.of(cluster:database "app_restored"))))
 
     local c <close> = cluster:database("app"):connect()
     c:query "DELETE FROM fruit"
@@ -88,8 +88,8 @@ describe("a stranger", function()
       "moonkeep restore latest --into dbname=app --existing replace",
       { { "type its name:", "app" } }, "restore", "latest", "--into", "dbname=app", "--existing",
       "replace"))
-    assert.equal(2, (compare.compare(compare.fingerprint(cluster:database "app"),
-      compare.fingerprint(cluster:database "app_restored"))))
+    assert.equal(2, (fingerprint.compare(fingerprint.of(cluster:database "app"),
+      fingerprint.of(cluster:database "app_restored"))))
     assert.matches("ok +nightly", step("moonkeep status", {}, "status"))
 
     local page = mk.fs.read(PAGE)

@@ -1,6 +1,6 @@
 -- PostgreSQL 13 to 18, each with its own client programs (MOONKEEP_PG_PATH; ./dev test makes those that
 -- Debian 12 does not have). One that is not there is skipped, aloud.
-local compare = require "moonkeep.pg.compare"
+local fingerprint = require "fingerprint"
 local mk = require "moonkeep"
 local support = require "support"
 local tools = require "moonkeep.pg.tools"
@@ -105,8 +105,8 @@ describe("versions that differ", function()
     end
     local restores = require "moonkeep.restore"
     local restored = restores.restore(backup(old, "up"), { into = new:database "postgres" })
-    assert.equal(2, (compare.compare(compare.fingerprint(old:database "app"),
-      compare.fingerprint(restored))))
+    assert.equal(2, (fingerprint.compare(fingerprint.of(old:database "app"),
+      fingerprint.of(restored))))
   end)
 
   it("do not go down: refused before anything is touched, with both versions", function()

@@ -141,6 +141,17 @@ M.list = {
       { "moonkeep restore 3f9a2c --into host=db1 -d app -s table=orders -s data_only=true " ..
         "--existing add --yes app", "the rows of one table" },
     } },
+  { "compare", "Compares two databases, or a database and a backup, and exits with 1 if they differ.",
+    arguments = { { "first", "a connection, as libpq's keys or a URI; or a backup: an id or `latest`" },
+      { "second", "the same" } },
+    options = options(WHERE, JOB, SERIES, STORE, { "-j --jobs", "connections to each database",
+      value = "N", default = "2" }, JSON, RUNS),
+    examples = {
+      { "moonkeep compare 'host=db1 dbname=app' 'host=db2 dbname=app'",
+        "objects, rows, sequences, settings, extensions, roles" },
+      { "moonkeep compare latest dbname=app_restored --from file:///var/backups/app",
+        "what a restore has made of a backup" },
+    } },
   { "init", "Writes a first recipe, with types for editors.",
     module = "setup", arguments = { { "folder", "where", args = "?" } },
     options = options({ "--source", "the database, as libpq's keys or a URI",

@@ -58,9 +58,9 @@ return {
       "each of its stores"),
     fn("Context:restore", { "backup: Backup", "options: RestoreKeys" }, { "Source" }, "restores it, " ..
       "or a part of it; see [ctx:restore](#ctxrestore)"),
-    fn("Context:compare", { "a: Source", "b: Source" }, { "integer tables", "integer rows" },
-      "compares the rows of two databases, table by table (not sequences, views or indexes); " ..
-      "raises `DIFFERENT`"),
+    fn("Context:compare", { "a: Source|Backup", "b: Source|Backup" },
+      { "integer tables", "integer rows" }, "compares two databases, or a database and a backup: " ..
+      "objects, rows, sequences, settings, extensions, roles; raises `DIFFERENT` with every difference"),
     fn("Context:check", { "what: string", "a: any", 'op: "=="|"~="|"<"|"<="|">"|">="', "b: any" },
       {}, "raises `CHECK_FAILED` unless `a op b` holds"),
     fn("Context:confirm", { "action: string", "name: string" }, {}, "asks whoever runs this to type " ..

@@ -198,6 +198,10 @@ M.environment = { luals = "table<string, string|moonkeep.Secret|false>", check =
 end }
 
 M.source = is_a("Source", "a server, as mk.pg makes it")
+M.comparable = { luals = "moonkeep.Source|moonkeep.Backup", check = function(value)
+  return M.source.check(value) and M.backup.check(value) and
+    "must be a server, as mk.pg makes it, or a backup" or nil
+end }
 M.store = is_a("Store", "a store, as mk.store makes it")
 M.secret = is_a("Secret", "a secret, as mk.secret makes it")
 M.stream = is_a("Stream", "a stream, as ctx:dump makes it")

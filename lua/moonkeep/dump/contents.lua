@@ -74,8 +74,8 @@ function M.read(leader, watcher)
   local name = "moonkeep " .. host.random(4)
   local conninfo, env = leader.source:with({ application_name = name,
     options = quiet_options(leader) }):for_program()
-  local argv = { tools.find("pg_dump", major), "--format=custom", "--compress=0", "--no-password",
-    "--snapshot=" .. leader.snapshot }
+  local argv = { tools.find("pg_dump", leader.options.pg_dump or major), "--format=custom",
+    "--compress=0", "--no-password", "--snapshot=" .. leader.snapshot }
   dump_options.add_dump(argv, pg_dump_options(leader.options), major)
   argv[#argv + 1] = "--dbname=" .. conninfo
   watcher.name = name

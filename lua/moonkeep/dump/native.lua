@@ -287,7 +287,7 @@ function Engine:finish(result)
   end
   work.place(directory, files)
   work.chain(directory, self.tables)
-  result.entries = #directory.entries
+  result.entries, result.archive = #directory.entries, directory
   result.put("toc.dat", "contents", toc.write(directory))
 end
 
@@ -348,7 +348,8 @@ local MAX_CONFLICTS = 3
 --- Dumps a source into every session. `plan`: source (one server), options (the table `dump`), codec,
 --- sessions, title, total (bytes that are expected), put (function(objects, name, role, text): a small
 --- object), primary (function(why): another source, for when a standby cancels the dump again and
---- again; nil: there is none). Returns { objects, tables, large_objects, entries, lsn, jobs }. Raises
+--- again; nil: there is none). Without sessions everything is only read and summed up. Returns {
+--- objects, tables, large_objects, entries (how many), archive (pg/toc.lua), lsn, jobs }. Raises
 --- NOT_NATIVE for what only pg_dump can dump: nothing has been written then.
 function M.dump(plan)
   local n_conflicts = 0

@@ -4,15 +4,16 @@
 ---   before        what comes before the rows, by pg_restore
 ---   rows          TABLE DATA and large objects, by work.lua and native.lua
 ---   values        SEQUENCE SET and the like, by pg_restore
----   after         indexes, constraints, triggers ..., by pg_restore --jobs
+---   indexes       and what is made of them, unique constraints, by pg_restore --jobs
+---   after         triggers, rules, policies, what attaches indexes ..., by pg_restore
 ---   foreign_keys  of tables without partitions, by pg_restore --jobs
----   last          the other foreign keys, grants, materialized views, in order
+---   last          the other foreign keys, grants, materialized views, by pg_restore
 ---   event_triggers  when nothing is left that could fire them
 ---
 --- The order is pg_restore's own: all of the sections, then grants, then what may run the database's
 --- own functions. But its --jobs lets grants of one role overtake those that they rest on, and
---- foreign keys deadlock with the attaching of indexes, or with each other where there are
---- partitions: so these have steps of their own.
+--- whatever locks partitions with their parents deadlocks with what locks the partitions. So only
+--- what takes time, and locks nothing but its own tables, is done by several connections.
 local errors = require "moonkeep.errors"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
@@ -90,6 +91,8 @@ local function step_of(entry, section, by_id)
     return "before"
   elseif section == "data" then
     return entry.has_data and "rows" or "values"
+  elseif entry.kind == "INDEX" or entry.kind == "CONSTRAINT" then
+    return "indexes"
   elseif entry.kind == "FK CONSTRAINT" then
     return has_partitions(entry, by_id) and "last" or "foreign_keys"
   end
@@ -99,7 +102,8 @@ end
 -- Entries that say how all others are to be read.
 local ALWAYS = { ENCODING = true, STDSTRINGS = true, SEARCHPATH = true }
 
-local STEPS = { "before", "rows", "values", "after", "foreign_keys", "last", "event_triggers" }
+local STEPS = { "before", "rows", "values", "indexes", "after", "foreign_keys", "last",
+  "event_triggers" }
 local RANK = {}
 for rank, name in ipairs(STEPS) do
   RANK[name] = rank

@@ -47,8 +47,12 @@ function M.url_of(text)
   return text:sub(1, 1) == "/" and "file://" .. text or text
 end
 
---- The end of a flow: a new object in every session, and its SHA-256 as `stored`.
+--- The end of a flow: a new object in every session, and its SHA-256 as `stored`. Without sessions
+--- nothing is kept.
 function M.sinks(sessions, name)
+  if #sessions == 0 then
+    return { kind = "null", label = "stored" }
+  end
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
   for _, session in ipairs(sessions) do
     stored[#stored + 1] = { session:sink(name) }

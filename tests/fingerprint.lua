@@ -1,10 +1,5 @@
---- Comparing two databases, table by table: row counts and content hashes. Only the rows of tables
---- are compared: not sequences, views, indexes or large objects.
----
---- The hash of a table is the sum of a 64-bit hash of every row's text, so it does not depend on
---- the order of rows, which a restore may change. Both sides compute it themselves with the same
---- settings, so no rows travel. Compare databases of the same major version only: the text of a
---- value may change between majors.
+--- An oracle for tests, independent of moonkeep.compare: the number of rows of every table, and the
+--- sum of a 64-bit hash of every row's text, which the servers compute themselves.
 local pg = require "moonkeep.pg"
 
 local M = {}
@@ -28,7 +23,7 @@ local TABLES = [[
 
 --- Counts and hashes of every table, in one snapshot: { ["public.users"] = { rows, hash } }.
 --- Partitioned tables are taken as a whole.
-function M.fingerprint(source)
+function M.of(source)
   local connection <close> = source:connect()
   connection:query(SETTINGS)
   return connection:transaction({ isolation = "repeatable read", read_only = true }, function()

@@ -1,0 +1,184 @@
+--- Comparing two databases, or a database and a backup: objects, rows, large objects, properties of the
+--- database, extensions, roles.
+---
+--- Rows are compared by their number and their content hash (runtime/codec/content_hash.h), each side
+--- in one snapshot. Between major versions the text of a value may be another, and so may pg_dump's
+--- SQL: then the result says so.
+local keys = require "moonkeep.compare.keys"
+local objects = require "moonkeep.compare.objects"
+local side = require "moonkeep.compare.side"
+local types = require "moonkeep.definitions.types"
+
+local M = { of_backup = side.of_backup }
+
+local MAX_KEYS = 5 -- of a table whose rows differ
+
+local function count(map)
+  local n = 0
+  for _ in pairs(map) do
+    n = n + 1
+  end
+  return n
+end
+
+-- ---- sides ----------------------------------------------------------------------------------------
+
+--- Reads what is to be compared: each is a source, or a backup. SQL is written by the same pg_dump,
+--- where that is possible: the newer of the two. Returns both sides.
+function M.read(a, b, jobs)
+  local a_is, b_is = not types.source.check(a), not types.source.check(b)
+  local newer = a_is and b_is and math.max(side.major(a), side.major(b)) or nil
+  local left = a_is and side.of_database(a, jobs, newer) or side.of_backup(a)
+  return left, b_is and side.of_database(b, jobs, newer) or side.of_backup(b)
+end
+
+-- ---- rows -----------------------------------------------------------------------------------------
+
+local function differing_keys(a, b, name)
+  if not a.source or not b.source then
+    return nil
+  end
+  local schema, table_name
+  for _, entry in ipairs(a.entries) do
+    if entry.kind == "TABLE" and side.name(entry) == name then
+      schema, table_name = entry.schema, entry.name
+    end
+  end
+  return schema and keys.first(a.source, b.source, { schema = schema, name = table_name }, MAX_KEYS)
+end
+
+local function compare_rows(a, b, report)
+  local n_rows = 0
+  for name, left in pairs(a.tables) do
+    local right = b.tables[name]
+    n_rows = n_rows + left.rows
+    if right and (left.rows ~= right.rows or left.hash ~= right.hash) then
+      report("rows", name, left.rows ~= right.rows and
+        ("%d rows, in the second %d"):format(left.rows, right.rows) or
+        ("the same number of rows (%d), but other values"):format(left.rows),
+        differing_keys(a, b, name))
+    end
+  end
+  local left, right = a.large_objects or { count = 0 }, b.large_objects or { count = 0 }
+  if left.count ~= right.count or left.hash ~= right.hash then
+    report("rows", "large objects", left.count ~= right.count and
+      ("%d, in the second %d"):format(left.count, right.count) or "other bytes")
+  end
+  return n_rows
+end
+
+-- ---- the database ---------------------------------------------------------------------------------
+
+local PROPERTIES = { "encoding", "collate", "ctype", "locale_provider", "locale", "icu_rules", "owner",
+  "comment", "connection_limit", "is_template", "tablespace" }
+
+-- Lists of what belongs to a database, as a set of texts.
+local function texts_of(list, format)
+  local set = {}
+  for _, item in ipairs(list or {}) do
+    set[format(item)] = true
+  end
+  return set
+end
+
+local function compare_sets(what, left, right, report)
+  for text in pairs(left) do
+    if not right[text] then
+      report("database", what, ("%s is missing in the second"):format(text))
+    end
+  end
+  for text in pairs(right) do
+    if not left[text] then
+      report("database", what, ("%s is only in the second"):format(text))
+    end
+  end
+end
+
+local function grant(item)
+  return ("%s to %s%s"):format(item.privilege, item.role, item.grantable and " with grant option" or
+    "")
+end
+
+local function setting(item)
+  return (item.role and "of role " .. item.role .. ": " or "") .. item.setting
+end
+
+local function compare_properties(a, b, report)
+  for _, key in ipairs(PROPERTIES) do
+    local left, right = a.properties[key], b.properties[key]
+    if left ~= right then
+      report("database", key, ("%s, in the second %s"):format(tostring(left), tostring(right)))
+    end
+  end
+  compare_sets("grant", texts_of(a.properties.acl, grant), texts_of(b.properties.acl, grant), report)
+  compare_sets("setting", texts_of(a.properties.settings, setting),
+    texts_of(b.properties.settings, setting), report)
+end
+
+local function compare_extensions(a, b, report)
+  local versions = {}
+  for _, extension in ipairs(b.properties.extensions or {}) do
+    versions[extension.name] = extension.version
+  end
+  for _, extension in ipairs(a.properties.extensions or {}) do
+    local other = versions[extension.name]
+    if other and other ~= extension.version then -- one that is missing is an object that is
+      report("extension", extension.name, ("version %s, in the second %s"):format(extension.version,
+        other))
+    end
+  end
+end
+
+local function compare_roles(a, b, report)
+  for name, left in pairs(a.roles) do
+    local right = b.roles[name]
+    if not right then
+      report("role", name, "nothing in the second belongs to it, or names it")
+    end
+    for key, value in pairs(right and left or {}) do
+      if right[key] and right[key] ~= value then
+        report("role", name, ("%s is %s, in the second %s"):format(key, value, right[key]))
+      end
+    end
+  end
+end
+
+-- ---- all of it ------------------------------------------------------------------------------------
+
+local ORDER = { object = 1, rows = 2, database = 3, extension = 4, role = 5 }
+
+--- Compares two sides. Returns { equal, differences = { { what, name, text, keys } ... }, objects,
+--- tables, rows, advisory }: what was compared of the first, and, when the major versions differ, why
+--- the result is only advice.
+function M.sides(a, b)
+  local differences = {}
+  local function report(what, name, text, first_keys)
+    differences[#differences + 1] = { what = what, name = name, text = text, keys = first_keys }
+  end
+  local n_objects = objects.compare(a, b, function(name, text) report("object", name, text) end)
+  local n_rows = compare_rows(a, b, report)
+  compare_properties(a, b, report)
+  compare_extensions(a, b, report)
+  compare_roles(a, b, report)
+  table.sort(differences, function(left, right)
+    if left.what ~= right.what then
+      return ORDER[left.what] < ORDER[right.what]
+    elseif left.name ~= right.name then
+      return left.name < right.name
+    end
+    return left.text < right.text
+  end)
+  return { equal = #differences == 0, differences = differences, objects = n_objects,
+    tables = count(a.tables), rows = n_rows, advisory = a.major ~= b.major and
+    ("the first is of version %d, the second of %d: SQL and values may be written in another way")
+      :format(a.major, b.major) or nil }
+end
+
+--- A difference in one line.
+function M.line(difference)
+  local first = difference.keys and difference.keys[1] and
+    (" (first: %s)"):format(table.concat(difference.keys, "; ")) or ""
+  return ("%s %s: %s%s"):format(difference.what, difference.name, difference.text, first)
+end
+
+return M

@@ -1,0 +1,78 @@
+--- What differs between the objects of two tables of contents: everything that pg_dump writes SQL for,
+--- by kind and name. Dumps of equal databases have the same SQL for each.
+local M = {}
+
+-- Entries of data, and such as say how the archive is to be read; large objects are counted and
+-- hashed. (Their names are their numbers.)
+local LEFT_OUT = { ["TABLE DATA"] = true, BLOBS = true, BLOB = true, ["BLOB METADATA"] = true,
+  ENCODING = true, STDSTRINGS = true, SEARCHPATH = true, DATABASE = true,
+  ["DATABASE PROPERTIES"] = true, ["STATISTICS DATA"] = true }
+
+local function key_of(entry)
+  -- grants and comments have the kind of their object in their name
+  return ("%s %s%s"):format(entry.kind, entry.schema and entry.schema .. "." or "", entry.name)
+end
+
+-- All that an entry says of its object.
+local function text_of(entry)
+  return table.concat({ entry.create or "", "owner: " .. (entry.owner or ""),
+    "tablespace: " .. (entry.tablespace or ""), "access method: " .. (entry.access_method or "") },
+    "\n")
+end
+
+-- By key; several of the same (operators of other types) are one text.
+local function by_key(entries)
+  local found = {}
+  for _, entry in ipairs(entries) do
+    if not LEFT_OUT[entry.kind] and not entry.has_data then
+      local key = key_of(entry)
+      found[key] = found[key] or {}
+      table.insert(found[key], text_of(entry))
+    end
+  end
+  for key, texts in pairs(found) do
+    table.sort(texts)
+    found[key] = table.concat(texts, "\n")
+  end
+  return found
+end
+
+-- The first line that differs, of each.
+local function first_difference(a, b)
+  local lines = {}
+  for line in b:gmatch "[^\n]*" do
+    lines[#lines + 1] = line
+  end
+  local i = 0
+  for line in a:gmatch "[^\n]*" do
+    i = i + 1
+    if line ~= lines[i] then
+      return line:match "^%s*(.-)%s*$", (lines[i] or ""):match "^%s*(.-)%s*$"
+    end
+  end
+  return "", lines[i + 1] or ""
+end
+
+--- Compares; report(what, text) is called for each difference. Returns the number of objects of the
+--- first side.
+function M.compare(a, b, report)
+  local left, right, n = by_key(a.entries), by_key(b.entries), 0
+  for key, text in pairs(left) do
+    n = n + 1
+    if not right[key] then
+      report(key, "is missing in the second")
+    elseif right[key] ~= text then
+      local one, other = first_difference(text, right[key])
+      report(key, ("differs: %s; in the second: %s"):format(one ~= "" and one or "(nothing)",
+        other ~= "" and other or "(nothing)"))
+    end
+  end
+  for key in pairs(right) do
+    if not left[key] then
+      report(key, "is only in the second")
+    end
+  end
+  return n
+end
+
+return M

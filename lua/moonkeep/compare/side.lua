@@ -1,0 +1,129 @@
+--- One side of a comparison: a database, which is read as a dump would read it but kept nowhere, or a
+--- backup, of which the manifest and the table of contents say the same.
+---
+---   { shown, major, properties, entries, tables = { [oid's name] = { rows, hash } },
+---     large_objects = { count, hash }, roles = { [name] = { [attribute] = text } }, source }
+---
+--- `tables` are by name; a partitioned table counts as one, under its root, for a restore may put
+--- rows into other partitions (hash partitions of an enum). `roles` have attributes only of a
+--- database; `source` is nil of a backup.
+local contents = require "moonkeep.restore.contents"
+local database = require "moonkeep.pg.database"
+local errors = require "moonkeep.errors"
+local merge = require "moonkeep.merge"
+local native = require "moonkeep.dump.native"
+local sums = require "moonkeep.dump.sums"
+
+local M = {}
+
+-- ---- partitions -----------------------------------------------------------------------------------
+
+-- The parent of each partition, by the names of tables.
+local function parents_of(entries)
+  local by_id, parents = {}, {}
+  for _, entry in ipairs(entries) do
+    by_id[entry.id] = entry.kind == "TABLE" and entry or nil
+  end
+  for _, entry in ipairs(entries) do
+    for _, id in ipairs(entry.kind == "TABLE ATTACH" and entry.needs or {}) do
+      local parent = by_id[id]
+      if parent and (parent.name ~= entry.name or parent.schema ~= entry.schema) then
+        parents[M.name(entry)] = M.name(parent)
+      end
+    end
+  end
+  return parents
+end
+
+--- "schema.name" of an entry or a table.
+function M.name(thing)
+  return thing.schema .. "." .. thing.name
+end
+
+local function sum_by_root(tables, entries)
+  local parents, by_name = parents_of(entries), {}
+  for _, t in ipairs(tables) do
+    local name = M.name(t)
+    while parents[name] do
+      name = parents[name]
+    end
+    by_name[name] = by_name[name] or sums.new()
+    by_name[name]:add(t)
+  end
+  return by_name
+end
+
+-- ---- roles ----------------------------------------------------------------------------------------
+
+local ROLES = [[
+  SELECT r.rolname AS name, r.rolsuper AS superuser, r.rolinherit AS inherit,
+    r.rolcreaterole AS createrole, r.rolcreatedb AS createdb, r.rolcanlogin AS login,
+    r.rolreplication AS replication, r.rolbypassrls AS bypassrls, r.rolconnlimit AS connection_limit,
+    r.rolvaliduntil AS valid_until, r.rolconfig AS settings,
+    (SELECT pg_catalog.string_agg(g.rolname, ', ' ORDER BY g.rolname)
+      FROM pg_catalog.pg_auth_members m JOIN pg_catalog.pg_roles g ON g.oid = m.roleid
+      WHERE m.member = r.oid) AS member_of
+  FROM pg_catalog.pg_roles r, pg_catalog.pg_database d
+  WHERE d.datname = current_database() AND (r.oid = d.datdba OR r.oid IN (SELECT s.refobjid
+    FROM pg_catalog.pg_shdepend s WHERE s.dbid = d.oid
+      AND s.refclassid = 'pg_catalog.pg_authid'::pg_catalog.regclass))]]
+
+-- The attributes of the roles that a database needs, as text.
+local function roles_of(connection)
+  local roles = {}
+  for _, row in ipairs(connection:query(ROLES)) do
+    roles[row.name] = {}
+    for key, value in pairs(row) do
+      roles[row.name][key] = key ~= "name" and tostring(value) or nil
+    end
+  end
+  return roles
+end
+
+-- ---- sides ----------------------------------------------------------------------------------------
+
+--- The major version of a database's server.
+function M.major(source)
+  local connection <close> = source:connect()
+  return connection:major()
+end
+
+--- Reads a database. `jobs`: connections; `pg_dump`: the major version of the pg_dump that writes the
+--- SQL (default: the server's own).
+function M.of_database(source, jobs, pg_dump)
+  local side = { shown = tostring(source), source = source }
+  do
+    local connection <close> = source:connect()
+    side.major, side.properties = connection:major(), database.describe(connection)
+    side.roles = roles_of(connection)
+  end
+  local result = native.dump { source = source, options = { jobs = jobs, pg_dump = pg_dump },
+    codec = "none", sessions = {}, title = "reading " .. side.shown, total = side.properties.bytes,
+    put = function() end }
+  side.entries = result.archive.entries
+  side.tables = sum_by_root(result.tables, side.entries)
+  side.large_objects = result.large_objects
+  return side
+end
+
+--- A backup of the native engine, from its first store. Raises UNSUPPORTED for others, which do not
+--- say what their rows are.
+function M.of_backup(backup)
+  local manifest = backup.manifest
+  if manifest.dump.format ~= "directory" then
+    errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say what rows it has")
+      :format(backup.id), { hint = "restore it, and compare the database; or back up without " ..
+      "dump.format" })
+  end
+  local entries = contents.archive(backup, backup.stores[1]).entries
+  local roles = { [manifest.source.owner] = {} }
+  for _, name in ipairs(manifest.source.roles or {}) do
+    roles[name] = {}
+  end
+  return { shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
+    major = manifest.needs.pg_restore, properties = merge(manifest.source), entries = entries,
+    tables = sum_by_root(manifest.tables, entries), large_objects = manifest.large_objects,
+    roles = roles }
+end
+
+return M
