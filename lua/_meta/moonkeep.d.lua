@@ -390,9 +390,9 @@ function Context:verify(backup, level) end
 ---@return moonkeep.Source
 function Context:restore(backup, options) end
 
----compares the rows of two databases, table by table (not sequences, views or indexes); raises `DIFFERENT`
----@param a moonkeep.Source
----@param b moonkeep.Source
+---compares two databases, or a database and a backup: objects, rows, sequences, settings, extensions, roles; raises `DIFFERENT` with every difference
+---@param a moonkeep.Source|moonkeep.Backup
+---@param b moonkeep.Source|moonkeep.Backup
 ---@return integer tables
 ---@return integer rows
 function Context:compare(a, b) end

@@ -198,9 +198,8 @@ describe("a backup", function()
       end }]]))
     assert.equal(1, run.code)
     assert.equal("DIFFERENT", run.result.error.code)
-    assert.matches("public.fruit has the same number of rows, but other content",
-      run.result.error.detail)
-    assert.matches('public.odd "name has 1 rows, not 2', run.result.error.detail)
+    assert.equal("rows public.fruit: the same number of rows (500), but other values (first: (7) " ..
+      'differs)\nrows public.odd "name: 2 rows, in the second 1', run.result.error.detail)
   end)
 
   it("is compared by whole rows, whatever the columns are called", function()

@@ -7,8 +7,13 @@ local support = require "support"
 local ROUNDS = support.rounds("single changes of a restored database", 32, 100)
 local N_TABLES = 6
 
+-- A text with the number of a table in place of N.
+local function number(text, n)
+  return (text:gsub("(%l)N%f[%W]", "%1" .. n):gsub("%f[%w]N%f[%W]", n))
+end
+
 local function table_sql(i)
-  return ([[
+  return number([[
     CREATE TABLE tN (id int PRIMARY KEY, a text NOT NULL, n numeric DEFAULT 7 CHECK (n > 0),
       at timestamptz, j jsonb, kind mood, parent int);
     INSERT INTO tN SELECT i, 'row ' || i, i / 7.0 + 1,
@@ -25,7 +30,7 @@ local function table_sql(i)
     GRANT SELECT ON tN TO reader;
     ALTER TABLE tN ENABLE ROW LEVEL SECURITY;
     CREATE POLICY pN ON tN TO reader USING (id < 100);
-    SELECT lo_from_bytea(9000 + N, 'object N');]]):gsub("N%f[%W]", tostring(i)):gsub("N_", i .. "_")
+    SELECT lo_from_bytea(9000 + N, 'object N');]], i)
 end
 
 -- What is changed (M is the database, N the number of a table, K a key), and what must be named.
@@ -169,8 +174,7 @@ describe("a comparison", function()
       local change = CHANGES[(round - 1) % #CHANGES + 1]
       local n, k = tostring(math.random(N_TABLES)), tostring(math.random(200))
       local function fill(text)
-        return (text:gsub("%f[%w]M%f[%W]", "changed"):gsub("K", k)
-          :gsub("(%f[%w]%l+)N", "%1" .. n):gsub("%+ N", "+ " .. n))
+        return number(text:gsub("%f[%w]M%f[%W]", "changed"):gsub("%f[%w]K%f[%W]", k), n)
       end
       admin:query "DROP DATABASE IF EXISTS changed WITH (FORCE)"
       admin:query "CREATE DATABASE changed TEMPLATE restored"

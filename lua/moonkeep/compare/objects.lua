@@ -8,6 +8,12 @@ local LEFT_OUT = { ["TABLE DATA"] = true, BLOBS = true, BLOB = true, ["BLOB META
   ENCODING = true, STDSTRINGS = true, SEARCHPATH = true, DATABASE = true,
   ["DATABASE PROPERTIES"] = true, ["STATISTICS DATA"] = true }
 
+-- Of the database itself: properties, which both sides have beside their tables of contents.
+local function is_of_database(entry)
+  return entry.name:find "^DATABASE " and (entry.kind == "ACL" or entry.kind == "COMMENT" or
+    entry.kind == "SECURITY LABEL")
+end
+
 local function key_of(entry)
   -- grants and comments have the kind of their object in their name
   return ("%s %s%s"):format(entry.kind, entry.schema and entry.schema .. "." or "", entry.name)
@@ -24,7 +30,7 @@ end
 local function by_key(entries)
   local found = {}
   for _, entry in ipairs(entries) do
-    if not LEFT_OUT[entry.kind] and not entry.has_data then
+    if not LEFT_OUT[entry.kind] and not entry.has_data and not is_of_database(entry) then
       local key = key_of(entry)
       found[key] = found[key] or {}
       table.insert(found[key], text_of(entry))

@@ -18,14 +18,21 @@ local M = {}
 
 -- ---- partitions -----------------------------------------------------------------------------------
 
+-- Whether an entry makes its table a partition; pg_dump 13 has no entry of its own for that.
+local function attaches(entry)
+  return entry.kind == "TABLE ATTACH" or
+    entry.kind == "TABLE" and (entry.create or ""):find("\nALTER TABLE ONLY .* ATTACH PARTITION ")
+end
+
 -- The parent of each partition, by the names of tables.
 local function parents_of(entries)
   local by_id, parents = {}, {}
   for _, entry in ipairs(entries) do
-    by_id[entry.id] = entry.kind == "TABLE" and entry or nil
+    local is_partitioned = entry.kind == "TABLE" and (entry.create or ""):find "\nPARTITION BY "
+    by_id[entry.id] = is_partitioned and entry or nil
   end
   for _, entry in ipairs(entries) do
-    for _, id in ipairs(entry.kind == "TABLE ATTACH" and entry.needs or {}) do
+    for _, id in ipairs(attaches(entry) and entry.needs or {}) do
       local parent = by_id[id]
       if parent and (parent.name ~= entry.name or parent.schema ~= entry.schema) then
         parents[M.name(entry)] = M.name(parent)

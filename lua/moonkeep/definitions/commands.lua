@@ -141,14 +141,14 @@ M.list = {
       { "moonkeep restore 3f9a2c --into host=db1 -d app -s table=orders -s data_only=true " ..
         "--existing add --yes app", "the rows of one table" },
     } },
-  { "compare", "Compares two databases, or a database and a backup, and exits with 1 if they differ.",
+  { "compare", "Compares two databases, or a database and a backup.",
     arguments = { { "first", "a connection, as libpq's keys or a URI; or a backup: an id or `latest`" },
       { "second", "the same" } },
     options = options(WHERE, JOB, SERIES, STORE, { "-j --jobs", "connections to each database",
       value = "N", default = "2" }, JSON, RUNS),
     examples = {
       { "moonkeep compare 'host=db1 dbname=app' 'host=db2 dbname=app'",
-        "objects, rows, sequences, settings, extensions, roles" },
+        "exits with 1, and names what differs, if they are not the same" },
       { "moonkeep compare latest dbname=app_restored --from file:///var/backups/app",
         "what a restore has made of a backup" },
     } },

@@ -151,15 +151,27 @@ function Working:keep_incomplete()
   return name
 end
 
---- Creates one for the real name `target`, with the locale of `source` (a manifest's), on the
---- server of the connection `admin`, which is kept open as long as it lives.
+-- The tablespace that the source's database is in, if there is one of that name here.
+local function tablespace(admin, source)
+  local name = source.tablespace or "pg_default"
+  if name == "pg_default" then
+    return ""
+  elseif admin:value("SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1", name) then
+    return " TABLESPACE " .. pg.identifier(name)
+  end
+  log.warn("there is no tablespace %s here: the database is created in the server's default one", name)
+  return ""
+end
+
+--- Creates one for the real name `target`, with the locale and the tablespace of `source` (a
+--- manifest's), on the server of the connection `admin`, which is kept open as long as it lives.
 function M.create(admin, target, source)
   local name = name_with(target, "_restoring_" .. host.random(3))
   if not try_lock(admin, name) then
     errors.raise("BUSY", ("another restore uses %s"):format(name))
   end
-  admin:query(("CREATE DATABASE %s %s"):format(pg.identifier(name),
-    database.create_options(source, admin:major())))
+  admin:query(("CREATE DATABASE %s %s%s"):format(pg.identifier(name),
+    database.create_options(source, admin:major()), tablespace(admin, source)))
   admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
     pg.literal(database.WORKING_MARK)))
   return setmetatable({ admin = admin, name = name, target = target }, Working)

@@ -16,7 +16,6 @@
 --- what takes time, and locks nothing but its own tables, is done by several connections.
 local errors = require "moonkeep.errors"
 local manifests = require "moonkeep.manifest"
-local merge = require "moonkeep.merge"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
 local verify = require "moonkeep.verify"
@@ -99,7 +98,7 @@ local function step_of(entry, section, by_id)
   return "after"
 end
 
--- Entries that say how all others are to be read.
+-- Entries that say how all others are to be read, which pg_restore always does.
 local ALWAYS = { ENCODING = true, STDSTRINGS = true, SEARCHPATH = true }
 
 local STEPS = { "before", "rows", "values", "indexes", "after", "foreign_keys", "last",
@@ -123,7 +122,7 @@ end
 
 --- The entries of each step: { before = { entry... }, rows = ..., ... }, of a restore's options.
 function M.steps(archive, options)
-  local steps, by_id, step_by_id = { always = {} }, {}, {}
+  local steps, by_id, step_by_id = {}, {}, {}
   for _, name in ipairs(STEPS) do
     steps[name] = {}
   end
@@ -132,9 +131,7 @@ function M.steps(archive, options)
   end
   local section, sections = "pre-data", options.section and set_of(options.section)
   for _, entry in ipairs(archive.entries) do
-    if ALWAYS[entry.kind] then
-      table.insert(steps.always, entry)
-    else
+    if not ALWAYS[entry.kind] then
       -- what has none belongs to what stands before it, as for pg_restore
       section = entry.section ~= "none" and entry.section or section
       local name = step_of(entry, section, by_id)
@@ -154,13 +151,6 @@ function M.choose(archive, options)
   local chosen = toc_list.choose(archive.entries, wanted, options.dependencies)
   toc.reduce(archive, chosen)
   return #chosen
-end
-
---- The bytes of a directory's table of contents with these entries only.
-function M.text(archive, steps, entries)
-  local all = table.move(steps.always, 1, #steps.always, 1, {})
-  table.move(entries, 1, #entries, #all + 1, all)
-  return toc.write(toc.to_directory(merge(archive, { entries = all }), "none"))
 end
 
 return M

@@ -10,6 +10,7 @@ local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local native = require "moonkeep.restore.native"
 local pg = require "moonkeep.pg"
 local spec = require "moonkeep.spec"
@@ -169,7 +170,8 @@ end
 
 local function into_new(admin, backup, store, target, options, replaces)
   local source, name = backup.manifest.source, target.keys.dbname
-  local made <close> = working.create(admin, name, source)
+  local made <close> = working.create(admin, name, options.no_tablespaces and
+    merge(source, { tablespace = "pg_default" }) or source)
   create_schemas(target:with { dbname = made.name }, options)
   fill_or_keep(made, backup, store, target, options)
   local is_whole = options.properties ~= false and not selects(options)

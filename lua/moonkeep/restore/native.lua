@@ -92,20 +92,20 @@ function Engine:session_options()
     "", self.maintenance_kb)
 end
 
--- Entries restored by pg_restore, from a table of contents of their own.
+-- Entries restored by pg_restore. (It sees all others, too, for it has to know what locks what.)
 function Engine:run(entries, jobs)
   if #entries == 0 then
     return
   end
-  local folder <close> = tempdir.new()
-  fs.write(folder.path .. "/toc.dat", contents.text(self.archive, self.steps, entries))
+  local list = self.folder.path .. "/list"
+  fs.write(list, table.concat(toc.lines(entries), "\n") .. "\n")
   local conninfo, env = self.target:with({ options = self:session_options() }):for_program()
   local argv = { tools.find("pg_restore", self.major), "--no-password", "--format=directory" }
   dump_options.add_restore(argv, self.pg_restore_options, self.major)
   argv[#argv + 1] = self.options.on_error ~= "continue" and "--exit-on-error" or nil
   argv[#argv + 1] = jobs and jobs > 1 and ("--jobs=%d"):format(jobs) or nil
-  argv[#argv + 1] = "--dbname=" .. conninfo
-  argv[#argv + 1] = folder.path
+  table.move({ "--use-list=" .. list, "--dbname=" .. conninfo, self.folder.path }, 1, 3, #argv + 1,
+    argv)
   self:attempt(process.run, { argv = argv, env = env })
 end
 
@@ -225,6 +225,16 @@ function Engine:check_guard()
   end
 end
 
+-- Damage makes errors that look like something else: then that is what is told.
+function Engine:explain(unit, err)
+  if err.code == "PG_ERROR" then
+    local ok, damage = pcall(verify.read_object, self.backup, self.store, unit.object, self.meter)
+    err = ok and err or errors.of(damage)
+  end
+  err.message = ("%s: %s"):format(names_of(unit), err.message)
+  return err
+end
+
 function Engine:load_with_retries(unit, loader)
   for try = 1, MAX_TRIES do
     local ok, err = pcall(self.load, self, unit, loader.connection)
@@ -233,8 +243,7 @@ function Engine:load_with_retries(unit, loader)
     end
     err = errors.of(err)
     if err.code ~= "PG_CONNECTION_LOST" or try == MAX_TRIES then
-      err.message = ("%s: %s"):format(names_of(unit), err.message)
-      error(err, 0)
+      error(self:explain(unit, err), 0)
     end
     log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
       err.message)
@@ -468,6 +477,9 @@ function M.restore(plan)
   local self = setmetatable(merge(plan, { manifest = plan.backup.manifest, archive = archive,
     pg_restore_options = pg_restore_options, steps = contents.steps(archive, options), failures = {},
     jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }), Engine)
+  local folder <close> = tempdir.new()
+  self.folder = folder
+  fs.write(folder.path .. "/toc.dat", toc.write(toc.to_directory(archive, "none")))
   local ok, err = pcall(self.steps_in_order, self)
   if not ok then
     error(load.explain(errors.of(err), "pg_restore", plan.shown), 0)
