@@ -6,11 +6,11 @@ local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
 local log = require "moonkeep.log"
+local proof = require "moonkeep.proof"
 local prompt = require "moonkeep.prompt"
 local restores = require "moonkeep.restore"
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
-local verify = require "moonkeep.verify"
 
 local Context = {}
 Context.__index = function(_, name)
@@ -83,12 +83,12 @@ function Context:upload(stream, targets)
   return upload(self, stream, targets)
 end
 
---- Proves a backup: level "read" or "decoded".
+--- Proves a backup: level "read", "decoded" or "restored".
 function Context:verify(backup, level)
   check("ctx:verify", "backup", "backup", backup)
-  spec.check("ctx:verify", { keys = { { "level", "string", one_of = verify.LEVELS,
+  spec.check("ctx:verify", { keys = { { "level", "string", one_of = proof.LEVELS,
     required = true } } }, { level = level })
-  return verify.verify(backup, level)
+  return proof.prove(backup, level)
 end
 
 --- Restores a backup; see `restore` in definitions/tables.lua for the options.
@@ -106,7 +106,7 @@ local function make(self, stream, options, globals_id)
   if codec then
     stream = backups.compress(stream, codec)
   end
-  return verify.verify(upload(self, stream, targets, globals_id),
+  return proof.prove(upload(self, stream, targets, globals_id),
     setting(self, options, "verify") or "read")
 end
 

@@ -1,4 +1,4 @@
---- Proving a backup, store by store.
+--- Reading a backup of a store, and seeing that it is what was stored: see proof.lua.
 ---
 ---   read      every stored byte has been read again, and its SHA-256 is the manifest's
 ---   decoded   the same, and everything was decompressed to its recorded length; one stream:
@@ -7,7 +7,6 @@
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
-local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
 local single = require "moonkeep.dump.single"
@@ -15,7 +14,7 @@ local sums = require "moonkeep.dump.sums"
 local tasks = require "moonkeep.task"
 local toc = require "moonkeep.pg.toc"
 
-local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
+local M = {}
 
 local function damaged(store, backup, object, why)
   local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
@@ -246,19 +245,6 @@ function M.decoded(backup, store)
       M.read_object(backup, store, object)
     end
   end
-end
-
---- Proves a backup in each of its stores. `level`: one of LEVELS, which callers have checked.
-function M.verify(backup, level)
-  if level == "stored" then
-    return backup
-  end
-  for _, store in ipairs(backup.stores) do
-    M[level](backup, store)
-    log.info("verified %s in %s: %s", backup.id, store.name, level)
-  end
-  backup.proof = level
-  return backup
 end
 
 return M

@@ -150,6 +150,41 @@ describe("a restore", function()
     end
   end)
 
+  it("swaps: what was in use is kept, under a name that says until when it was", function()
+    for round = 1, 2 do
+      local c <close> = cluster:create_database("live"):connect()
+      c:query "CREATE TABLE used AS SELECT 7 AS i"
+      c:close()
+      if round == 1 then
+        local result = restore("live", 'database = "live", swap = true')
+        assert.equal(0, result.code, result.stderr)
+        assert.matches("replaced the database live, which is kept as live_until_%d+T%d+Z",
+          result.stderr)
+      else
+        local arguments = { "restore", "latest", "--from", dir.path .. "/live", "--into",
+          "host=" .. cluster.folder .. " user=postgres", "-d", "live", "-s", "swap=true" }
+        assert.equal("NOT_CONFIRMED", support.start(dir.path, arguments):finish().result.error.code)
+        table.move({ "--yes", "live" }, 1, 2, #arguments + 1, arguments)
+        local result = support.start(dir.path, arguments):finish()
+        assert.equal(0, result.code, result.stderr)
+      end
+      local live <close> = cluster:database("live"):connect()
+      assert.equal(500, live:value "SELECT count(*) FROM fruit")
+      local name = admin:value "SELECT datname FROM pg_database WHERE datname LIKE 'live_until_%'"
+      local old <close> = cluster:database(name):connect()
+      assert.equal(7, old:value "SELECT i FROM used")
+      old:close()
+      live:close()
+      admin:query("DROP DATABASE " .. name)
+      admin:query "DROP DATABASE live"
+    end
+  end)
+
+  it("swaps no part of a database", function()
+    local result = restore("part", 'database = "app", swap = true, table = "fruit"')
+    assert.equal("INVALID", result.result.error.code)
+  end)
+
   it("replaces a template, and the database that is connected to first", function()
     admin:query "CREATE DATABASE tpl IS_TEMPLATE true"
     local result = restore("tpl", 'database = "tpl", existing = "replace"')

@@ -14,6 +14,10 @@ local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
+local PROOFS = { stored = "nothing more", read = "every stored byte read again",
+  decoded = "read again, decompressed, its contents listed",
+  restored = "restored into a PostgreSQL of its own, and compared" }
+
 local function databases_of(keys)
   local wanted = keys.databases
   if not wanted then
@@ -114,9 +118,7 @@ local function show(plan)
           output.age(store.newest))
       show_line("to", ("%s/%s/  (%s)"):format(store.url:gsub("/+$", ""), plan.job, there))
     end
-    show_line("verify", plan.verify == "decoded" and
-      "decoded: read again, decompressed, its contents listed" or
-      plan.verify == "read" and "read: every stored byte read again" or "stored: nothing more")
+    show_line("verify", ("%s: %s"):format(plan.verify, PROOFS[plan.verify]))
   end
   show_line("deadline", plan.deadline)
   show_line("schedule", plan.schedule)

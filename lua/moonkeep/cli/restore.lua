@@ -48,6 +48,9 @@ function M.run(options)
   end
   local keys = keys_of(options)
   spec.check("restore", "restore", keys)
+  if keys.swap then
+    keys.existing = "replace"
+  end
   local backup = targets.find(options, options.backup)
   local look = restores.look(keys, backup.manifest)
   if options.dry_run then

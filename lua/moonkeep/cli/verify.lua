@@ -3,10 +3,10 @@ local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
+local proof = require "moonkeep.proof"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
-local verify = require "moonkeep.verify"
 
 local M = {}
 
@@ -33,7 +33,7 @@ local function prove(backup, level)
   if backup.error then
     return false, backup.error
   end
-  local ok, err = xpcall(verify.verify, errors.handler, backup, level)
+  local ok, err = xpcall(proof.prove, errors.handler, backup, level)
   if ok then
     catalog.record_proof(backup)
   elseif errors.of(err).code == "CORRUPT" then
@@ -56,7 +56,7 @@ function M.run(options)
       error(err, 0)
     end
     results[i] = { id = backup.id, job = backup.job, series = backup.series,
-      store = backup.stores[1].url, ok = ok, proof = ok and level or nil,
+      store = backup.stores[1].url, ok = ok, proof = ok and backup.proof or nil,
       error = err and runner.plain(errors.explain(err)) }
     if not ok then
       n_bad = n_bad + 1

@@ -3,6 +3,8 @@
 ---
 --- Arguments are { name, doc, args = "?" | "*" | "+" }; options { "-s --long", doc, value = "NAME",
 --- many, one_of, default }. Without `value` an option is a flag.
+local tables = require "moonkeep.definitions.tables"
+
 local M = {}
 
 local WHERE = { "--from", "where the backups are: a recipe, a folder of recipes, or a store (its " ..
@@ -114,10 +116,11 @@ M.list = {
   { "verify", "Proves backups again, in every store.",
     arguments = { { "backup", BACKUP_ID[2], args = "?" } },
     options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup" },
-      { "--level", "what to prove", value = "LEVEL", one_of = { "stored", "read", "decoded" },
+      { "--level", "what to prove", value = "LEVEL", one_of = tables.LEVELS,
         default = "decoded" }, JSON, RUNS),
     examples = {
       { "moonkeep verify latest", "decompress it and read its table of contents" },
+      { "moonkeep verify latest --level restored", "restore it into a server of its own, and compare" },
       { "moonkeep verify --all --level read --from file:///var/backups/app",
         "read every byte of all of them" },
     } },

@@ -7,7 +7,7 @@
 --- version of pg_dump or pg_restore that has the option).
 local M = {}
 
-local LEVELS = { "stored", "read", "decoded" }
+local LEVELS = { "stored", "read", "decoded", "restored" }
 local SECTIONS = "`pre-data`, `data`, `post-data`"
 
 -- What says how a backup is made: keys of mk.job and of ctx:backup.
@@ -22,7 +22,9 @@ local BACKUP = {
     "need 135 to 220 MiB of memory", default = '"zstd:1"' },
   { "upload", "stores", "every one of them gets the backup, in one pass" },
   { "verify", "string", "what is proved at once: `read` reads every stored byte again; `decoded` " ..
-    "also decompresses it and reads its table of contents", one_of = LEVELS, default = '"read"' },
+    "also decompresses it, and compares the rows of every table with those that were dumped; " ..
+    "`restored` restores it into a PostgreSQL of its own on this host, and compares that",
+    one_of = LEVELS, default = '"read"' },
 }
 
 local function with(first, more)
@@ -169,6 +171,8 @@ M.restore = { title = "ctx:restore",
     { "existing", "string", "what may be done to a database that is not empty: `refuse`; `add` to " ..
       "it; `clean`, drop what the backup holds first; `replace` it by a new one when all is " ..
       "restored", one_of = { "refuse", "add", "clean", "replace" }, default = '"refuse"' },
+    { "swap", "boolean", "restore beside the database, compare with the backup, then change the " ..
+      "names: the old one is kept as `NAME_until_20261127T020000Z`" },
     { "table", "strings", "only these tables, `name` or `schema.name`, with `*` and `?`" },
     { "schema", "strings", "only these schemas", option = "--schema" },
     { "exclude_schema", "strings", "not these", option = "--exclude-schema" },

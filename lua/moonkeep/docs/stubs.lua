@@ -13,7 +13,7 @@ local HEAD = [[
 ---@alias moonkeep.Duration string # "500ms", "30s", "90m", "3h", "2d"
 ---@alias moonkeep.Size string # "64MiB", "10GB"
 ---@alias moonkeep.Codec string # "none", "gzip:1".."gzip:9", "lz4:1".."lz4:12", "zstd:1".."zstd:19"
----@alias moonkeep.Level "stored"|"read"|"decoded"
+---@alias moonkeep.Level "stored"|"read"|"decoded"|"restored"
 
 ---@class moonkeep.Error
 ---@field code string stable upper-case name, see docs/reference/events.md

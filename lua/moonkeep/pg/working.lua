@@ -1,6 +1,7 @@
 --- Working databases: a restore makes its database under a name of its own, and gives it the real
 --- name when all is well. Who restores holds a lock on the name; so what a killed restore has left
 --- is known, and dropped by the next one.
+local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
@@ -110,20 +111,21 @@ local function rename_busy(admin, from, to)
 end
 
 --- Gives it the real name. With `replaces` the database that has the name is moved away first, and
---- dropped last: at every moment one of the two is whole.
-function Working:publish(replaces)
+--- dropped last, or, with `keeps`, kept: at every moment one of the two is whole.
+function Working:publish(replaces, keeps)
   if not replaces then
     rename(self.admin, self.name, self.target)
     self.published = true
     return
   end
   core_task.shield(function() -- between the two renames nobody has the name
-    self:replace()
+    self:replace(keeps)
   end, 30000)
 end
 
-function Working:replace()
-  local old = name_with(self.target, "_replaced_" .. host.random(3))
+function Working:replace(keeps)
+  local old = name_with(self.target, keeps and "_until_" .. clock.compact() or
+    "_replaced_" .. host.random(3))
   rename_busy(self.admin, self.target, old)
   local ok, err = pcall(rename, self.admin, self.name, self.target)
   if not ok then
@@ -131,7 +133,10 @@ function Working:replace()
     error(err, 0)
   end
   self.published = true
-  log.info("replaced the database %s", self.target)
+  log.info("replaced the database %s%s", self.target, keeps and ", which is kept as " .. old or "")
+  if keeps then
+    return
+  end
   ok, err = pcall(function()
     self.admin:query(("ALTER DATABASE %s IS_TEMPLATE false"):format(pg.identifier(old)))
     drop(self.admin, old)

@@ -5,6 +5,7 @@
 --- when every byte was the recorded one and the program has ended well; until then, and after any
 --- failure, there is no database of that name. Into a database that exists everything is loaded in
 --- one transaction.
+local compare = require "moonkeep.compare"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
@@ -168,6 +169,27 @@ local function fill_or_keep(made, backup, store, target, options)
   end
 end
 
+-- Before the names are changed: what is there must be what was dumped. (A stream of pg_dump's does not
+-- say what it has.)
+local function check_filled(made, backup, target)
+  if backup.manifest.dump.format ~= "directory" then
+    return
+  end
+  local result = compare.sides(compare.read(backup, target:with { dbname = made.name }))
+  local lines = {}
+  for _, difference in ipairs(result.differences) do
+    if difference.what == "object" or difference.what == "rows" then
+      lines[#lines + 1] = compare.line(difference)
+    end
+  end
+  if #lines > 0 and result.advisory then
+    log.warn("%s\n%s", result.advisory, table.concat(lines, "\n"))
+  elseif #lines > 0 then
+    errors.raise("DIFFERENT", ("what was restored is not what %s has: the database %s stays as it is")
+      :format(backup.id, target.keys.dbname), { detail = table.concat(lines, "\n") })
+  end
+end
+
 local function into_new(admin, backup, store, target, options, replaces)
   local source, name = backup.manifest.source, target.keys.dbname
   local made <close> = working.create(admin, name, options.no_tablespaces and
@@ -178,7 +200,10 @@ local function into_new(admin, backup, store, target, options, replaces)
   if is_whole then
     apply_properties(admin, made.name, source, options)
   end
-  made:publish(replaces)
+  if options.swap then
+    check_filled(made, backup, target)
+  end
+  made:publish(replaces, options.swap)
   local comment = is_whole and not options.no_comments and source.comment
   run_property(admin, ("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
     comment and pg.literal(comment) or "NULL"))
@@ -218,6 +243,9 @@ end
 --- RESTORE_FAILED.
 function M.restore(backup, options)
   spec.check("ctx:restore", "restore", options)
+  if options.swap then
+    options = merge(options, { existing = "replace" })
+  end
   local manifest, store = backup.manifest, backup.stores[1]
   check_options(manifest, options)
   local name = options.database or manifest.source.database

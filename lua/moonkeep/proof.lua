@@ -1,0 +1,102 @@
+--- Proofs: how much is known of a backup in each of its stores. Each level has all of those before it.
+---
+---   stored    sizes and checksums are as the store reports them
+---   read      every stored byte has been read again         -> verify.lua
+---   decoded   everything was decompressed; rows agree       -> verify.lua
+---   restored  it was restored into a PostgreSQL of our own, and compared with what was dumped
+local compare = require "moonkeep.compare"
+local errors = require "moonkeep.errors"
+local fs = require "moonkeep.fs"
+local log = require "moonkeep.log"
+local pg = require "moonkeep.pg"
+local restores = require "moonkeep.restore"
+local scratch = require "moonkeep.pg.scratch"
+local stores = require "moonkeep.store"
+local units = require "moonkeep.units"
+local verify = require "moonkeep.verify"
+
+local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
+
+-- ---- restored -----------------------------------------------------------------------------------
+
+-- What the backup needs and a new server has not: roles without rights, tablespaces.
+local function prepare(cluster, source)
+  local admin <close> = cluster:database("postgres"):connect()
+  for _, name in ipairs { source.owner, table.unpack(source.roles or {}) } do
+    if not admin:value("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", name) then
+      admin:query("CREATE ROLE " .. pg.identifier(name))
+    end
+  end
+  local names = { source.tablespace, table.unpack(source.tablespaces or {}) }
+  for i, name in ipairs(names) do
+    if not admin:value("SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1", name) then
+      local folder = ("%s/tablespace-%d"):format(cluster.folder, i)
+      fs.mkdir(folder)
+      if cluster.user then
+        fs.chown(folder, cluster.user)
+      end
+      admin:query(("CREATE TABLESPACE %s LOCATION %s"):format(pg.identifier(name), pg.literal(folder)))
+    end
+  end
+end
+
+-- Roles have no attributes there.
+local function of_the_backup(result)
+  local lines = {}
+  for _, difference in ipairs(result.differences) do
+    if difference.what ~= "role" then
+      lines[#lines + 1] = compare.line(difference)
+    end
+  end
+  return lines
+end
+
+local function compare_with(backup, restored)
+  local result = compare.sides(compare.read(backup, restored))
+  local differences = of_the_backup(result)
+  if #differences > 0 then
+    errors.raise("CORRUPT", ("%s in store %s: what was restored is not what was dumped"):format(
+      backup.id, backup.stores[1].name), { detail = table.concat(differences, "\n"), hint =
+      "this backup must not be relied on: verify an older one, and look for the cause" })
+  end
+  log.info("restored %s into a PostgreSQL of its own: %s, %s of %s are those that were dumped",
+    backup.id, units.format_count(result.objects, "object"), units.format_count(result.rows, "row"),
+    units.format_count(result.tables, "table"))
+end
+
+local function restored(backup, store)
+  local manifest = backup.manifest
+  verify.read(backup, store)
+  local cluster <close> = scratch.new { major = manifest.needs.pg_restore }
+  prepare(cluster, manifest.source)
+  local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
+    manifest = manifest, stores = { store } }
+  local database = restores.restore(here, { into = cluster:database "postgres",
+    database = manifest.source.database == "postgres" and "restored" or nil })
+  if manifest.dump.format == "directory" then
+    compare_with(here, database)
+  end
+end
+
+-- ---- all of them ----------------------------------------------------------------------------------
+
+local PROVERS = { read = verify.read, decoded = verify.decoded, restored = restored }
+
+--- Proves a backup in each of its stores. `level`: one of LEVELS, which callers have checked. (Of
+--- globals nothing can be restored by itself: they are decoded.) Raises CORRUPT and whatever a restore
+--- may raise.
+function M.prove(backup, level)
+  if level == "restored" and backup.manifest.kind == "globals" then
+    level = "decoded"
+  end
+  if PROVERS[level] then
+    for _, store in ipairs(backup.stores) do
+      PROVERS[level](backup, store)
+      log.info("verified %s in %s: %s", backup.id, store.name, level)
+    end
+    backup.proof = level
+  end
+  return backup
+end
+
+return M
