@@ -83,6 +83,9 @@ support.each_major(describe, pending, { 13, 15, 17, 18 }, "the difficult databas
       "--database", by_us, "--set", "jobs=" .. jobs }):finish()
     assert.equal(0, run.code, run.stderr)
     is_the_same(by_us, jobs)
+    local server = ("host=%s user=postgres dbname="):format(cluster.folder)
+    run = support.start(dir.path, { "compare", server .. "source", server .. by_us }):finish()
+    assert.equal(0, run.code, run.stdout .. run.stderr)
   end
 
   it("is restored to the same by one job", function()
