@@ -49,9 +49,10 @@ function M.format_size(bytes)
   return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, names[i])
 end
 
---- 1, "row" -> "1 row"; 2, "row" -> "2 rows"
+--- 1, "row" -> "1 row"; 2, "row" -> "2 rows"; 2, "entry" -> "2 entries"
 function M.format_count(n, noun)
-  return ("%d %s%s"):format(n, noun, n == 1 and "" or "s")
+  local many = noun:match "[^aeiou]y$" and noun:gsub("y$", "ies") or noun .. "s"
+  return ("%d %s"):format(n, n == 1 and noun or many)
 end
 
 --- 5400000 -> "1h 30m"; of the two largest units that count.

@@ -56,12 +56,17 @@ MK_RAISES struct mk_command *mk_check_command(lua_State *L, int index);
 
 /* The open connection in a stage's field: a native one, or the library's with a `native`. */
 MK_RAISES struct mk_pg *mk_check_field_pg(lua_State *L, int table, const char *key);
+/* The descriptor of a child's stdin, which stays the child's. */
+MK_RAISES int mk_check_field_stdin(lua_State *L, int table, const char *key);
 
 /* The source or sink that the table at `stage` describes; NULL with the error. See lua_flow.c. */
 MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runtime, int stage,
                                            const char *kind, struct mk_error *err);
 MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
                                        const char *kind, struct mk_error *err);
+/* The same for a transform other than encode and decode, with its name; no name: it is none. */
+MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const char *kind,
+                                              const char **name, struct mk_error *err);
 
 int luaopen_core_error(lua_State *L);
 int luaopen_core_task(lua_State *L);

@@ -7,17 +7,17 @@
  *
  * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members, codec},
  * file{path}, process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
- * large_object_files{packed}, large_object_rows{packed, oid}. Sinks: copy{connection, sql},
- * unpack{connection, members}, file{path}, null, text{limit}, sha256, xxh3, rows{packed},
- * large_objects{packed, oid}, process{argv..., early, keep_stdout}. A tee holds branches, each a
- * list again; it comes last.
+ * large_object_files{packed}, large_object_rows{packed, oid}, custom_blocks{packed, id, members,
+ * large_objects, oid, first, last}. Sinks: copy{connection, sql}, unpack{connection, members},
+ * file{path}, null, text{limit}, sha256, xxh3, rows{packed}, large_objects{packed, oid},
+ * process{argv..., early, keep_stdout}, stdin{child}, stdout. A tee holds branches, each a list
+ * again; it comes last.
  */
 #include <string.h>
 
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "codec/codec.h"
-#include "codec/large_objects.h"
 #include "flow/flow.h"
 #include "flow/stages.h"
 
@@ -108,20 +108,20 @@ static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node
     return node;
 }
 
-static struct mk_node *add_large_objects(lua_State *L, struct builder *b, struct mk_node *parent,
-                                         int stage, bool to_rows)
+/* NULL: `kind` is not a transform. */
+static struct mk_node *add_transform(lua_State *L, struct builder *b, struct mk_node *parent,
+                                     int stage, const char *kind)
 {
     struct mk_error err;
-    bool packed = mk_field_bool(L, stage, "packed");
-    uint32_t oid = mk_opt_field_oid(L, stage, "oid");
-    struct mk_stream *stream =
-        to_rows ? mk_large_object_rows_new(packed, oid, &err) : mk_large_objects_new(packed, &err);
-    struct mk_node *node =
-        stream ? mk_flow_stream(b->flow->flow, parent, "large objects", stream) : NULL;
-    if (!node) {
-        mk_error_nomem(&err, "flow");
+    const char *name;
+    if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0)
+        return add_codec(L, b, parent, stage, kind[0] == 'e');
+    struct mk_stream *stream = mk_make_transform(L, stage, kind, &name, &err);
+    if (name && !stream)
         mk_raise(L, &err);
-    }
+    struct mk_node *node = stream ? mk_flow_stream(b->flow->flow, parent, name, stream) : NULL;
+    if (stream && !node)
+        mk_raise_nomem(L);
     return node;
 }
 
@@ -145,11 +145,11 @@ static struct mk_node *build_source(lua_State *L, struct builder *b, int stage, 
 {
     struct mk_error err;
     struct mk_source *source = mk_make_source(L, b->runtime, stage, kind, &err);
-    struct mk_node *node = source ? mk_flow_source(b->flow->flow, source) : NULL;
-    if (!node) {
-        mk_error_nomem(&err, "flow");
+    if (!source)
         mk_raise(L, &err);
-    }
+    struct mk_node *node = mk_flow_source(b->flow->flow, source);
+    if (!node)
+        mk_raise_nomem(L);
     return node;
 }
 
@@ -158,16 +158,15 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
                                    int stage, bool last, int depth)
 {
     const char *kind = mk_check_field_string(L, stage, "kind");
-    struct mk_node *node = NULL;
-    if (!parent) {
-        node = build_source(L, b, stage, kind);
-    } else if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0) {
-        node = add_codec(L, b, parent, stage, kind[0] == 'e');
-    } else if (strcmp(kind, "large_object_files") == 0) {
-        node = add_large_objects(L, b, parent, stage, false);
-    } else if (strcmp(kind, "large_object_rows") == 0) {
-        node = add_large_objects(L, b, parent, stage, true);
-    } else if (!last) {
+    struct mk_node *node = parent ? add_transform(L, b, parent, stage, kind)
+                                  : build_source(L, b, stage, kind);
+    if (node) {
+        add_label(L, b->flow, stage);
+        if (last)
+            luaL_error(L, "the flow has no sink after \"%s\"", kind);
+        return node;
+    }
+    if (!last) {
         luaL_error(L, "\"%s\" must be the last stage", kind);
     } else if (strcmp(kind, "tee") == 0) {
         build_tee(L, b, parent, stage, depth);
@@ -175,15 +174,13 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
     } else {
         struct mk_error err;
         struct mk_sink *sink = mk_make_sink(L, b->runtime, stage, kind, &err);
-        if (!sink || !mk_flow_sink(b->flow->flow, parent, sink)) {
-            mk_error_nomem(&err, "flow");
+        if (!sink)
             mk_raise(L, &err);
-        }
+        if (!mk_flow_sink(b->flow->flow, parent, sink))
+            mk_raise_nomem(L);
     }
     add_label(L, b->flow, stage);
-    if (last && node)
-        luaL_error(L, "the flow has no sink after \"%s\"", kind);
-    return node;
+    return NULL;
 }
 
 static void build_chain(lua_State *L, struct builder *b, struct mk_node *parent, int chain,

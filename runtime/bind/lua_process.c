@@ -26,6 +26,7 @@ struct child {
     bool exited;
     bool forgotten; /* its Lua value is gone */
 
+    int in;  /* its stdin, if that is written here; -1: it is not, or no more */
     int out; /* its stdout, if that is read here; -1: it is not, or has ended */
     struct mk_poll *out_poll;
     struct mk_wait out_wait;
@@ -41,8 +42,16 @@ static void close_out(struct child *child)
     child->out = -1;
 }
 
+static void close_in(struct child *child)
+{
+    if (child->in >= 0)
+        close(child->in);
+    child->in = -1;
+}
+
 static void child_free(struct child *child)
 {
+    close_in(child);
     close_out(child);
     mk_process_free(child->process);
     mk_free(child);
@@ -76,8 +85,9 @@ static void on_readable(void *arg, int events)
         mk_wait_fire(&child->out_wait, MK_OK);
 }
 
-/* spawn{ argv, env, cwd, user, death_signal, read = true } -> child. stdin is empty; stdout goes
- * nowhere, unless it is to be read with child:read(). */
+/* spawn{ argv, env, cwd, user, death_signal, read, write, stdout = true } -> child. stdin is empty,
+ * unless flows are to `write` it (their sink stdin); stdout goes nowhere, unless it is to be read with
+ * child:read(), or is to be ours. */
 static int l_spawn(lua_State *L)
 {
     mk_await_check(L);
@@ -91,11 +101,14 @@ static int l_spawn(lua_State *L)
         mk_command_free(command);
         mk_raise_nomem(L);
     }
-    child->out = -1;
+    child->in = child->out = -1;
     struct mk_loop *loop = mk_runtime_of(L)->loop;
     struct mk_process_spec spec;
     mk_command_spec(command, &spec);
-    spec.out = reads ? MK_STDIO_PIPE : MK_STDIO_NULL;
+    spec.in = mk_field_bool(L, 1, "write") ? MK_STDIO_PIPE : MK_STDIO_NULL;
+    spec.out = reads ? MK_STDIO_PIPE
+               : mk_field_bool(L, 1, "stdout") ? MK_STDIO_INHERIT
+                                               : MK_STDIO_NULL;
     struct mk_error err;
     child->process = mk_process_spawn(loop, &spec, on_exit, child, &err);
     mk_command_free(command);
@@ -104,6 +117,7 @@ static int l_spawn(lua_State *L)
         return mk_raise(L, &err);
     }
     *box = child;
+    child->in = mk_process_take_stdin(child->process);
     if (!reads)
         return 1;
     child->out = mk_process_take_stdout(child->process);
@@ -180,6 +194,25 @@ static int l_wait(lua_State *L)
         return luaL_error(L, "another task waits for this process already");
     arm(child, on_wait_cancel);
     return mk_await(L, &child->wait, &wait_ops);
+}
+
+/* ---- writing ------------------------------------------------------------------------------- */
+
+MK_RAISES int mk_check_field_stdin(lua_State *L, int table, const char *key)
+{
+    lua_getfield(L, table, key);
+    struct child **box = luaL_testudata(L, -1, TYPE_NAME);
+    if (!box || !*box || (*box)->in < 0)
+        luaL_error(L, "%s must be a process whose stdin can be written", key);
+    lua_pop(L, 1);
+    return (*box)->in;
+}
+
+/* child:close_stdin(): that was all. */
+static int l_close_stdin(lua_State *L)
+{
+    close_in(check_child(L));
+    return 0;
 }
 
 /* ---- reading ------------------------------------------------------------------------------- */
@@ -295,6 +328,7 @@ int luaopen_core_process(lua_State *L)
     luaL_newmetatable(L, TYPE_NAME);
     static const luaL_Reg methods[] = {{"pid", l_pid},   {"running", l_running}, {"kill", l_kill},
                                        {"wait", l_wait}, {"read", l_read},       {"close", l_close},
+                                       {"close_stdin", l_close_stdin},
                                        {NULL, NULL}};
     luaL_newlib(L, methods);
     lua_setfield(L, -2, "__index");

@@ -3,10 +3,13 @@
  * takes. Whatever is wrong raises; what the stage itself refuses is an error of the caller's.
  */
 #include <string.h>
+#include <unistd.h>
 
 #include "bind/bind.h"
 #include "codec/codec.h"
 #include "codec/content_digest.h"
+#include "codec/custom_blocks.h"
+#include "codec/large_objects.h"
 #include "codec/tar.h"
 #include "flow/stages.h"
 
@@ -97,6 +100,56 @@ MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runt
     return NULL;
 }
 
+/* Each member is { name, number of its entry }. Two values stay on the stack, which keep them. */
+static void check_custom_members(lua_State *L, int stage, struct mk_custom_spec *spec)
+{
+    lua_getfield(L, stage, "members");
+    lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    struct mk_custom_member *members = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *members, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        bool proper = lua_rawgeti(L, -2, i) == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TSTRING &&
+                      lua_rawgeti(L, -2, 2) == LUA_TNUMBER && lua_rawlen(L, -2) < MK_TAR_NAME;
+        if (!proper)
+            luaL_error(L, "member %d must be a short name and a number", (int)i);
+        members[i - 1].name = lua_tostring(L, -2);
+        members[i - 1].id = (uint32_t)lua_tointeger(L, -1);
+        lua_pop(L, 3);
+    }
+    spec->members = members;
+    spec->n_members = (size_t)n;
+}
+
+static struct mk_stream *make_custom_blocks(lua_State *L, int stage, struct mk_error *err)
+{
+    struct mk_custom_spec spec = {.packed = mk_field_bool(L, stage, "packed"),
+                                  .large_objects = mk_field_bool(L, stage, "large_objects"),
+                                  .id = mk_opt_field_oid(L, stage, "id"),
+                                  .oid = mk_opt_field_oid(L, stage, "oid"),
+                                  .first = mk_field_bool(L, stage, "first"),
+                                  .last = mk_field_bool(L, stage, "last")};
+    check_custom_members(L, stage, &spec);
+    struct mk_stream *stream = mk_custom_blocks_new(&spec, err);
+    lua_pop(L, 2);
+    return stream;
+}
+
+MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const char *kind,
+                                              const char **name, struct mk_error *err)
+{
+    *name = "large_object_files";
+    if (strcmp(kind, *name) == 0)
+        return mk_large_objects_new(mk_field_bool(L, stage, "packed"), err);
+    *name = "large_object_rows";
+    if (strcmp(kind, *name) == 0)
+        return mk_large_object_rows_new(mk_field_bool(L, stage, "packed"),
+                                        mk_opt_field_oid(L, stage, "oid"), err);
+    *name = "custom_blocks";
+    if (strcmp(kind, *name) == 0)
+        return make_custom_blocks(L, stage, err);
+    *name = NULL;
+    return NULL;
+}
+
 static struct mk_digest *make_digest(lua_State *L, int stage, const char *kind, bool *is_digest,
                                      struct mk_error *err)
 {
@@ -129,6 +182,10 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
         const char *sql = mk_check_field_string(L, stage, "sql");
         return mk_sink_copy(mk_check_field_pg(L, stage, "connection"), sql, NULL, err);
     }
+    if (strcmp(kind, "stdout") == 0)
+        return mk_sink_fd(runtime->loop, STDOUT_FILENO, err);
+    if (strcmp(kind, "stdin") == 0)
+        return mk_sink_fd(runtime->loop, mk_check_field_stdin(L, stage, "child"), err);
     if (strcmp(kind, "unpack") == 0) {
         struct mk_pg *pg = mk_check_field_pg(L, stage, "connection");
         return mk_sink_copy(pg, "", check_pack(L, stage), err);
@@ -146,8 +203,8 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
         return mk_sink_text(limit > 0 ? (size_t)limit : 0, err);
     }
     luaL_error(L,
-               "a flow cannot end with \"%s\": its sinks are copy, unpack, file, process, sha256, "
-               "xxh3, rows, large_objects, text and null",
+               "a flow cannot end with \"%s\": its sinks are copy, unpack, file, process, stdin, "
+               "stdout, sha256, xxh3, rows, large_objects, text and null",
                kind);
     return NULL;
 }

@@ -1,31 +1,18 @@
-/*
- * From files to rows: see large_objects.h.
- *
- *   bytes --> (tar) --> data --> rows
- *
- * A row's length stands before its data, so a row is begun with the data that is at hand, at most
- * MK_LARGE_OBJECT_ROW; until that has been copied (`row_left`) nothing else is read. Heads of rows
- * wait in `head` for room in the output.
- */
+/* From files of large objects to the rows of a binary COPY: see large_objects.h. */
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "codec/frames.h"
 #include "codec/large_objects.h"
-#include "codec/tar.h"
 
-#define SIGNATURE "PGCOPY\n\377\r\n" /* and its NUL, flags, no extension: 8 zeros */
+#define SIGNATURE "PGCOPY\n\377\r\n" /* and its NUL; then flags, and no extension: 8 zeros */
 
 struct rows {
-    struct mk_stream base;
-    bool packed;
-    struct mk_tar_reader tar;
+    struct mk_frames frames;
+    bool has_head;
     uint32_t oid;    /* of the object */
     uint64_t offset; /* in it, of the data that comes */
-    size_t row_left; /* data of the row that has not been copied */
-    uint8_t head[32];
-    size_t head_len, head_at;
-    bool has_end; /* the trailer is in `head`, or was */
 };
 
 bool mk_large_object_of(const char *name, uint32_t *oid)
@@ -38,116 +25,53 @@ bool mk_large_object_of(const char *name, uint32_t *oid)
     return value <= UINT32_MAX && strcmp(end, ".dat") == 0;
 }
 
-static void put(struct rows *self, uint64_t value, int bytes)
+static void put_head(struct rows *self)
 {
-    while (bytes-- > 0)
-        self->head[self->head_len++] = (uint8_t)(value >> (8 * bytes));
+    if (self->has_head)
+        return;
+    self->has_head = true;
+    mk_frames_put_bytes(&self->frames, SIGNATURE, sizeof SIGNATURE);
+    mk_frames_put(&self->frames, 0, 8);
 }
 
-static void begin_head(struct rows *self)
+static int begin(struct mk_frames *frames, const char *name, struct mk_error *err)
 {
-    self->head_len = self->head_at = 0;
+    struct rows *self = (struct rows *)frames;
+    put_head(self);
+    self->offset = 0;
+    if (!name || mk_large_object_of(name, &self->oid))
+        return MK_OK;
+    return mk_error_set(err, MK_ECORRUPT, "large objects",
+                        "the data is damaged: %s is not the name of a large object's file", name);
 }
 
 /* Three columns: each its length and its value; that of the data follows. */
-static void begin_row(struct rows *self, size_t len)
+static void piece(struct mk_frames *frames, size_t len)
 {
-    begin_head(self);
-    put(self, 3, 2);
-    put(self, 4, 4);
-    put(self, self->oid, 4);
-    put(self, 8, 4);
-    put(self, self->offset, 8);
-    put(self, len, 4);
-    self->row_left = len;
+    struct rows *self = (struct rows *)frames;
+    mk_frames_put(frames, 3, 2);
+    mk_frames_put(frames, 4, 4);
+    mk_frames_put(frames, self->oid, 4);
+    mk_frames_put(frames, 8, 4);
+    mk_frames_put(frames, self->offset, 8);
+    mk_frames_put(frames, len, 4);
     self->offset += len;
 }
 
-static size_t least(size_t a, uint64_t b)
+static void end(struct mk_frames *frames)
 {
-    return a < b ? a : (size_t)b;
+    (void)frames;
 }
 
-static void copy_out(struct mk_stream_io *io, const uint8_t *bytes, size_t n)
+static int finish(struct mk_frames *frames, struct mk_error *err)
 {
-    memcpy(io->out + io->out_used, bytes, n);
-    io->out_used += n;
-}
-
-/* What has been begun, as far as there is room. False: there is more of it. */
-static bool write_begun(struct rows *self, struct mk_stream_io *io)
-{
-    size_t n = least(self->head_len - self->head_at, io->out_cap - io->out_used);
-    copy_out(io, self->head + self->head_at, n);
-    self->head_at += n;
-    if (self->head_at < self->head_len)
-        return false;
-    n = least(self->row_left, io->out_cap - io->out_used);
-    n = least(n, io->in_len - io->in_used);
-    if (n > 0)
-        copy_out(io, io->in + io->in_used, n);
-    io->in_used += n;
-    self->row_left -= n;
-    return self->row_left == 0;
-}
-
-/* Begins a row of the data that is at hand, or takes what lies between two files. */
-static int read_on(struct rows *self, struct mk_stream_io *io, struct mk_error *err)
-{
-    size_t len = io->in_len - io->in_used;
-    if (!self->packed || self->tar.left > 0) {
-        size_t n = least(len, MK_LARGE_OBJECT_ROW);
-        if (self->packed) {
-            n = least(n, self->tar.left);
-            self->tar.left -= n;
-        }
-        begin_row(self, n);
-        return MK_OK;
-    }
-    enum mk_tar_event event;
-    int64_t n = mk_tar_read(&self->tar, io->in + io->in_used, len, &event, err);
-    if (n < 0)
-        return (int)n;
-    io->in_used += (size_t)n;
-    if (event != MK_TAR_BEGIN)
-        return MK_OK;
-    self->offset = 0;
-    if (!mk_large_object_of(self->tar.name, &self->oid))
-        return mk_error_set(err, MK_ECORRUPT, "large objects",
-                            "the data is damaged: %s is not the name of a large object's file",
-                            self->tar.name);
+    (void)err;
+    put_head((struct rows *)frames);
+    mk_frames_put(frames, 0xffff, 2);
     return MK_OK;
 }
 
-static int rows_step(struct mk_stream *stream, struct mk_stream_io *io, struct mk_error *err)
-{
-    struct rows *self = (struct rows *)stream;
-    for (;;) {
-        if (!write_begun(self, io))
-            return MK_OK;
-        if (io->in_used < io->in_len) {
-            if (read_on(self, io, err) != MK_OK)
-                return err->status;
-        } else if (io->end && !self->has_end) {
-            if (self->packed && !mk_tar_is_complete(&self->tar))
-                return mk_error_set(err, MK_ECORRUPT, "large objects",
-                                    "the data is damaged: the archive has no end");
-            self->has_end = true;
-            begin_head(self);
-            put(self, 0xffff, 2);
-        } else {
-            io->done = self->has_end;
-            return MK_OK;
-        }
-    }
-}
-
-static void rows_free(struct mk_stream *stream)
-{
-    mk_free(stream);
-}
-
-static const struct mk_stream_type type = {rows_step, rows_free, NULL};
+static const struct mk_frames_type type = {MK_LARGE_OBJECT_ROW, begin, piece, end, finish};
 
 struct mk_stream *mk_large_object_rows_new(bool packed, uint32_t oid, struct mk_error *err)
 {
@@ -156,10 +80,9 @@ struct mk_stream *mk_large_object_rows_new(bool packed, uint32_t oid, struct mk_
         mk_error_nomem(err, "large objects");
         return NULL;
     }
-    self->base.type = &type;
-    self->packed = packed;
+    self->frames.base.type = &mk_frames_stream;
+    self->frames.type = &type;
+    self->frames.packed = packed;
     self->oid = oid;
-    memcpy(self->head, SIGNATURE, sizeof SIGNATURE);
-    self->head_len = sizeof SIGNATURE + 8;
-    return &self->base;
+    return &self->frames.base;
 }

@@ -1,5 +1,7 @@
---- moonkeep export cron | systemd: the schedules of recipes for what runs them.
+--- moonkeep export cron | systemd: the schedules of recipes for what runs them. (Of a backup: see
+--- export_backup.lua.)
 local errors = require "moonkeep.errors"
+local export_backup = require "moonkeep.cli.export_backup"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
@@ -32,9 +34,9 @@ local function write_units(units, folder)
   end
 end
 
-function M.run(options)
-  local jobs = {}
-  local seen = {}
+-- The jobs that have a schedule.
+local function scheduled(options)
+  local jobs, seen = {}, {}
   for _, job in ipairs(targets.load(options, options.recipe)) do
     if seen[job.name] then
       errors.raise("INVALID", ("%q is the name of two jobs: in %s and %s"):format(job.name,
@@ -51,6 +53,17 @@ function M.run(options)
     errors.raise("NOT_FOUND", "no job has a schedule",
       { hint = 'give one a schedule: schedule = { cron = "0 2 * * *" }' })
   end
+  return jobs
+end
+
+function M.run(options)
+  if options.what ~= "cron" and options.what ~= "systemd" then
+    return export_backup.run(options)
+  elseif #options.recipe == 0 then
+    errors.raise("USAGE", ("export %s needs recipes"):format(options.what), { hint =
+      ("moonkeep export %s nightly.lua"):format(options.what) })
+  end
+  local jobs = scheduled(options)
   local how = { program = program(), user = options.user, machine = host.name() }
   if options.what == "cron" and options.json then
     output.json("export", { crontab = crontab.text(jobs, how) })

@@ -172,7 +172,7 @@ M.restore = { title = "ctx:restore",
       "it; `clean`, drop what the backup holds first; `replace` it by a new one when all is " ..
       "restored", one_of = { "refuse", "add", "clean", "replace" }, default = '"refuse"' },
     { "swap", "boolean", "restore beside the database, compare with the backup, then change the " ..
-      "names: the old one is kept as `NAME_until_20261127T020000Z`" },
+      "names: the old one is kept as `NAME_until_20261127_020000`" },
     { "table", "strings", "only these tables, `name` or `schema.name`, with `*` and `?`" },
     { "schema", "strings", "only these schemas", option = "--schema" },
     { "exclude_schema", "strings", "not these", option = "--exclude-schema" },

@@ -1,11 +1,13 @@
 --- Loading the stream of a backup into a database with pg_restore or psql.
+local contents = require "moonkeep.restore.contents"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local process = require "moonkeep.process"
-local staging = require "moonkeep.pg.staging"
+local streams = require "moonkeep.restore.stream"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
 local tools = require "moonkeep.pg.tools"
@@ -42,7 +44,7 @@ end
 --- The contents of an archive, as pg_restore lists them.
 function M.contents(backup, store)
   if backup.manifest.dump.format == "directory" then
-    return table.concat(toc.lines(staging.archive(backup, store).entries), "\n") .. "\n"
+    return table.concat(toc.lines(contents.archive(backup, store).entries), "\n") .. "\n"
   end
   return stream(backup, store, { kind = "process", label = "list", early = true,
     keep_stdout = true, argv = { tools.find("pg_restore", backup.manifest.needs.pg_restore),
@@ -172,36 +174,46 @@ local function warn_of_triggers(target, options)
   end
 end
 
-local function choose(entries, options)
-  local wanted = type(options.table) == "table" and options.table or { options.table }
-  local chosen = toc_list.choose(entries, wanted, options.dependencies)
-  log.info("restoring %d entries of the archive", #chosen)
-  return chosen
+--- Runs pg_restore (`command`: argv, env, stdout = true) on what fn(sink) writes, sink() being the end
+--- of a flow. When it ends early it knows best why. Raises PROCESS_FAILED.
+function M.feed(command, fn)
+  local child <close> = process.spawn(merge(command, { write = true }))
+  local ok, err = pcall(fn, function() return { kind = "stdin", child = child } end)
+  child:close_stdin()
+  if not ok and errors.of(err).code ~= "BROKEN_PIPE" then
+    child:kill "KILL"
+    error(err, 0)
+  end
+  local code, stderr = child:wait()
+  if code ~= 0 or not ok then
+    errors.raise("PROCESS_FAILED", ("pg_restore failed with exit code %d"):format(code),
+      { detail = stderr })
+  elseif stderr ~= "" then
+    log.warn("pg_restore: %s", stderr)
+  end
 end
 
--- pg_restore from a folder, by several connections if nothing is against it.
-local function from_directory(backup, store, argv, options, mode, env)
-  local archive = staging.archive(backup, store)
-  local files
-  if options.table then
-    files = toc.reduce(archive, choose(archive.entries, options))
-  end
-  local folder <close> = staging.unpack(backup, store, archive, files)
+-- A directory backup as a stream of its objects.
+local function from_directory(backup, store, argv, options, mode, env, target)
   if mode and options.on_error ~= "continue" then
-    warn_of_jobs(options, ONE_TRANSACTION)
     argv[#argv + 1] = "--single-transaction"
-  elseif options.jobs then
-    argv[#argv + 1] = ("--jobs=%d"):format(options.jobs)
+    warn_of_jobs(options, ONE_TRANSACTION)
+  else
+    warn_of_jobs(options, "into a database that exists pg_restore reads one stream")
   end
-  argv[#argv + 1] = folder.path
-  process.run { argv = argv, env = env }
+  M.feed({ argv = argv, env = env }, function(sink)
+    streams.write(backup, store, options, "restore into " .. tostring(target), sink)
+  end)
 end
 
 -- pg_restore from the stream, or from the object itself if it can be read at any place.
 local function from_stream(backup, store, argv, options, mode, env, major, target)
   local list <close> = options.table and fs.tempdir() or nil
   if options.table then
-    local entries = choose(listed_entries(backup, store, major), options)
+    local wanted = type(options.table) == "table" and options.table or { options.table }
+    local entries = toc_list.choose(listed_entries(backup, store, major), wanted,
+      options.dependencies)
+    log.info("restoring %s of the archive", units.format_count(#entries, "entry"))
     for i, entry in ipairs(entries) do
       entries[i] = entry.id .. ";"
     end
@@ -226,10 +238,11 @@ end
 local function pg_restore(backup, store, target, major, options, mode)
   warn_of_triggers(target, options)
   local format = backup.manifest.dump.format
-  local argv, env, dbname = restore_argv(major, target, format, options, mode)
+  local argv, env, dbname = restore_argv(major, target,
+    format == "directory" and "custom" or format, options, mode)
   argv[#argv + 1] = dbname
   if format == "directory" then
-    from_directory(backup, store, argv, options, mode, env)
+    from_directory(backup, store, argv, options, mode, env, target)
   else
     from_stream(backup, store, argv, options, mode, env, major, target)
   end

@@ -124,8 +124,8 @@ function Working:publish(replaces, keeps)
 end
 
 function Working:replace(keeps)
-  local old = name_with(self.target, keeps and "_until_" .. clock.compact() or
-    "_replaced_" .. host.random(3))
+  local old = name_with(self.target, keeps and
+    "_until_" .. clock.compact():gsub("T", "_"):gsub("Z", "") or "_replaced_" .. host.random(3))
   rename_busy(self.admin, self.target, old)
   local ok, err = pcall(rename, self.admin, self.name, self.target)
   if not ok then

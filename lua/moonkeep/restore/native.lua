@@ -186,12 +186,16 @@ function LOADERS.objects(self, unit, connection)
   unit.sum = report.sum.result
 end
 
--- What the tables of a unit are called, for messages.
-local function names_of(unit)
+-- What the tables of a unit are called, for messages; of several the one that the server names.
+local function names_of(unit, err)
+  local named = err and (err.detail or ""):match "COPY (.-), line %d+"
+  for _, t in ipairs(unit.tables) do
+    if #unit.tables == 1 or t.entry.name == named then
+      return t.name
+    end
+  end
   if #unit.tables == 0 then
     return "large objects"
-  elseif #unit.tables == 1 then
-    return unit.tables[1].name
   end
   return ("%s and %d more"):format(unit.tables[1].name, #unit.tables - 1)
 end
@@ -231,7 +235,7 @@ function Engine:explain(unit, err)
     local ok, damage = pcall(verify.read_object, self.backup, self.store, unit.object, self.meter)
     err = ok and err or errors.of(damage)
   end
-  err.message = ("%s: %s"):format(names_of(unit), err.message)
+  err.message = ("%s: %s"):format(names_of(unit, err), err.message)
   return err
 end
 
@@ -470,7 +474,7 @@ end
 function M.restore(plan)
   local options, archive = plan.options, contents.archive(plan.backup, plan.store)
   if options.table then
-    log.info("restoring %d entries of the archive", contents.choose(archive, options))
+    contents.choose(archive, options)
   end
   local pg_restore_options = merge(options)
   pg_restore_options.section = nil -- the steps see to that
