@@ -4,7 +4,7 @@
 ---@alias moonkeep.Duration string # "500ms", "30s", "90m", "3h", "2d"
 ---@alias moonkeep.Size string # "64MiB", "10GB"
 ---@alias moonkeep.Codec string # "none", "gzip:1".."gzip:9", "lz4:1".."lz4:12", "zstd:1".."zstd:19"
----@alias moonkeep.Level "stored"|"read"|"decoded"
+---@alias moonkeep.Level "stored"|"read"|"decoded"|"restored"
 
 ---@class moonkeep.Error
 ---@field code string stable upper-case name, see docs/reference/events.md
@@ -57,7 +57,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
----@field verify? "stored"|"read"|"decoded" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it and reads its table of contents (default: "read")
+---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 
 ---Options of a connection.
 ---@class moonkeep.ConnectKeys
@@ -129,7 +129,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
----@field verify? "stored"|"read"|"decoded" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it and reads its table of contents (default: "read")
+---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 ---@field schedule? moonkeep.ScheduleKeys when; for `next`, `status`, `export cron` and `export systemd`
 ---@field deadline? moonkeep.Duration the supervisor stops the run after this long
 ---@field retry? moonkeep.RetryKeys what to do when a run fails
@@ -160,6 +160,7 @@
 ---@field into moonkeep.Source the server
 ---@field database? string the database (default: the backup's own name)
 ---@field existing? "refuse"|"add"|"clean"|"replace" what may be done to a database that is not empty: `refuse`; `add` to it; `clean`, drop what the backup holds first; `replace` it by a new one when all is restored (default: "refuse")
+---@field swap? boolean restore beside the database, compare with the backup, then change the names: the old one is kept as `NAME_until_20261127_020000`
 ---@field table? string|string[] only these tables, `name` or `schema.name`, with `*` and `?`
 ---@field schema? string|string[] only these schemas
 ---@field exclude_schema? string|string[] not these

@@ -158,8 +158,8 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
                                    int stage, bool last, int depth)
 {
     const char *kind = mk_check_field_string(L, stage, "kind");
-    struct mk_node *node = parent ? add_transform(L, b, parent, stage, kind)
-                                  : build_source(L, b, stage, kind);
+    struct mk_node *node =
+        parent ? add_transform(L, b, parent, stage, kind) : build_source(L, b, stage, kind);
     if (node) {
         add_label(L, b->flow, stage);
         if (last)

@@ -86,8 +86,8 @@ static void on_readable(void *arg, int events)
 }
 
 /* spawn{ argv, env, cwd, user, death_signal, read, write, stdout = true } -> child. stdin is empty,
- * unless flows are to `write` it (their sink stdin); stdout goes nowhere, unless it is to be read with
- * child:read(), or is to be ours. */
+ * unless flows are to `write` it (their sink stdin); stdout goes nowhere, unless it is to be read
+ * with child:read(), or is to be ours. */
 static int l_spawn(lua_State *L)
 {
     mk_await_check(L);
@@ -106,7 +106,7 @@ static int l_spawn(lua_State *L)
     struct mk_process_spec spec;
     mk_command_spec(command, &spec);
     spec.in = mk_field_bool(L, 1, "write") ? MK_STDIO_PIPE : MK_STDIO_NULL;
-    spec.out = reads ? MK_STDIO_PIPE
+    spec.out = reads                           ? MK_STDIO_PIPE
                : mk_field_bool(L, 1, "stdout") ? MK_STDIO_INHERIT
                                                : MK_STDIO_NULL;
     struct mk_error err;
@@ -202,10 +202,11 @@ MK_RAISES int mk_check_field_stdin(lua_State *L, int table, const char *key)
 {
     lua_getfield(L, table, key);
     struct child **box = luaL_testudata(L, -1, TYPE_NAME);
-    if (!box || !*box || (*box)->in < 0)
+    int fd = box && *box ? (*box)->in : -1;
+    if (fd < 0)
         luaL_error(L, "%s must be a process whose stdin can be written", key);
     lua_pop(L, 1);
-    return (*box)->in;
+    return fd;
 }
 
 /* child:close_stdin(): that was all. */
@@ -326,8 +327,12 @@ static int l_self_pid(lua_State *L)
 int luaopen_core_process(lua_State *L)
 {
     luaL_newmetatable(L, TYPE_NAME);
-    static const luaL_Reg methods[] = {{"pid", l_pid},   {"running", l_running}, {"kill", l_kill},
-                                       {"wait", l_wait}, {"read", l_read},       {"close", l_close},
+    static const luaL_Reg methods[] = {{"pid", l_pid},
+                                       {"running", l_running},
+                                       {"kill", l_kill},
+                                       {"wait", l_wait},
+                                       {"read", l_read},
+                                       {"close", l_close},
                                        {"close_stdin", l_close_stdin},
                                        {NULL, NULL}};
     luaL_newlib(L, methods);

@@ -74,7 +74,8 @@ static void end_file(struct mk_frames *self)
 static int read_between(struct mk_frames *self, struct mk_stream_io *io, struct mk_error *err)
 {
     enum mk_tar_event event;
-    int64_t n = mk_tar_read(&self->tar, io->in + io->in_used, io->in_len - io->in_used, &event, err);
+    int64_t n =
+        mk_tar_read(&self->tar, io->in + io->in_used, io->in_len - io->in_used, &event, err);
     if (n < 0)
         return (int)n;
     io->in_used += (size_t)n;

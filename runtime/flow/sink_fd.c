@@ -1,11 +1,11 @@
 /*
- * A descriptor as a sink, which stays its owner's: see stages.h. Flows may follow each other into the
- * same one.
+ * A descriptor as a sink, which stays its owner's: see stages.h. Flows may follow each other into
+ * the same one.
  *
- * What can block (a pipe, a socket, a terminal) is written without blocking, when the loop says that
- * there is room. To others who share a pipe or a terminal its mode must not change, so we have it
- * opened anew. What cannot be waited for (a regular file, /dev/null) is written by the file pool's
- * threads.
+ * What can block (a pipe, a socket, a terminal) is written without blocking, when the loop says
+ * that there is room. To others who share a pipe or a terminal its mode must not change, so we have
+ * it opened anew. What cannot be waited for (a regular file, /dev/null) is written by the file
+ * pool's threads.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -39,8 +39,8 @@ struct mk_sink *mk_sink_digest(struct mk_loop *loop, struct mk_digest *digest,
 /* A new file, mode 0600, under a temporary name until it is complete and synced; an existing one
  * is MK_EEXIST and stays as it is. */
 struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err);
-/* A descriptor that stays the caller's, and open: a pipe, a terminal, a socket, a file at its place.
- * MK_EPIPE: nobody reads it any more. */
+/* A descriptor that stays the caller's, and open: a pipe, a terminal, a socket, a file at its
+ * place. MK_EPIPE: nobody reads it any more. */
 struct mk_sink *mk_sink_fd(struct mk_loop *loop, int fd, struct mk_error *err);
 /* The stdin of a child, which must exit with 0. `early`: it may stop reading when it has enough.
  * With `keep_stdout`, the result is the first MiB of what it printed. */
