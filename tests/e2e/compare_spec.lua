@@ -4,7 +4,7 @@ local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
 local support = require "support"
 
-local ROUNDS = support.rounds("single changes of a restored database", 32, 100)
+local ROUNDS = support.rounds("single changes of a restored database", 20, 100)
 local N_TABLES = 6
 
 -- A text with the number of a table in place of N.

@@ -58,6 +58,14 @@ function Cursor:close()
 end
 Cursor.__close = Cursor.close
 
+--- The sum of the hashes of a table's rows, as its server has them.
+function M.sum(source, t)
+  local connection <close> = source:connect()
+  sessions.pin(connection, { { "extra_float_digits", "3" } })
+  return connection:value(("SELECT coalesce(sum(pg_catalog.hashtextextended(%s::text, 0)::numeric), " ..
+    "0)::text FROM %s AS %s"):format(ROW, pg.quoted(t), ROW))
+end
+
 --- At most `limit` differences of a table { schema, name }, as text; nil when it has no primary key.
 function M.first(a, b, t, limit)
   local left <close> = open(a, t)

@@ -5,8 +5,8 @@
 ---     large_objects = { count, hash }, roles = { [name] = { [attribute] = text } }, source }
 ---
 --- `tables` are by name; a partitioned table counts as one, under its root, for a restore may put
---- rows into other partitions (hash partitions of an enum). `roles` have attributes only of a
---- database; `source` is nil of a backup.
+--- rows into other partitions (hash partitions of an enum); `movable` has those whose rows are other
+--- text then. `roles` have attributes only of a database; `source` is nil of a backup.
 local contents = require "moonkeep.restore.contents"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
@@ -47,13 +47,32 @@ function M.name(thing)
   return thing.schema .. "." .. thing.name
 end
 
+local function root_of(name, parents)
+  while parents[name] do
+    name = parents[name]
+  end
+  return name
+end
+
+-- The roots whose rows may be in other partitions after a restore, as other text: for partitions need
+-- not have their columns in the same order.
+local function movable_of(entries)
+  local parents, columns, movable = parents_of(entries), {}, {}
+  for _, entry in ipairs(entries) do
+    if entry.kind == "TABLE DATA" and (entry.create or ""):find "^%-%- load via partition root" then
+      local root = root_of(M.name(entry), parents)
+      local order = (entry.copy or ""):match "%(.*%) FROM stdin"
+      movable[root] = movable[root] or columns[root] ~= nil and columns[root] ~= order
+      columns[root] = order
+    end
+  end
+  return movable
+end
+
 local function sum_by_root(tables, entries)
   local parents, by_name = parents_of(entries), {}
   for _, t in ipairs(tables) do
-    local name = M.name(t)
-    while parents[name] do
-      name = parents[name]
-    end
+    local name = root_of(M.name(t), parents)
     by_name[name] = by_name[name] or sums.new()
     by_name[name]:add(t)
   end
@@ -108,7 +127,7 @@ function M.of_database(source, jobs, pg_dump)
     codec = "none", sessions = {}, title = "reading " .. side.shown, total = side.properties.bytes,
     put = function() end }
   side.entries = result.archive.entries
-  side.tables = sum_by_root(result.tables, side.entries)
+  side.tables, side.movable = sum_by_root(result.tables, side.entries), movable_of(side.entries)
   side.large_objects = result.large_objects
   return side
 end
@@ -129,8 +148,8 @@ function M.of_backup(backup)
   end
   return { shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
     major = manifest.needs.pg_restore, properties = merge(manifest.source), entries = entries,
-    tables = sum_by_root(manifest.tables, entries), large_objects = manifest.large_objects,
-    roles = roles }
+    tables = sum_by_root(manifest.tables, entries), movable = movable_of(entries),
+    large_objects = manifest.large_objects, roles = roles }
 end
 
 return M

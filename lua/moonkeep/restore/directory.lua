@@ -40,7 +40,7 @@ end
 --- Writes the directory, which must not exist; it is removed again if that fails. Raises CORRUPT.
 function M.write(backup, store, folder)
   if fs.exists(folder) then
-    errors.raise("EXISTS", folder .. " exists", { hint = "name a folder that does not" })
+    errors.raise("ALREADY_EXISTS", folder .. " exists", { hint = "name a folder that does not" })
   end
   local archive = contents.archive(backup, store)
   local meter = meters.new("writing " .. folder, (manifests.sizes(backup.manifest)))
