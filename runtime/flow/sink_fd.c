@@ -4,8 +4,8 @@
  *
  * What can block (a pipe, a socket, a terminal) is written without blocking, when the loop says
  * that there is room. To others who share a pipe or a terminal its mode must not change, so we have
- * it opened anew. What cannot be waited for (a regular file, /dev/null) is written by the file
- * pool's threads.
+ * it opened anew; a socket, which cannot be, does not block from then on. What cannot be waited for
+ * (a regular file, /dev/null) is written by the file pool's threads.
  */
 #include <errno.h>
 #include <fcntl.h>

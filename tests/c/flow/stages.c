@@ -1,7 +1,10 @@
 /* Sources and sinks that touch the world: files and processes. */
 #include "flow/rig.h"
 
+#include <fcntl.h>
+#include <pthread.h>
 #include <stdio.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -220,6 +223,114 @@ static void a_program_that_cannot_start_fails_the_flow(void **state)
     rig_down(&rig);
 }
 
+/* ---- descriptors ----------------------------------------------------------------------------- */
+
+static int run_into(struct rig *rig, int fd, uint64_t total)
+{
+    rig_up(rig, 4);
+    struct mk_sink *sink = mk_sink_fd(rig->loop, fd, &rig->err);
+    assert_non_null(sink);
+    mk_flow_sink(rig->flow, mk_flow_source(rig->flow, &counting_new(total, 100000)->base), sink);
+    return rig_run(rig);
+}
+
+static void flows_into_one_descriptor_follow_each_other(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int fd = open(path, O_CREAT | O_RDWR, 0600);
+    for (int i = 1; i <= 3; i++) {
+        assert_int_equal(run_into(&rig, fd, 1500000), MK_OK);
+        rig_down(&rig);
+        assert_int_equal(lseek(fd, 0, SEEK_CUR), 1500000 * i);
+    }
+    close(fd);
+    unlink(path);
+    fd = open("/dev/null", O_WRONLY);
+    assert_int_equal(run_into(&rig, fd, 3000000), MK_OK);
+    rig_down(&rig);
+    close(fd);
+}
+
+static void *read_slowly(void *arg)
+{
+    static char bytes[50000];
+    intptr_t total = 0;
+    for (ssize_t n; (n = read(*(int *)arg, bytes, sizeof bytes)) > 0; total += n)
+        usleep(200);
+    return (void *)total;
+}
+
+static void a_pipe_whose_reader_is_slow_gets_everything_and_stays_as_it_is(void **state)
+{
+    (void)state;
+    struct rig rig;
+    for (int socket = 0; socket < 2; socket++) {
+        int ends[2];
+        assert_int_equal(socket ? socketpair(AF_UNIX, SOCK_STREAM, 0, ends) : pipe(ends), 0);
+        pthread_t reader;
+        void *total;
+        pthread_create(&reader, NULL, read_slowly, &ends[0]);
+        assert_int_equal(run_into(&rig, ends[1], 5000000), MK_OK);
+        rig_down(&rig);
+        if (!socket) /* which cannot be opened anew */
+            assert_false(fcntl(ends[1], F_GETFL) & O_NONBLOCK);
+        close(ends[1]);
+        pthread_join(reader, &total);
+        assert_int_equal((intptr_t)total, 5000000);
+        close(ends[0]);
+    }
+}
+
+struct later {
+    struct rig *rig;
+    int fd; /* to be closed, or the flow is cancelled */
+};
+
+static void on_later(void *arg)
+{
+    struct later *later = arg;
+    struct mk_wait *wait = mk_flow_wait(later->rig->flow);
+    if (later->fd >= 0)
+        close(later->fd);
+    else
+        wait->cancel(wait);
+}
+
+/* Into a pipe that nobody reads, until something happens. */
+static void run_until(struct later *later, int fd, int expected)
+{
+    struct rig *rig = later->rig;
+    rig_up(rig, 4);
+    mk_flow_sink(rig->flow, mk_flow_source(rig->flow, &counting_new(5000000, 100000)->base),
+                 mk_sink_fd(rig->loop, fd, &rig->err));
+    struct mk_timer *timer = mk_timer_start(rig->loop, 50, on_later, later, &rig->err);
+    assert_int_equal(rig_run(rig), expected);
+    mk_timer_close(timer);
+    rig_down(rig);
+}
+
+static void a_reader_that_goes_away_is_told(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    run_until(&(struct later){&rig, ends[0]}, ends[1], MK_EPIPE);
+    close(ends[1]);
+}
+
+static void a_pipe_that_nobody_reads_does_not_hold_a_cancelled_flow(void **state)
+{
+    (void)state;
+    struct rig rig;
+    int ends[2];
+    assert_int_equal(pipe(ends), 0);
+    run_until(&(struct later){&rig, -1}, ends[1], MK_ECANCELED);
+    close(ends[0]);
+    close(ends[1]);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -235,6 +346,10 @@ int main(void)
         cmocka_unit_test(the_verdict_of_a_child_that_broke_the_pipe_is_its_own_not_epipe),
         cmocka_unit_test(cancelling_kills_the_children),
         cmocka_unit_test(a_program_that_cannot_start_fails_the_flow),
+        cmocka_unit_test(flows_into_one_descriptor_follow_each_other),
+        cmocka_unit_test(a_pipe_whose_reader_is_slow_gets_everything_and_stays_as_it_is),
+        cmocka_unit_test(a_reader_that_goes_away_is_told),
+        cmocka_unit_test(a_pipe_that_nobody_reads_does_not_hold_a_cancelled_flow),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
