@@ -94,7 +94,8 @@ static int l_spawn(lua_State *L)
     struct child **box = lua_newuserdatauv(L, sizeof(struct child *), 0);
     *box = NULL;
     luaL_setmetatable(L, TYPE_NAME);
-    bool reads = mk_field_bool(L, 1, "read");
+    bool reads = mk_field_bool(L, 1, "read"), writes = mk_field_bool(L, 1, "write");
+    bool shows = mk_field_bool(L, 1, "stdout");
     struct mk_command *command = mk_check_command(L, 1);
     struct child *child = mk_calloc(sizeof *child);
     if (!child) {
@@ -105,10 +106,8 @@ static int l_spawn(lua_State *L)
     struct mk_loop *loop = mk_runtime_of(L)->loop;
     struct mk_process_spec spec;
     mk_command_spec(command, &spec);
-    spec.in = mk_field_bool(L, 1, "write") ? MK_STDIO_PIPE : MK_STDIO_NULL;
-    spec.out = reads                           ? MK_STDIO_PIPE
-               : mk_field_bool(L, 1, "stdout") ? MK_STDIO_INHERIT
-                                               : MK_STDIO_NULL;
+    spec.in = writes ? MK_STDIO_PIPE : MK_STDIO_NULL;
+    spec.out = reads ? MK_STDIO_PIPE : shows ? MK_STDIO_INHERIT : MK_STDIO_NULL;
     struct mk_error err;
     child->process = mk_process_spawn(loop, &spec, on_exit, child, &err);
     mk_command_free(command);
@@ -292,6 +291,7 @@ static int l_close(lua_State *L)
     struct child *child = *box;
     if (!child)
         return 0;
+    close_in(child);
     if (!child->reading)
         close_out(child);
     if (child->exited)

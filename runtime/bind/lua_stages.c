@@ -125,8 +125,7 @@ static struct mk_stream *make_custom_blocks(lua_State *L, int stage, struct mk_e
                                   .large_objects = mk_field_bool(L, stage, "large_objects"),
                                   .id = mk_opt_field_oid(L, stage, "id"),
                                   .oid = mk_opt_field_oid(L, stage, "oid"),
-                                  .first = mk_field_bool(L, stage, "first"),
-                                  .last = mk_field_bool(L, stage, "last")};
+                                  .first = mk_field_bool(L, stage, "first")};
     check_custom_members(L, stage, &spec);
     struct mk_stream *stream = mk_custom_blocks_new(&spec, err);
     lua_pop(L, 2);

@@ -20,7 +20,8 @@
 #include "codec/large_objects.h"
 #include "codec/tar.h"
 
-#define END_MARK "\\.\n" /* two empty lines follow */
+#define END_MARK "\\.\n"            /* two empty lines follow */
+#define MAX_TEXT (4u * 1024 * 1024) /* of 2,000 members there are 300 KiB */
 #define TEXT_LEN (MK_TAR_NAME + MK_CONTENT_HASH_TEXT + 24)
 
 struct content {
@@ -51,6 +52,8 @@ static int corrupt(struct mk_error *err, const char *what)
 
 static int add_text(struct content *self, struct mk_error *err)
 {
+    if (self->text_len > MAX_TEXT)
+        return corrupt(err, "there are too many files in one archive");
     if (self->text_cap - self->text_len < TEXT_LEN) {
         size_t cap = self->text_cap * 2 + TEXT_LEN;
         char *larger = mk_realloc(self->text, cap);

@@ -20,6 +20,7 @@ struct member {
 struct blocks {
     struct mk_frames frames;
     struct mk_custom_spec spec;
+    bool is_open; /* a file's pieces, until the next file begins */
     size_t n_members;
     struct member members[];
 };
@@ -53,6 +54,13 @@ static void begin_large_objects(struct blocks *self)
     self->spec.first = false;
 }
 
+static void end_pieces(struct blocks *self)
+{
+    if (self->is_open)
+        put_int(&self->frames, 0);
+    self->is_open = false;
+}
+
 static int begin(struct mk_frames *frames, const char *name, struct mk_error *err)
 {
     struct blocks *self = (struct blocks *)frames;
@@ -62,16 +70,22 @@ static int begin(struct mk_frames *frames, const char *name, struct mk_error *er
             return mk_error_set(err, MK_ECORRUPT, "large objects",
                                 "the data is damaged: %s is not the name of a large object's file",
                                 name);
+        end_pieces(self);
         begin_large_objects(self);
         put_int(frames, oid);
         return MK_OK;
     }
     struct member *member = name ? find(self, name) : NULL;
     frames->skipped = name && !member;
+    if (frames->skipped)
+        return MK_OK;
+    if (member && member->seen)
+        return mk_error_set(err, MK_ECORRUPT, "custom", "the data is damaged: %s comes twice",
+                            name);
     if (member)
         member->seen = true;
-    if (!frames->skipped)
-        put_block(frames, TABLE_ROWS, member ? member->id : self->spec.id);
+    end_pieces(self);
+    put_block(frames, TABLE_ROWS, member ? member->id : self->spec.id);
     return MK_OK;
 }
 
@@ -82,7 +96,7 @@ static void piece(struct mk_frames *frames, size_t len)
 
 static void end(struct mk_frames *frames)
 {
-    put_int(frames, 0);
+    ((struct blocks *)frames)->is_open = true;
 }
 
 static int finish(struct mk_frames *frames, struct mk_error *err)
@@ -92,11 +106,6 @@ static int finish(struct mk_frames *frames, struct mk_error *err)
         if (!self->members[i].seen)
             return mk_error_set(err, MK_ECORRUPT, "custom", "the archive has no %s",
                                 self->members[i].name);
-    if (!self->spec.large_objects)
-        return MK_OK;
-    begin_large_objects(self);
-    if (self->spec.last)
-        put_int(frames, 0);
     return MK_OK;
 }
 

@@ -28,10 +28,12 @@ struct mk_custom_spec {
     bool large_objects; /* all files of it, or the object `oid` */
     uint32_t id;        /* of the entry: of the only file, or of the large objects */
     uint32_t oid;
-    bool first, last; /* large objects: begins the block, ends it */
+    bool first; /* large objects: begins the block */
 };
 
-/* The members are copied. MK_ECORRUPT: the archive is none, or lacks a member. */
+/* The last 0 is left to whoever has compared the whole with what it should be; so is the second one
+ * that ends the block of large objects. The members are copied. MK_ECORRUPT: the archive is none, or
+ * does not have each member once. */
 struct mk_stream *mk_custom_blocks_new(const struct mk_custom_spec *spec, struct mk_error *err);
 
 #endif

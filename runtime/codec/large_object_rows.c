@@ -18,8 +18,8 @@ struct rows {
 bool mk_large_object_of(const char *name, uint32_t *oid)
 {
     char *end;
-    if (strncmp(name, "blob_", 5) != 0 || name[5] < '0' || name[5] > '9')
-        return false;
+    if (strncmp(name, "blob_", 5) != 0 || name[5] < '1' || name[5] > '9')
+        return false; /* 0 is no object, and ends those of a custom archive */
     unsigned long long value = strtoull(name + 5, &end, 10);
     *oid = (uint32_t)value;
     return value <= UINT32_MAX && strcmp(end, ".dat") == 0;

@@ -24,8 +24,8 @@ bool mk_large_object_of(const char *name, uint32_t *oid);
 
 /*
  * The way back: such a file (of the object `oid`), or an archive of them, as a binary COPY of rows
- * (oid, offset bigint, data bytea), each of at most MK_LARGE_OBJECT_ROW bytes of data. MK_ECORRUPT:
- * the archive is none.
+ * (oid, offset bigint, data bytea), each of at most MK_LARGE_OBJECT_ROW bytes of data; an object
+ * without data has none. MK_ECORRUPT: the archive is none.
  */
 #define MK_LARGE_OBJECT_ROW (256u * 1024)
 struct mk_stream *mk_large_object_rows_new(bool packed, uint32_t oid, struct mk_error *err);

@@ -49,6 +49,14 @@ static bool is_zero(const uint8_t *bytes, size_t len)
     return true;
 }
 
+/* Digits, letters, dots and such: nothing that means something to whoever prints or splits it. */
+static bool is_name(const char *text)
+{
+    size_t len = strnlen(text, MK_TAR_NAME);
+    return len > 0 && len < MK_TAR_NAME &&
+           strspn(text, "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ._-") == len;
+}
+
 static int take_header(struct mk_tar_reader *self, enum mk_tar_event *event, struct mk_error *err)
 {
     uint8_t expected[MK_TAR_BLOCK];
@@ -59,7 +67,7 @@ static int take_header(struct mk_tar_reader *self, enum mk_tar_event *event, str
         return MK_OK;
     }
     const char *text = (const char *)self->header;
-    if (self->saw_zeros || text[MK_TAR_NAME - 1] != '\0')
+    if (self->saw_zeros || !is_name(text))
         return corrupt(err, "a header of the archive is none");
     memcpy(self->name, text, MK_TAR_NAME);
     uint64_t time = strtoull(text + MK_TAR_TIME, NULL, 8);

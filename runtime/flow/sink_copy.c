@@ -1,6 +1,7 @@
 /*
  * COPY FROM STDIN as a sink: see stages.h, pg/pg.h. It begins with the first block, or with finish
- * when there is none; a flow that fails ends it with an error, so the server keeps no row of it.
+ * when there is none; a flow that fails ends it with an error, so the server keeps no row of it
+ * (of a pack, of the member that was under way: the others are the transaction's business).
  */
 #include <inttypes.h>
 #include <stdio.h>

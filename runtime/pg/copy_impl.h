@@ -65,7 +65,7 @@ bool mk__pg_copy_deliver(struct mk_pg_copy *copy, const void *bytes, size_t len)
 /* The same for what the encoder has held back; the last of all. */
 bool mk__pg_copy_deliver_end(struct mk_pg_copy *copy);
 bool mk__pg_copy_aborting(struct mk_pg_copy *copy);
-/* IN: waits for something to do. False: there is an abort instead. */
+/* Waits for something to do. False: there is an abort instead. */
 bool mk__pg_copy_take(struct mk_pg_copy *copy, enum mk_pg_copy_request *request);
 /* What was asked for has been done. */
 void mk__pg_copy_answer(struct mk_pg_copy *copy);

@@ -23,7 +23,7 @@ struct member {
     struct mk_content_hash hash;
     uint64_t bytes;
     bool skipped;
-    bool seen; /* IN: it has come, and the server has its rows */
+    bool seen; /* IN: it has come, to its end */
 };
 
 struct mk_pg_pack {
@@ -203,6 +203,8 @@ static bool begin_file(struct mk_pg_copy *self, struct unpacking *state)
     struct member *member = find(self->pack, state);
     if (!member)
         return true;
+    if (mk__pg_copy_aborting(self))
+        return false; /* a cancel request that came between two COPYs has hit nothing */
     if (member->seen) {
         mk_error_set(&self->err, MK_ECORRUPT, "copy", "the data is damaged: %s comes twice",
                      member->name);

@@ -284,7 +284,7 @@ static void copy_in(struct mk_pg_copy *self)
             break;
         mk__pg_copy_answer(self);
     } while (!failed(self));
-    mk__pg_copy_send_end(self, aborted ? "moonkeep has stopped this COPY" : NULL);
+    mk__pg_copy_send_end(self, aborted || failed(self) ? "moonkeep has stopped this COPY" : NULL);
 }
 
 /* ---- from the start to the end ------------------------------------------------- */

@@ -99,10 +99,10 @@ describe("a native restore", function()
     return copy
   end
 
-  local function is_refused(name, copy)
-    local run = start(name, copy):finish()
+  local function is_refused(name, copy, server)
+    local run = start(name, copy, server):finish()
     assert.equal(1, run.code, run.stderr)
-    assert.equal(0, databases(name .. "%"))
+    assert.equal(0, databases(name .. "%", server))
     mk.fs.remove(copy)
     return run.result.error
   end
@@ -172,24 +172,25 @@ describe("a native restore", function()
 
   if mk.process.uid() == 0 then
     it("is ended by a full disk of the server, by name, and leaves nothing there", function()
-      local space = dir.path .. "/space"
+      local space, other = dir.path .. "/space", mk.pg.scratch()
       mk.fs.mkdir(space)
       mk.process.run { argv = { "mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", space } }
       local ok, err = pcall(function()
-        mk.process.run { argv = { "chown", "--reference=" .. cluster.folder .. "/data", space } }
+        mk.process.run { argv = { "chown", "--reference=" .. other.folder .. "/data", space } }
         mk.process.run { argv = { "chmod", "755", dir.path } }
-        local c <close> = cluster:database("postgres"):connect()
+        local c <close> = other:database("postgres"):connect()
         c:query(("CREATE TABLESPACE tight LOCATION '%s'"):format(space))
         local copy = changed("tight", function(folder)
           local text = mk.fs.read(folder .. ".json")
           text = text:gsub('("tablespace": *)"pg_default"', '%1"tight"')
           mk.fs.write(folder .. ".json", text)
         end)
-        local told = is_refused("full", copy)
+        local told = is_refused("full", copy, other)
         assert.matches("^public%.%a+: could not extend file", told.message)
         assert.matches("No space left on device", told.message)
         c:query "DROP TABLESPACE tight" -- which is empty, then
       end)
+      other:close() -- before its tablespace goes
       mk.process.run { argv = { "umount", space } }
       assert.is_true(ok, tostring(err))
     end)

@@ -179,15 +179,15 @@ end
 function M.feed(command, fn)
   local child <close> = process.spawn(merge(command, { write = true }))
   local ok, err = pcall(fn, function() return { kind = "stdin", child = child } end)
-  child:close_stdin()
   if not ok and errors.of(err).code ~= "BROKEN_PIPE" then
-    child:kill "KILL"
+    child:kill "KILL" -- before its stdin ends, which it could take for the end of the archive
     error(err, 0)
   end
+  child:close_stdin()
   local code, stderr = child:wait()
   if code ~= 0 or not ok then
-    errors.raise("PROCESS_FAILED", ("pg_restore failed with exit code %d"):format(code),
-      { detail = stderr })
+    errors.raise("PROCESS_FAILED", code == 0 and "pg_restore ended before it had read everything" or
+      ("pg_restore failed with exit code %d"):format(code), { detail = stderr })
   elseif stderr ~= "" then
     log.warn("pg_restore: %s", stderr)
   end

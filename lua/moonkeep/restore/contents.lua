@@ -17,6 +17,7 @@
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
 local units = require "moonkeep.units"
@@ -48,6 +49,16 @@ local function wants_rows(entry, options)
   local schema = entry.schema or ""
   return not options.schema_only and (not options.schema or set_of(options.schema)[schema]) and
     not set_of(options.exclude_schema)[schema]
+end
+
+--- Leaves only the rows that are wanted, all else as it is.
+function M.reduce_rows(archive, options)
+  local has_section = not options.section or set_of(options.section).data
+  for i, entry in ipairs(archive.entries) do
+    if entry.has_data and not (has_section and wants_rows(entry, options)) then
+      archive.entries[i] = merge(entry, { has_data = false, file = "" })
+    end
+  end
 end
 
 -- ---- steps --------------------------------------------------------------------------------------

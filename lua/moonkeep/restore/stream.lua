@@ -1,6 +1,7 @@
 --- A directory backup as one custom archive that is not compressed, for whoever reads a stream:
 --- pg_restore takes it from a pipe. Nothing is kept on disk; every byte is compared with the manifest
---- as it passes, and the stream ends early if one is wrong.
+--- as it passes. What ends the data of an object is written when the object was found right: if it is
+--- wrong, the stream ends inside of it, which is an error for whoever reads it.
 ---
 --- pg_restore wants the data of a stream in the order of its table of contents. That order is free
 --- among tables, but for those that need others' rows first; so entries are put into the order of
@@ -82,6 +83,10 @@ end
 local Writer = {}
 Writer.__index = Writer
 
+local function int(value)
+  return "\0" .. string.pack("<I4", value)
+end
+
 function Writer:text(text)
   flow.run { { kind = "memory", text = text }, self.sink() }
 end
@@ -104,6 +109,7 @@ function Writer:rows(unit)
   if sum ~= t.sum then
     self:damaged(unit, t.name)
   end
+  self:text(int(0))
 end
 
 function Writer:pack(unit)
@@ -121,30 +127,28 @@ function Writer:pack(unit)
       self:damaged(unit, t.name)
     end
   end
+  self:text(int(0))
 end
 
 -- All large objects are one block, of the first entry that has such.
-function Writer:objects(unit, id, first, last)
+function Writer:objects(unit, id, first)
   self.large_objects:add(self:unit(unit, { kind = "custom_blocks", large_objects = true, id = id,
-    packed = unit.packed, oid = unit.oid, first = first, last = last },
+    packed = unit.packed, oid = unit.oid, first = first },
     { kind = "large_objects", packed = unit.packed, oid = unit.oid, label = "sum" }))
-end
-
-local function int(value)
-  return "\0" .. string.pack("<I4", value)
+  self:text(int(0))
 end
 
 function Writer:all_objects(units, entries)
   for i, unit in ipairs(units) do
-    self:objects(unit, entries[1].id, i == 1, i == #units)
-  end
-  for i = #units > 0 and 2 or 1, #entries do
-    self:text("\3" .. int(entries[i].id) .. int(0))
+    self:objects(unit, entries[1].id, i == 1)
   end
   local wanted = self.backup.manifest.large_objects
   if #entries > 0 and wanted and self.large_objects:text() ~= sums.text(wanted) then
     errors.raise("CORRUPT", ("%s in store %s: the large objects are not those that were dumped")
       :format(self.backup.id, self.store.name))
+  end
+  for i, entry in ipairs(entries) do
+    self:text((i > 1 or #units == 0) and "\3" .. int(entry.id) .. int(0) or int(0))
   end
 end
 
@@ -157,13 +161,14 @@ local function split(units)
   return tables, objects, total
 end
 
---- Writes the archive, or of it what the option `table` chooses. `sink`: a function that makes the end
---- of a flow, each of which goes on where the one before has stopped. Raises CORRUPT.
+--- Writes the archive, with the rows that a restore's options want. `sink`: a function that makes the
+--- end of a flow, each of which goes on where the one before has stopped. Raises CORRUPT.
 function M.write(backup, store, options, title, sink)
   local archive = contents.archive(backup, store)
   if options.table then
     contents.choose(archive, options)
   end
+  contents.reduce_rows(archive, options)
   if archive.int_size ~= 4 then
     errors.raise("UNSUPPORTED", "the archive has numbers of another size than pg_dump writes here")
   end

@@ -146,10 +146,14 @@ static void large_objects_sum_up_with_their_oids(void **state)
     digest_of(&(struct mk_content_spec){.packed = true, .large_objects = true}, archive, len, 100,
               text);
     assert_string_equal(text, expected);
-    len = make_archive(archive, "blob_258.dat", "../7", "abc", "");
+    len = make_archive(archive, "blob_258.dat", "7.dat", "abc", "");
     digest_of(&(struct mk_content_spec){.packed = true, .large_objects = true}, archive, len, 100,
               text);
     assert_non_null(strstr(text, "not named like a large object"));
+    len = make_archive(archive, "blob_258.dat", "../7", "abc", "");
+    digest_of(&(struct mk_content_spec){.packed = true, .large_objects = true}, archive, len, 100,
+              text);
+    assert_non_null(strstr(text, "a header of the archive is none"));
 }
 
 static int use_digest(struct mk_error *err)
