@@ -32,8 +32,8 @@ struct mk_custom_spec {
 };
 
 /* The last 0 is left to whoever has compared the whole with what it should be; so is the second one
- * that ends the block of large objects. The members are copied. MK_ECORRUPT: the archive is none, or
- * does not have each member once. */
+ * that ends the block of large objects. The members are copied. MK_ECORRUPT: the archive is none,
+ * or does not have each member once. */
 struct mk_stream *mk_custom_blocks_new(const struct mk_custom_spec *spec, struct mk_error *err);
 
 #endif
