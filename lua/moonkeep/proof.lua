@@ -5,6 +5,7 @@
 ---   decoded   everything was decompressed; rows agree       -> verify.lua
 ---   restored  it was restored into a PostgreSQL of our own, and compared with what was dumped
 local compare = require "moonkeep.compare"
+local contents = require "moonkeep.restore.contents"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
@@ -19,12 +20,30 @@ local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
 
 -- ---- restored -----------------------------------------------------------------------------------
 
--- What the backup needs and a new server has not: roles without rights, tablespaces.
-local function prepare(cluster, source)
-  local admin <close> = cluster:database("postgres"):connect()
+-- The roles that a backup names: who owns what (a bootstrap superuser is in no list of those that a
+-- database needs), who was granted something.
+local function roles_of(backup, store)
+  local source, seen = backup.manifest.source, {}
   for _, name in ipairs { source.owner, table.unpack(source.roles or {}) } do
+    seen[name] = true
+  end
+  local is_directory = backup.manifest.dump.format == "directory"
+  for _, entry in ipairs(is_directory and contents.archive(backup, store).entries or {}) do
+    if entry.owner and entry.owner ~= "" then
+      seen[entry.owner] = true
+    end
+  end
+  return seen
+end
+
+-- What the backup needs and a new server has not: roles, tablespaces. The roles may do everything
+-- there, for some things belong to superusers only.
+local function prepare(cluster, backup, store)
+  local source = backup.manifest.source
+  local admin <close> = cluster:database("postgres"):connect()
+  for name in pairs(roles_of(backup, store)) do
     if not admin:value("SELECT 1 FROM pg_catalog.pg_roles WHERE rolname = $1", name) then
-      admin:query("CREATE ROLE " .. pg.identifier(name))
+      admin:query(("CREATE ROLE %s SUPERUSER"):format(pg.identifier(name)))
     end
   end
   local names = { source.tablespace, table.unpack(source.tablespaces or {}) }
@@ -68,7 +87,7 @@ local function restored(backup, store)
   local manifest = backup.manifest
   verify.read(backup, store)
   local cluster <close> = scratch.new { major = manifest.needs.pg_restore }
-  prepare(cluster, manifest.source)
+  prepare(cluster, backup, store)
   local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
     manifest = manifest, stores = { store } }
   local database = restores.restore(here, { into = cluster:database "postgres",

@@ -5,6 +5,7 @@
 --- in one snapshot. Between major versions the text of a value may be another, and so may pg_dump's
 --- SQL: then the result says so.
 local keys = require "moonkeep.compare.keys"
+local merge = require "moonkeep.merge"
 local objects = require "moonkeep.compare.objects"
 local side = require "moonkeep.compare.side"
 local types = require "moonkeep.definitions.types"
@@ -24,12 +25,20 @@ end
 -- ---- sides ----------------------------------------------------------------------------------------
 
 --- Reads what is to be compared: each is a source, or a backup. SQL is written by the same pg_dump,
---- where that is possible: the newer of the two. Returns both sides.
+--- where that is possible: the newer of the two; money in the same locale. Returns both sides.
 function M.read(a, b, jobs)
   local a_is, b_is = not types.source.check(a), not types.source.check(b)
   local newer = a_is and b_is and math.max(side.major(a), side.major(b)) or nil
-  local left = a_is and side.of_database(a, jobs, newer) or side.of_backup(a)
-  return left, b_is and side.of_database(b, jobs, newer) or side.of_backup(b)
+  local function read(what, is_source, other)
+    return is_source and side.of_database(what, { jobs = jobs, pg_dump = newer,
+      lc_monetary = other and other.lc_monetary }) or side.of_backup(what)
+  end
+  if a_is and not b_is then
+    local right = read(b, b_is)
+    return read(a, a_is, right), right
+  end
+  local left = read(a, a_is)
+  return left, read(b, b_is, left)
 end
 
 -- ---- rows -----------------------------------------------------------------------------------------
@@ -59,8 +68,26 @@ local function only_moved(a, b, name)
   return not t or keys.sum(a.source, t) == keys.sum(b.source, t)
 end
 
+-- Rows that only one side has, of a table that both have: a backup may have been made without them.
+local function compare_presence(a, b, report)
+  local function look(one, other, what)
+    local exists = {}
+    for _, entry in ipairs(other.entries) do
+      exists[side.name(entry)] = exists[side.name(entry)] or entry.kind == "TABLE"
+    end
+    for name in pairs(one.tables) do
+      if not other.tables[name] and exists[name] then
+        report("rows", name, ("the %s has none of its rows"):format(what))
+      end
+    end
+  end
+  look(a, b, "second")
+  look(b, a, "first")
+end
+
 local function compare_rows(a, b, report)
   local n_rows = 0
+  compare_presence(a, b, report)
   for name, left in pairs(a.tables) do
     local right = b.tables[name]
     n_rows = n_rows + left.rows
@@ -142,15 +169,20 @@ local function compare_extensions(a, b, report)
   end
 end
 
+-- Of a backup only their names are known.
 local function compare_roles(a, b, report)
-  for name, left in pairs(a.roles) do
-    local right = b.roles[name]
-    if not right then
-      report("role", name, "nothing in the second belongs to it, or names it")
+  local by_name = merge(a.roles, b.roles)
+  for name in pairs(by_name) do
+    local left, right = a.roles[name], b.roles[name]
+    if not left or not right then
+      report("role", name, ("nothing in the %s belongs to it, or names it"):format(left and "second" or
+        "first"))
     end
-    for key, value in pairs(right and left or {}) do
-      if right[key] and right[key] ~= value then
-        report("role", name, ("%s is %s, in the second %s"):format(key, value, right[key]))
+    local is_known = left and right and next(left) and next(right)
+    for key in pairs(is_known and merge(left, right) or {}) do
+      if left[key] ~= right[key] then
+        report("role", name, ("%s is %s, in the second %s"):format(key, left[key] or "not set",
+          right[key] or "not set"))
       end
     end
   end

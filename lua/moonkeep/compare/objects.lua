@@ -2,11 +2,9 @@
 --- by kind and name. Dumps of equal databases have the same SQL for each.
 local M = {}
 
--- Entries of data, and such as say how the archive is to be read; large objects are counted and
--- hashed. (Their names are their numbers.)
-local LEFT_OUT = { ["TABLE DATA"] = true, BLOBS = true, BLOB = true, ["BLOB METADATA"] = true,
-  ENCODING = true, STDSTRINGS = true, SEARCHPATH = true, DATABASE = true,
-  ["DATABASE PROPERTIES"] = true, ["STATISTICS DATA"] = true }
+-- Entries of data, and such as say how the archive is to be read.
+local LEFT_OUT = { ["TABLE DATA"] = true, BLOBS = true, ENCODING = true, STDSTRINGS = true,
+  SEARCHPATH = true, DATABASE = true, ["DATABASE PROPERTIES"] = true, ["STATISTICS DATA"] = true }
 
 -- Of the database itself: properties, which both sides have beside their tables of contents.
 local function is_of_database(entry)
@@ -16,12 +14,37 @@ end
 
 local function key_of(entry)
   -- grants and comments have the kind of their object in their name
-  return ("%s %s%s"):format(entry.kind, entry.schema and entry.schema .. "." or "", entry.name)
+  local schema = entry.schema
+  if schema and schema:find(".", 1, true) then
+    schema = ('"%s"'):format(schema)
+  end
+  return ("%s %s%s"):format(entry.kind, schema and schema .. "." or "", entry.name)
+end
+
+-- pg_dump lists the roles of a policy in the order in which they were created on that server.
+local function sort_roles(text)
+  local head, list, tail = text:match "^(.- TO )(.-)( USING .*)$"
+  if not head then
+    head, list, tail = text:match "^(.- TO )(.-)( WITH CHECK .*)$"
+  end
+  if not head then
+    head, list, tail = text:match "^(.- TO )(.-)(;.*)$"
+  end
+  local roles = {}
+  for role in (list or ""):gmatch "[^,]+" do
+    roles[#roles + 1] = role:match "^%s*(.-)%s*$"
+  end
+  table.sort(roles)
+  return head and head .. table.concat(roles, ", ") .. tail or text
 end
 
 -- All that an entry says of its object.
 local function text_of(entry)
-  return table.concat({ entry.create or "", "owner: " .. (entry.owner or ""),
+  local create = entry.create or ""
+  if entry.kind == "POLICY" then
+    create = sort_roles(create)
+  end
+  return table.concat({ create, "owner: " .. (entry.owner or ""),
     "tablespace: " .. (entry.tablespace or ""), "access method: " .. (entry.access_method or "") },
     "\n")
 end

@@ -13,16 +13,11 @@ local errors = require "moonkeep.errors"
 local merge = require "moonkeep.merge"
 local native = require "moonkeep.dump.native"
 local sums = require "moonkeep.dump.sums"
+local toc_list = require "moonkeep.pg.toc_list"
 
 local M = {}
 
 -- ---- partitions -----------------------------------------------------------------------------------
-
--- Whether an entry makes its table a partition; pg_dump 13 has no entry of its own for that.
-local function attaches(entry)
-  return entry.kind == "TABLE ATTACH" or
-    entry.kind == "TABLE" and (entry.create or ""):find("\nALTER TABLE ONLY .* ATTACH PARTITION ")
-end
 
 -- The parent of each partition, by the names of tables.
 local function parents_of(entries)
@@ -32,7 +27,7 @@ local function parents_of(entries)
     by_id[entry.id] = is_partitioned and entry or nil
   end
   for _, entry in ipairs(entries) do
-    for _, id in ipairs(attaches(entry) and entry.needs or {}) do
+    for _, id in ipairs(toc_list.attaches(entry) and entry.needs or {}) do
       local parent = by_id[id]
       if parent and (parent.name ~= entry.name or parent.schema ~= entry.schema) then
         parents[M.name(entry)] = M.name(parent)
@@ -42,9 +37,13 @@ local function parents_of(entries)
   return parents
 end
 
---- "schema.name" of an entry or a table.
+--- "schema.name" of an entry or a table; with quotes where a dot of its own would be ambiguous.
 function M.name(thing)
-  return thing.schema .. "." .. thing.name
+  local schema, name = thing.schema or "", thing.name
+  if schema:find(".", 1, true) or name:find(".", 1, true) then
+    return ('"%s"."%s"'):format(schema, name)
+  end
+  return schema .. "." .. name
 end
 
 local function root_of(name, parents)
@@ -114,21 +113,20 @@ function M.major(source)
   return connection:major()
 end
 
---- Reads a database. `jobs`: connections; `pg_dump`: the major version of the pg_dump that writes the
---- SQL (default: the server's own).
-function M.of_database(source, jobs, pg_dump)
+--- Reads a database. `how`: jobs, connections; pg_dump, the major version of the pg_dump that writes the
+--- SQL (default: the server's own); lc_monetary, in which money is written (default: the database's).
+function M.of_database(source, how)
   local side = { shown = tostring(source), source = source }
   do
     local connection <close> = source:connect()
     side.major, side.properties = connection:major(), database.describe(connection)
     side.roles = roles_of(connection)
   end
-  local result = native.dump { source = source, options = { jobs = jobs, pg_dump = pg_dump },
-    codec = "none", sessions = {}, title = "reading " .. side.shown, total = side.properties.bytes,
-    put = function() end }
+  local result = native.dump { source = source, options = how, codec = "none", sessions = {},
+    title = "reading " .. side.shown, total = side.properties.bytes, put = function() end }
   side.entries = result.archive.entries
   side.tables, side.movable = sum_by_root(result.tables, side.entries), movable_of(side.entries)
-  side.large_objects = result.large_objects
+  side.large_objects, side.lc_monetary = result.large_objects, result.settings.lc_monetary
   return side
 end
 
@@ -149,6 +147,7 @@ function M.of_backup(backup)
   return { shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
     major = manifest.needs.pg_restore, properties = merge(manifest.source), entries = entries,
     tables = sum_by_root(manifest.tables, entries), movable = movable_of(entries),
+    lc_monetary = (manifest.dump.settings or {}).lc_monetary,
     large_objects = manifest.large_objects, roles = roles }
 end
 

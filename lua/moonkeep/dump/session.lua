@@ -24,6 +24,9 @@ local function prepare(connection, options)
     connection:query("SET ROLE " .. pg.identifier(options.role))
   end
   sessions.pin(connection, SETTINGS)
+  if options.lc_monetary then
+    sessions.set_monetary(connection, options.lc_monetary)
+  end
   sessions.set(connection, "row_security", options.enable_row_security and "on" or "off")
   sessions.set(connection, "quote_all_identifiers", options.quote_all_identifiers and "on" or "off")
 end

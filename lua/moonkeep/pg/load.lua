@@ -230,6 +230,8 @@ local function from_stream(backup, store, argv, options, mode, env, major, targe
   end
   if mode and options.on_error ~= "continue" then
     argv[#argv + 1] = "--single-transaction"
+    -- It commits at the end of the stream: too late to find that it was not the recorded one.
+    verify.read_object(backup, store, manifests.data_object(backup.manifest))
   end
   stream(backup, store, { kind = "process", env = env, argv = argv },
     "restore into " .. tostring(target))

@@ -18,6 +18,17 @@ function M.set(connection, name, value)
     "WHERE lower(name) = $1", name, value)
 end
 
+local INVALID_VALUE = "22023"
+
+--- Sets the locale that the text of the type money depends on; false: the server does not have it.
+function M.set_monetary(connection, locale)
+  local ok, err = pcall(M.set, connection, "lc_monetary", locale)
+  if not ok and errors.of(err).sqlstate ~= INVALID_VALUE then
+    error(err, 0)
+  end
+  return ok
+end
+
 --- Pins all of them, and these: { { name, value }... }.
 function M.pin(connection, more)
   for _, list in ipairs { SETTINGS, more } do

@@ -149,14 +149,20 @@ local function add_belongings(chosen, by_id, entries)
   until n_added == 0
 end
 
+--- Whether an entry makes a table a partition; pg_dump 13 has no entry of its own for that.
+function M.attaches(entry)
+  return entry.kind == "TABLE ATTACH" or entry.kind == "TABLE" and
+    (entry.create or ""):find "\nALTER TABLE ONLY .* ATTACH PARTITION " ~= nil
+end
+
 -- The partitions of chosen tables, with their rows: the rows of a partitioned table are there.
 local function add_partitions(chosen, by_id, entries)
   local n_added
   repeat
     n_added = 0
     for _, entry in ipairs(entries) do
-      local child, has_parent
-      for _, id in ipairs(entry.kind == "TABLE ATTACH" and entry.needs or {}) do
+      local child, has_parent = entry.kind == "TABLE" and entry or nil, nil
+      for _, id in ipairs(M.attaches(entry) and entry.needs or {}) do
         local table_entry = by_id[id]
         if table_entry and table_entry.name == entry.name and table_entry.schema == entry.schema then
           child = table_entry

@@ -52,6 +52,9 @@ local function drop_subscriptions(admin, name)
 end
 
 local function drop_unfinished(admin, name)
+  if admin:value("SELECT 1 FROM pg_catalog.pg_database WHERE datname = $1 AND datistemplate", name) then
+    admin:query(("ALTER DATABASE %s IS_TEMPLATE false"):format(pg.identifier(name)))
+  end
   drop_subscriptions(admin, name)
   drop(admin, name)
 end
@@ -60,15 +63,29 @@ local function rename(admin, from, to)
   admin:query(("ALTER DATABASE %s RENAME TO %s"):format(pg.identifier(from), pg.identifier(to)))
 end
 
+-- Whether some restore is at work on it. (Locks belong to the database that their session is in, but
+-- all can be seen.)
+local function is_held(admin, name)
+  return admin:value([[SELECT 1 FROM pg_catalog.pg_locks WHERE locktype = 'advisory' AND granted
+    AND classid = $1::oid AND objid = (pg_catalog.hashtext($2)::bigint & 4294967295)::oid
+    LIMIT 1]], LOCK_CLASS, name) ~= nil
+end
+
 --- Drops the working databases of restores that were killed.
 function M.sweep(admin)
   local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
     WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], database.WORKING_MARK)
   for _, row in ipairs(rows) do
     -- Both must say so: the mark alone can be left on a database that is in use.
-    if row.name:find "_restoring_%x%x%x%x%x%x$" and try_lock(admin, row.name) then
+    if row.name:find "_restoring_%x%x%x%x%x%x$" and not is_held(admin, row.name) and
+      try_lock(admin, row.name) then
       log.info("dropping %s, which an earlier restore had left", row.name)
-      drop_unfinished(admin, row.name)
+      local ok, err = pcall(drop_unfinished, admin, row.name)
+      if not ok and errors.of(err).code ~= "PG_ERROR" then
+        error(err, 0)
+      elseif not ok then
+        log.warn("could not drop %s: %s", row.name, err.message)
+      end
       admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
     end
   end

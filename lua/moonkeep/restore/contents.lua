@@ -25,13 +25,32 @@ local verify = require "moonkeep.verify"
 
 local M = {}
 
+-- Without tables of its own the rows go into tables that have foreign keys. pg_dump orders them for
+-- that, but does not say so.
+local function chain_rows(archive)
+  local last
+  for _, entry in ipairs(archive.entries) do
+    if entry.kind == "TABLE" then
+      return
+    end
+  end
+  for _, entry in ipairs(archive.entries) do
+    if entry.kind == "TABLE DATA" and entry.has_data then
+      entry.needs[#entry.needs + 1] = last
+      last = entry.id
+    end
+  end
+end
+
 --- The archive of a backup.
 function M.archive(backup, store)
   local object = manifests.objects(backup.manifest, "contents")[1]
   if not object then
     errors.raise("CORRUPT", "the manifest is damaged: it has no table of contents")
   end
-  return (toc.read(verify.text(backup, store, object)))
+  local archive = toc.read(verify.text(backup, store, object))
+  chain_rows(archive)
+  return archive
 end
 
 -- ---- what is wanted -----------------------------------------------------------------------------

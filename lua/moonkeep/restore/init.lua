@@ -22,6 +22,16 @@ local M = {}
 -- What makes less of a database than the whole of it. (schema_only has all of it but the rows.)
 local SELECTIONS = { "table", "schema", "exclude_schema", "section", "data_only" }
 
+-- Options of pg_restore that say which rows are restored.
+local SELECTING = {}
+for option in ([[data-only schema-only section table schema exclude-schema no-data no-schema filter
+  index function trigger statistics-only]]):gmatch "%S+" do
+  SELECTING[option] = true
+end
+
+-- What makes a database other than the backup's.
+local LESS = { "schema_only", "no_owner", "no_privileges", "no_comments", "no_tablespaces" }
+
 local function selects(options)
   for _, key in ipairs(SELECTIONS) do
     if options[key] then
@@ -57,11 +67,23 @@ local function check_options(manifest, options)
     refuse("existing", "existing = \"replace\" with a selection would leave nothing but the " ..
       "selection; use \"add\" or \"clean\", or another database")
   end
+  for _, key in ipairs(options.swap and LESS or {}) do
+    if options[key] then
+      refuse(key, ("%s does not go with swap, which compares with all that the backup has"):format(key))
+    end
+  end
   if options.dependencies and not options.table then
     refuse("dependencies", "dependencies goes with table")
   end
   if options.disable_triggers and not options.data_only then
     refuse("disable_triggers", "disable_triggers goes with data_only")
+  end
+  for _, argument in ipairs(format == "directory" and options.extra or {}) do
+    local option = argument:match "^%-%-([%w-]+)"
+    if option and SELECTING[option] then
+      refuse("extra", ("--%s says which rows are restored, and moonkeep loads them itself: there are " ..
+        "keys for that"):format(option))
+    end
   end
   if format == "plain" then
     for _, key in ipairs { "no_owner", "no_privileges", "no_comments", "no_tablespaces", "role",
@@ -173,6 +195,8 @@ end
 -- say what it has.)
 local function check_filled(made, backup, target)
   if backup.manifest.dump.format ~= "directory" then
+    log.warn("%s is a stream of pg_dump's, and does not say what it has: nothing is compared",
+      backup.id)
     return
   end
   local result = compare.sides(compare.read(backup, target:with { dbname = made.name }))

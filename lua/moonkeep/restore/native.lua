@@ -45,30 +45,28 @@ local POOLER_HINT = "restore into the server itself, not through its pooler"
 local Engine = {}
 Engine.__index = Engine
 
-local INVALID_VALUE = "22023"
-
 -- The text of the type money depends on it. (It may be a locale that this server does not have.)
 function Engine:set_monetary(connection)
   local wanted = (self.manifest.dump.settings or {}).lc_monetary
-  local ok, err = true
-  if wanted then
-    ok, err = pcall(sessions.set, connection, "lc_monetary", wanted)
-  end
-  if not ok and errors.of(err).sqlstate ~= INVALID_VALUE then
-    error(err, 0)
-  elseif not ok and not self.warned_of_monetary then
+  if wanted and not sessions.set_monetary(connection, wanted) and not self.warned_of_monetary then
     self.warned_of_monetary = true
     log.warn("the server has no locale %s, in which values of type money were written", wanted)
   end
 end
 
+-- Whether an error is no failure of what was tried: we are to end, or there is nobody to try it with.
+local function is_final(err)
+  return core_task.canceled() or err.code == "CANCELED"
+end
+
 -- A connection that loads. (synchronous_commit: the database gets its name by a transaction that does
 -- wait, and so waits for all before it.)
-function Engine:connect()
+-- `as_oneself`: without the option `role`.
+function Engine:connect(as_oneself)
   local connection = self.target:connect { patient = true }
   local ok, err = pcall(function()
     sessions.check_pooler(connection, nil, POOLER_HINT)
-    if self.options.role then
+    if self.options.role and not as_oneself then
       connection:query("SET ROLE " .. pg.identifier(self.options.role))
     end
     sessions.pin(connection, { { "client_encoding", self.encoding }, { "row_security", "off" },
@@ -116,7 +114,7 @@ function Engine:attempt(fn, ...)
     return
   end
   err = errors.of(err)
-  if self.options.on_error ~= "continue" or err.code == "CANCELED" then
+  if self.options.on_error ~= "continue" or is_final(err) then
     error(err, 0)
   end
   table.insert(self.failures, err)
@@ -223,9 +221,12 @@ end
 -- A server that has crashed may have lost what it had said was committed.
 function Engine:check_guard()
   local ok, err = pcall(self.guard.value, self.guard, "SELECT 1")
-  if not ok then
+  err = not ok and errors.of(err)
+  if not ok and is_final(err) then
+    error(err, 0)
+  elseif not ok and err.code ~= "BUSY" then -- else another loader is asking
     errors.raise("PG_CONNECTION_LOST", "the server went away during the restore: " ..
-      errors.of(err).message, { hint = "see the server's log for the cause; then restore again" })
+      err.message, { hint = "see the server's log for the cause; then restore again" })
   end
 end
 
@@ -241,6 +242,7 @@ end
 
 function Engine:load_with_retries(unit, loader)
   for try = 1, MAX_TRIES do
+    loader.connection = loader.connection or self:connect()
     local ok, err = pcall(self.load, self, unit, loader.connection)
     if ok then
       return
@@ -252,6 +254,7 @@ function Engine:load_with_retries(unit, loader)
     log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
       err.message)
     loader.connection:close()
+    loader.connection = nil
     self:check_guard()
     loader.connection = self:connect()
     if is_done(unit, loader.connection) then
@@ -264,7 +267,11 @@ end
 function Engine:load_or_note(unit, loader)
   if self.options.on_error ~= "continue" or #unit.tables < 2 then
     return self:attempt(self.load_with_retries, self, unit, loader)
-  elseif not pcall(self.load_with_retries, self, unit, loader) then
+  end
+  local ok, err = pcall(self.load_with_retries, self, unit, loader)
+  if not ok and is_final(errors.of(err)) then
+    error(err, 0)
+  elseif not ok then
     for i, t in ipairs(unit.tables) do
       local single = merge(unit, { tables = { t }, key = ("%s, %d"):format(unit.key, i) })
       self:attempt(self.load_with_retries, self, single, loader)
@@ -298,8 +305,12 @@ end
 
 -- A loader: takes units for as long as there are any.
 function Engine:loader()
-  local loader = { connection = self:connect() }
-  local _ <close> = setmetatable({}, { __close = function() loader.connection:close() end })
+  local loader = {}
+  local _ <close> = setmetatable({}, { __close = function()
+    if loader.connection then
+      loader.connection:close()
+    end
+  end })
   while true do
     local unit, later = self:next_unit()
     if unit then
@@ -342,7 +353,9 @@ function Engine:load_rows()
   end
   loaders:join()
   self:check_large_objects()
-  self:tell_rows()
+  if #self.failures == 0 then
+    self:tell_rows()
+  end
 end
 
 -- What was loaded; all of it as the manifest has it, else we would not be here.
@@ -362,7 +375,9 @@ end
 function Engine:check_large_objects()
   local sum, any = sums.new(), false
   for _, unit in ipairs(self.units) do
-    if unit.sum then
+    if unit.kind == "objects" and not unit.sum then
+      return -- it has failed, which is told
+    elseif unit.sum then
       any = true
       sum:add(unit.sum)
     end
@@ -376,13 +391,33 @@ end
 
 -- ---- after the rows -------------------------------------------------------------------------------
 
--- Tables and materialized views, partitioned ones with their partitions, the largest first.
+-- Tables and materialized views, those with children together with them, the largest first. But what
+-- has a foreign table below it would ask another server: of that its other tables.
 local ANALYZED = [[
+  WITH RECURSIVE below AS (
+    SELECT inhparent AS top, inhrelid AS oid FROM pg_catalog.pg_inherits
+    UNION SELECT b.top, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid),
+  remote AS (
+    SELECT DISTINCT b.top FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid
+    WHERE c.relkind = 'f')
   SELECT n.nspname AS schema, c.relname AS name
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'm', 'p') AND NOT c.relispartition AND n.nspname !~ '^pg_'
-    AND n.nspname <> 'information_schema'
+  WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
+    AND c.oid NOT IN (SELECT top FROM remote)
+    AND (NOT c.relispartition OR EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i
+      WHERE i.inhrelid = c.oid AND i.inhparent IN (SELECT top FROM remote)))
   ORDER BY pg_catalog.pg_relation_size(c.oid) DESC, 1, 2]]
+
+-- A table that cannot be analyzed is there all the same.
+local function analyze(connection, t)
+  local ok, err = pcall(connection.query, connection, "ANALYZE " .. pg.quoted(t))
+  err = not ok and errors.of(err)
+  if not ok and (is_final(err) or err.code ~= "PG_ERROR") then
+    error(err, 0)
+  elseif not ok then
+    log.warn("no statistics of %s.%s: %s", t.schema, t.name, err.message)
+  end
+end
 
 -- Statistics, without which the first queries on it would be planned blindly.
 function Engine:analyze()
@@ -398,7 +433,7 @@ function Engine:analyze()
       local connection <close> = self:connect()
       while next_table < #tables do
         next_table = next_table + 1
-        connection:query("ANALYZE " .. pg.quoted(tables[next_table]))
+        analyze(connection, tables[next_table])
       end
     end)
   end
@@ -424,13 +459,18 @@ function Engine:prepare()
 end
 
 function Engine:begin_progress()
-  local connection <close> = self:connect()
+  local connection <close> = self:connect(true)
   connection:query(("CREATE SCHEMA %s; CREATE TABLE %s (unit text PRIMARY KEY)"):format(SCHEMA,
     PROGRESS))
+  if self.options.role then
+    local role = pg.identifier(self.options.role)
+    connection:query(("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT, INSERT ON %s TO %s"):format(
+      SCHEMA, role, PROGRESS, role))
+  end
 end
 
 function Engine:end_progress()
-  local connection <close> = self:connect()
+  local connection <close> = self:connect(true)
   connection:query(("SET client_min_messages = error; DROP SCHEMA %s CASCADE"):format(SCHEMA))
 end
 

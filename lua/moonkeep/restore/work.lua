@@ -84,8 +84,12 @@ local function chained(rows)
   return found
 end
 
-local function new_table(entry, part, by_id, n_files, is_chained)
-  local is_frozen = not is_chained and is_ours(entry, by_id, n_files)
+-- Of a pack, so many tables are truncated in its transaction, for each takes three locks of those that
+-- a server has some thousands of.
+local MAX_FROZEN = 200
+
+local function new_table(unit, entry, part, by_id, n_files, is_chained)
+  local is_frozen = not is_chained and #unit.tables < MAX_FROZEN and is_ours(entry, by_id, n_files)
   return { entry = entry, name = (entry.schema or "") .. "." .. entry.name, rows = part.rows,
     sum = part.sum, member = part.member, sql = copy_sql(entry, is_frozen),
     truncate = is_frozen and pg.quoted(entry) or nil }
@@ -114,7 +118,8 @@ local function table_units(rows, created, manifest)
       end
     end
     if part then
-      table.insert(unit.tables, new_table(entry, part, by_id, n_files, waits[entry.id]))
+      table.insert(unit.tables, new_table(unit, entry, part, by_id, n_files,
+        waits[entry.id]))
     end
   end
   return units
