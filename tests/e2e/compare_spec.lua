@@ -68,6 +68,7 @@ local CHANGES = {
   { "DROP STATISTICS stN", "STATISTICS public%.stN" },
   { "SELECT lo_put(9000 + N, 3, 'X')", "large objects" },
   { "SELECT lo_unlink(9000 + N)", "large objects" },
+  { "ALTER LARGE OBJECT 900N OWNER TO reader", "BLOB" },
   { "ALTER TYPE mood ADD VALUE 'wild'", "TYPE public%.mood" },
   { "ALTER DATABASE M SET work_mem = '9MB'", "setting" },
   { "ALTER ROLE reader IN DATABASE M SET work_mem = '9MB'", "setting" },
@@ -157,12 +158,38 @@ describe("a comparison", function()
     assert.matches("DIFFERENT .*: 1 difference\n", run.stdout)
   end)
 
+  it("sees that only one of the two has rows, and tells names with dots apart", function()
+    local admin <close> = there:database("postgres"):connect()
+    admin:query "CREATE DATABASE dotted TEMPLATE restored"
+    local c <close> = there:database("dotted"):connect()
+    local tables = [[CREATE SCHEMA "a.b"; CREATE SCHEMA a; CREATE TABLE "a.b".c (i int);
+      CREATE TABLE a."b.c" (i int);]]
+    c:query(tables .. [[INSERT INTO "a.b".c VALUES (1); INSERT INTO a."b.c" VALUES (2)]])
+    admin:query "CREATE DATABASE other TEMPLATE restored"
+    local d <close> = there:database("other"):connect()
+    d:query(tables .. [[INSERT INTO "a.b".c VALUES (2); INSERT INTO a."b.c" VALUES (1)]])
+    local run = compare(connection(there, "dotted"), connection(there, "other"))
+    assert.matches('rows "a"."b.c": the same number', run.stdout)
+    assert.matches('rows "a.b"."c": the same number', run.stdout)
+    run = support.run_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "less", dump = { exclude_table_data = "t1" }, verify = "stored",
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+        upload = { mk.store("disk", "file://%s/less") } }]]):format(here.folder, dir.path))
+    assert.equal(0, run.code, run.stderr)
+    run = support.start(dir.path, { "compare", "latest", connection(here, "app"), "--from",
+      "file://" .. dir.path .. "/less" }):finish()
+    assert.equal(1, run.code)
+    assert.matches("rows public.t1: the first has none of its rows\n$", run.stdout)
+  end)
+
   it("sees the attributes of roles", function()
     local admin <close> = there:database("postgres"):connect()
-    admin:query "ALTER ROLE reader CREATEDB"
+    admin:query "ALTER ROLE reader CREATEDB VALID UNTIL '2030-01-01'"
     local run = compare(connection(here, "app"), connection(there, "restored"))
-    admin:query "ALTER ROLE reader NOCREATEDB"
+    admin:query "ALTER ROLE reader NOCREATEDB VALID UNTIL 'infinity'"
     assert.equal(1, run.code)
+    assert.matches("role reader: valid_until is not set, in the second 2030", run.stdout)
     assert.matches("role reader: createdb is false, in the second true", run.stdout)
   end)
 

@@ -15,7 +15,8 @@ support.each_major(describe, pending, { 13, 15, 17 }, "a backup of PostgreSQL %d
     mk.process.run { argv = { "chown", "--reference=" .. cluster.folder .. "/data",
       cluster.folder .. "/space" } }
     admin:query(("CREATE TABLESPACE space LOCATION '%s/space'"):format(cluster.folder))
-    admin:query "CREATE ROLE clerk; CREATE ROLE \"odd role\""
+    admin:query [[CREATE ROLE zed; CREATE ROLE clerk; CREATE ROLE "odd role";
+      CREATE ROLE boss SUPERUSER]]
     admin:query "CREATE DATABASE app OWNER clerk TABLESPACE space"
     admin:query "ALTER DATABASE app SET work_mem = '5MB'; COMMENT ON DATABASE app IS 'ours'"
     local c <close> = cluster:database("app"):connect()
@@ -28,7 +29,19 @@ support.each_major(describe, pending, { 13, 15, 17 }, "a backup of PostgreSQL %d
       CREATE TABLE parts_high PARTITION OF parts FOR VALUES FROM (50) TO (1000) TABLESPACE pg_default;
       INSERT INTO parts SELECT i, 'v' || i FROM generate_series(1, 100) i;
       CREATE MATERIALIZED VIEW sums AS SELECT count(*) FROM parts;
-      SELECT lo_from_bytea(4711, 'a large object')]]
+      SELECT lo_from_bytea(4711, 'a large object');
+      -- Roles in an order that is not that of their names; what only a superuser may own; another
+      -- server, which nobody is to be asked.
+      CREATE POLICY few ON fruit TO zed, clerk USING (true);
+      CREATE FUNCTION told() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END';
+      CREATE EVENT TRIGGER tell ON ddl_command_end EXECUTE FUNCTION told();
+      ALTER EVENT TRIGGER tell OWNER TO boss;
+      CREATE EXTENSION file_fdw; CREATE SERVER files FOREIGN DATA WRAPPER file_fdw;
+      CREATE TABLE far (id int) PARTITION BY RANGE (id);
+      CREATE TABLE far_here PARTITION OF far FOR VALUES FROM (0) TO (10);
+      INSERT INTO far VALUES (1);
+      CREATE FOREIGN TABLE far_there PARTITION OF far FOR VALUES FROM (10) TO (20) SERVER files
+        OPTIONS (filename '/nonexistent/file')]]
   end)
   teardown(function()
     cluster:close()
@@ -53,10 +66,19 @@ support.each_major(describe, pending, { 13, 15, 17 }, "a backup of PostgreSQL %d
   it("is known as restored, and what was found is told", function()
     local made = run("native", 'verify = "restored", dump = {}')
     assert.equal(0, made.code, made.stderr)
-    assert.matches("restored %S+ into a PostgreSQL of its own: %d+ objects, 602 rows of 3 tables " ..
+    assert.matches("restored %S+ into a PostgreSQL of its own: %d+ objects, 603 rows of 4 tables " ..
       "are those that were dumped", made.stderr)
     assert.matches("%(restored%)", made.result.text)
     assert.equal("restored", proof_of "native")
+  end)
+
+  it("has the rows of a partitioned table also when only that is restored", function()
+    local restored = support.start(dir.path, { "restore", "latest", "--from", "file://" .. dir.path ..
+      "/store", "--job", "native", "--into", ("host=%s user=postgres"):format(cluster.folder), "-d",
+      "part_of_it", "-s", "table=parts", "-s", "dependencies=true" }):finish()
+    assert.equal(0, restored.code, restored.stderr)
+    local c <close> = cluster:database("part_of_it"):connect()
+    assert.equal(100, c:value "SELECT count(*) FROM parts")
   end)
 
   it("may be a stream of pg_dump's, whose restore must go well", function()

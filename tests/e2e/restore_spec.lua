@@ -180,9 +180,36 @@ describe("a restore", function()
     end
   end)
 
-  it("swaps no part of a database", function()
-    local result = restore("part", 'database = "app", swap = true, table = "fruit"')
-    assert.equal("INVALID", result.result.error.code)
+  it("swaps no part of a database, and none that would be another", function()
+    for _, key in ipairs { 'table = "fruit"', "no_owner = true", "schema_only = true" } do
+      local result = restore("part", 'database = "app", swap = true, ' .. key)
+      assert.equal("INVALID", result.result.error.code)
+    end
+  end)
+
+  it("adds rows in the order of their foreign keys, and none when none are wanted", function()
+    local c <close> = cluster:create_database("chained"):connect()
+    local tables = [[CREATE TABLE customers (id int PRIMARY KEY);
+      CREATE TABLE orders (id int, customer int REFERENCES customers, note text)]]
+    c:query(tables)
+    c:query [[INSERT INTO customers SELECT generate_series(1, 100);
+      INSERT INTO orders SELECT i, 1 + i % 100, md5(i::text) || md5((i + 1)::text)
+        FROM generate_series(1, 60000) i]]
+    local server = "host=" .. cluster.folder .. " user=postgres"
+    for _, dump in ipairs { "data_only = true", "" } do
+      local name = "chained" .. #dump
+      local made = run(name, ([[return mk.job { name = "j", source = mk.pg { host = %q,
+        user = "postgres", dbname = "chained" }, upload = { disk }, compress = "none",
+        dump = { %s } }]]):format(cluster.folder, dump))
+      assert.equal(0, made.code, made.stderr)
+      local other <close> = cluster:create_database("into_" .. name):connect()
+      other:query(dump == "" and "CREATE TABLE mine ()" or tables)
+      local restored = support.start(dir.path, { "restore", "latest", "--from", dir.path .. "/" .. name,
+        "--into", server, "-d", "into_" .. name, "--existing", "add", "--yes", "into_" .. name,
+        dump == "" and "--set=schema_only=true" or "--set=data_only=true" }):finish()
+      assert.equal(0, restored.code, restored.stderr)
+      assert.equal(dump == "" and 0 or 60000, other:value "SELECT count(*) FROM orders")
+    end
   end)
 
   it("replaces a template, and the database that is connected to first", function()
