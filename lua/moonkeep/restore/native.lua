@@ -10,6 +10,7 @@
 --- committed. Nothing is kept on disk here but the table of contents. A unit whose connection was
 --- lost is loaded again: whether it had been committed is known from its row in PROGRESS, which is
 --- part of its transaction.
+local analyze = require "moonkeep.restore.analyze"
 local contents = require "moonkeep.restore.contents"
 local core_task = require "moonkeep.core.task"
 local dump_options = require "moonkeep.pg.dump_options"
@@ -389,57 +390,6 @@ function Engine:check_large_objects()
   end
 end
 
--- ---- after the rows -------------------------------------------------------------------------------
-
--- Tables and materialized views, those with children together with them, the largest first. But what
--- has a foreign table below it would ask another server: of that its other tables.
-local ANALYZED = [[
-  WITH RECURSIVE below AS (
-    SELECT inhparent AS top, inhrelid AS oid FROM pg_catalog.pg_inherits
-    UNION SELECT b.top, i.inhrelid FROM below b JOIN pg_catalog.pg_inherits i ON i.inhparent = b.oid),
-  remote AS (
-    SELECT DISTINCT b.top FROM below b JOIN pg_catalog.pg_class c ON c.oid = b.oid
-    WHERE c.relkind = 'f')
-  SELECT n.nspname AS schema, c.relname AS name
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
-  WHERE c.relkind IN ('r', 'm', 'p') AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
-    AND c.oid NOT IN (SELECT top FROM remote)
-    AND (NOT c.relispartition OR EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i
-      WHERE i.inhrelid = c.oid AND i.inhparent IN (SELECT top FROM remote)))
-  ORDER BY pg_catalog.pg_relation_size(c.oid) DESC, 1, 2]]
-
--- A table that cannot be analyzed is there all the same.
-local function analyze(connection, t)
-  local ok, err = pcall(connection.query, connection, "ANALYZE " .. pg.quoted(t))
-  err = not ok and errors.of(err)
-  if not ok and (is_final(err) or err.code ~= "PG_ERROR") then
-    error(err, 0)
-  elseif not ok then
-    log.warn("no statistics of %s.%s: %s", t.schema, t.name, err.message)
-  end
-end
-
--- Statistics, without which the first queries on it would be planned blindly.
-function Engine:analyze()
-  local tables
-  do
-    local connection <close> = self:connect()
-    tables = connection:query(ANALYZED)
-  end
-  local next_table = 0
-  local scope <close> = core_task.scope()
-  for _ = 1, math.min(self.jobs, #tables) do
-    scope:spawn(function()
-      local connection <close> = self:connect()
-      while next_table < #tables do
-        next_table = next_table + 1
-        analyze(connection, tables[next_table])
-      end
-    end)
-  end
-  scope:join()
-end
-
 -- ---- all of it ------------------------------------------------------------------------------------
 
 -- Memory for building indexes: as much of the server's own buffers as a connection's share is, within
@@ -499,7 +449,7 @@ function Engine:steps_in_order()
   self:run(self.steps.after)
   self:run(self.steps.foreign_keys, self.jobs)
   self:run(self.steps.last)
-  self:analyze()
+  analyze.run(function() return self:connect() end, self.jobs)
   self:end_progress()
   self:run(self.steps.event_triggers)
   self:tell_failures()
