@@ -53,6 +53,23 @@ describe("a restore", function()
     assert.is_true(exists "first")
   end)
 
+  it("does not sweep away what another is at work on, whatever database that is connected to", function()
+    local name = "postgres_restoring_abcdef"
+    admin:query("CREATE DATABASE " .. name .. " IS_TEMPLATE true")
+    admin:query("COMMENT ON DATABASE " .. name .. " IS 'moonkeep: a restore in progress'")
+    do -- a restore into the database postgres has its connection elsewhere
+      local other <close> = cluster:database("template1"):connect()
+      other:query("SELECT pg_advisory_lock(28011, hashtext('" .. name .. "'))")
+      assert.equal(0, restore("one", 'database = "beside_it"').code)
+      assert.is_true(exists(name))
+    end
+    support.eventually("its lock is free", function()
+      return admin:value "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'" == 0
+    end)
+    assert.equal(0, restore("one", 'database = "after_it"').code)
+    assert.is_false(exists(name)) -- also as a template
+  end)
+
   it("takes the name of a database for a name, never for a connection", function()
     local name = "host=127.0.0.1 port=1 user=thief"
     local c <close> = cluster:create_database(name):connect()
