@@ -211,12 +211,8 @@ function Context:compare(a, b)
     log.warn("%s", result.advisory)
   end
   if not result.equal then
-    local lines = {}
-    for i, difference in ipairs(result.differences) do
-      lines[i] = compare.line(difference)
-    end
     errors.raise("DIFFERENT", ("%s differs from %s"):format(right.shown, left.shown),
-      { detail = table.concat(lines, "\n") })
+      { detail = table.concat(compare.lines(result), "\n") })
   end
   return result.tables, result.rows
 end

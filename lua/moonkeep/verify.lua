@@ -168,7 +168,7 @@ end
 function READERS.pack(self, object)
   local text = decode(self.backup, self.store, object,
     { kind = "rows", packed = true, label = "rows" }, self.meter).rows.result
-  for member, sum in text:gmatch "(%S+) (%S+)\n" do
+  for member, sum in text:gmatch "(%S+) (%S+)\n" do -- also of one that comes twice
     self:check(object, member, sum)
   end
 end
@@ -192,6 +192,14 @@ function READERS.contents(self, object)
   end
 end
 
+--- Compares the sum of all large objects with the manifest's. Raises CORRUPT.
+function M.check_large_objects(backup, store, sum)
+  local wanted = backup.manifest.large_objects
+  if wanted and sum:text() ~= sums.text(wanted) then
+    damaged(store, backup, { name = "blobs" }, "the large objects are not those that were dumped")
+  end
+end
+
 -- Nothing may be missing either: every part has been seen, and the large objects sum up.
 function Directory:finish()
   for name, members in pairs(self.expected) do
@@ -202,11 +210,7 @@ function Directory:finish()
       end
     end
   end
-  local wanted = self.backup.manifest.large_objects
-  if wanted and self.large_objects:text() ~= sums.text(wanted) then
-    damaged(self.store, self.backup, { name = "blobs" },
-      "the large objects are not those that were dumped")
-  end
+  M.check_large_objects(self.backup, self.store, self.large_objects)
 end
 
 function Directory:read(object)

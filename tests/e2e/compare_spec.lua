@@ -123,6 +123,17 @@ describe("a comparison", function()
       "/store", ... }):finish()
   end
 
+  -- Backs app up, into a store of that name.
+  local function backup(name, dump)
+    local run = support.run_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = %q, dump = { %s }, verify = "stored",
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+        upload = { mk.store("disk", "file://%s/%s") } }]]):format(name, dump, here.folder, dir.path,
+      name))
+    assert.equal(0, run.code, run.stderr)
+  end
+
   it("finds a restored database the same as its source, and as its backup", function()
     for _, first in ipairs { connection(here, "app"), "latest" } do
       local run = compare(first, connection(there, "restored"))
@@ -132,13 +143,8 @@ describe("a comparison", function()
   end)
 
   it("is of no use with a stream of pg_dump's, and says what to do", function()
-    local run = support.run_recipe(dir.path, ([[
-      local mk = require "moonkeep"
-      return mk.job { name = "stream", dump = { format = "custom" },
-        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
-        upload = { mk.store("disk", "file://%s/streams") } }]]):format(here.folder, dir.path))
-    assert.equal(0, run.code, run.stderr)
-    run = support.start(dir.path, { "compare", "latest", connection(here, "app"), "--from",
+    backup("streams", 'format = "custom"')
+    local run = support.start(dir.path, { "compare", "latest", connection(here, "app"), "--from",
       "file://" .. dir.path .. "/streams" }):finish()
     assert.equal(1, run.code)
     assert.matches("does not say what rows it has", run.stderr)
@@ -171,12 +177,7 @@ describe("a comparison", function()
     local run = compare(connection(there, "dotted"), connection(there, "other"))
     assert.matches('rows "a"."b.c": the same number', run.stdout)
     assert.matches('rows "a.b"."c": the same number', run.stdout)
-    run = support.run_recipe(dir.path, ([[
-      local mk = require "moonkeep"
-      return mk.job { name = "less", dump = { exclude_table_data = "t1" }, verify = "stored",
-        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
-        upload = { mk.store("disk", "file://%s/less") } }]]):format(here.folder, dir.path))
-    assert.equal(0, run.code, run.stderr)
+    backup("less", 'exclude_table_data = "t1"')
     run = support.start(dir.path, { "compare", "latest", connection(here, "app"), "--from",
       "file://" .. dir.path .. "/less" }):finish()
     assert.equal(1, run.code)

@@ -30,8 +30,8 @@ local function show(result, a, b)
   end
   log.show("%s  %s differs from %s: %s", output.paint("red", "DIFFERENT"), b.shown, a.shown,
     units.format_count(#result.differences, "difference"))
-  for _, difference in ipairs(result.differences) do
-    log.show("  %s", compare.line(difference))
+  for _, line in ipairs(compare.lines(result)) do
+    log.show("  %s", line)
   end
 end
 

@@ -10,7 +10,7 @@ local objects = require "moonkeep.compare.objects"
 local side = require "moonkeep.compare.side"
 local types = require "moonkeep.definitions.types"
 
-local M = { of_backup = side.of_backup }
+local M = {}
 
 local MAX_KEYS = 5 -- of a table whose rows differ
 
@@ -219,11 +219,22 @@ function M.sides(a, b)
       :format(a.major, b.major) or nil }
 end
 
---- A difference in one line.
-function M.line(difference)
+-- A difference in one line.
+local function line_of(difference)
   local first = difference.keys and difference.keys[1] and
     (" (first: %s)"):format(table.concat(difference.keys, "; ")) or ""
   return ("%s %s: %s%s"):format(difference.what, difference.name, difference.text, first)
+end
+
+--- The differences of these kinds (a set; default: all), a line each.
+function M.lines(result, kinds)
+  local lines = {}
+  for _, difference in ipairs(result.differences) do
+    if not kinds or kinds[difference.what] then
+      lines[#lines + 1] = line_of(difference)
+    end
+  end
+  return lines
 end
 
 return M

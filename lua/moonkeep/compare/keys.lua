@@ -26,7 +26,7 @@ Cursor.__index = Cursor
 local function open(source, t)
   local connection = source:connect()
   local ok, key = pcall(function()
-    sessions.pin(connection, { { "extra_float_digits", "3" } })
+    sessions.pin(connection)
     connection:query "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY"
     local columns = connection:value(KEY, pg.quoted(t))
     if columns then
@@ -61,7 +61,7 @@ Cursor.__close = Cursor.close
 --- The sum of the hashes of a table's rows, as its server has them.
 function M.sum(source, t)
   local connection <close> = source:connect()
-  sessions.pin(connection, { { "extra_float_digits", "3" } })
+  sessions.pin(connection)
   return connection:value(("SELECT coalesce(sum(pg_catalog.hashtextextended(%s::text, 0)::numeric), " ..
     "0)::text FROM %s AS %s"):format(ROW, pg.quoted(t), ROW))
 end

@@ -10,7 +10,6 @@
 local contents = require "moonkeep.restore.contents"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
-local merge = require "moonkeep.merge"
 local native = require "moonkeep.dump.native"
 local sums = require "moonkeep.dump.sums"
 local toc_list = require "moonkeep.pg.toc_list"
@@ -55,8 +54,8 @@ end
 
 -- The roots whose rows may be in other partitions after a restore, as other text: for partitions need
 -- not have their columns in the same order.
-local function movable_of(entries)
-  local parents, columns, movable = parents_of(entries), {}, {}
+local function movable_of(entries, parents)
+  local columns, movable = {}, {}
   for _, entry in ipairs(entries) do
     if entry.kind == "TABLE DATA" and (entry.create or ""):find "^%-%- load via partition root" then
       local root = root_of(M.name(entry), parents)
@@ -68,14 +67,16 @@ local function movable_of(entries)
   return movable
 end
 
-local function sum_by_root(tables, entries)
-  local parents, by_name = parents_of(entries), {}
+-- Adds to a side what is known of its tables.
+local function add_tables(side, tables, entries)
+  local parents = parents_of(entries)
+  side.entries, side.tables, side.movable = entries, {}, movable_of(entries, parents)
   for _, t in ipairs(tables) do
     local name = root_of(M.name(t), parents)
-    by_name[name] = by_name[name] or sums.new()
-    by_name[name]:add(t)
+    side.tables[name] = side.tables[name] or sums.new()
+    side.tables[name]:add(t)
   end
-  return by_name
+  return side
 end
 
 -- ---- roles ----------------------------------------------------------------------------------------
@@ -124,10 +125,8 @@ function M.of_database(source, how)
   end
   local result = native.dump { source = source, options = how, codec = "none", sessions = {},
     title = "reading " .. side.shown, total = side.properties.bytes, put = function() end }
-  side.entries = result.archive.entries
-  side.tables, side.movable = sum_by_root(result.tables, side.entries), movable_of(side.entries)
   side.large_objects, side.lc_monetary = result.large_objects, result.settings.lc_monetary
-  return side
+  return add_tables(side, result.tables, result.archive.entries)
 end
 
 --- A backup of the native engine, from its first store. Raises UNSUPPORTED for others, which do not
@@ -139,16 +138,15 @@ function M.of_backup(backup)
       :format(backup.id), { hint = "restore it, and compare the database; or back up without " ..
       "dump.format" })
   end
-  local entries = contents.archive(backup, backup.stores[1]).entries
   local roles = { [manifest.source.owner] = {} }
   for _, name in ipairs(manifest.source.roles or {}) do
     roles[name] = {}
   end
-  return { shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
-    major = manifest.needs.pg_restore, properties = merge(manifest.source), entries = entries,
-    tables = sum_by_root(manifest.tables, entries), movable = movable_of(entries),
+  return add_tables({ shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
+    major = manifest.needs.pg_restore, properties = manifest.source, roles = roles,
     lc_monetary = (manifest.dump.settings or {}).lc_monetary,
-    large_objects = manifest.large_objects, roles = roles }
+    large_objects = manifest.large_objects }, manifest.tables,
+    contents.archive(backup, backup.stores[1]).entries)
 end
 
 return M

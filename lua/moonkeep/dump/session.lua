@@ -11,7 +11,7 @@ local sessions = require "moonkeep.pg.session"
 local M = {}
 
 -- As pg_dump sets them (setup_connection).
-local SETTINGS = { { "extra_float_digits", "3" }, { "synchronize_seqscans", "off" },
+local SETTINGS = { { "synchronize_seqscans", "off" },
   { "restrict_nonsystem_relation_kind", "view, foreign-table" } }
 
 -- How long a follower waits for a table's lock. It is waited for only behind a change of the table

@@ -18,6 +18,16 @@ function M.parse(text)
     rows = math.tointeger(tonumber(rows)), hash = hash }, Sum)
 end
 
+--- The sums of the files of an archive, as the digest `rows` of a pack tells them: a map by name, of
+--- texts.
+function M.by_member(text)
+  local found = {}
+  for member, sum in text:gmatch "(%S+) (%S+)\n" do
+    found[member] = sum
+  end
+  return found
+end
+
 -- Two halves, each modulo 2^64.
 local function add_hashes(a, b)
   local high = tonumber(a:sub(1, 16), 16) + tonumber(b:sub(1, 16), 16)

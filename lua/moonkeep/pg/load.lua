@@ -210,10 +210,8 @@ end
 local function from_stream(backup, store, argv, options, mode, env, major, target)
   local list <close> = options.table and fs.tempdir() or nil
   if options.table then
-    local wanted = type(options.table) == "table" and options.table or { options.table }
-    local entries = toc_list.choose(listed_entries(backup, store, major), wanted,
+    local entries = toc_list.choose(listed_entries(backup, store, major), options.table,
       options.dependencies)
-    log.info("restoring %s of the archive", units.format_count(#entries, "entry"))
     for i, entry in ipairs(entries) do
       entries[i] = entry.id .. ";"
     end

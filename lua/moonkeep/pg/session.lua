@@ -7,9 +7,9 @@ local M = {}
 -- As pg_dump and pg_restore set them, and what content hashes need beside.
 local SETTINGS = {
   { "search_path", "" }, { "datestyle", "ISO" }, { "intervalstyle", "postgres" },
-  { "timezone", "UTC" }, { "bytea_output", "hex" }, { "statement_timeout", "0" },
-  { "lock_timeout", "0" }, { "idle_in_transaction_session_timeout", "0" },
-  { "idle_session_timeout", "0" }, { "transaction_timeout", "0" },
+  { "extra_float_digits", "3" }, { "timezone", "UTC" }, { "bytea_output", "hex" },
+  { "statement_timeout", "0" }, { "lock_timeout", "0" }, { "transaction_timeout", "0" },
+  { "idle_in_transaction_session_timeout", "0" }, { "idle_session_timeout", "0" },
 }
 
 --- Sets a setting, where the server knows it.
@@ -31,7 +31,7 @@ end
 
 --- Pins all of them, and these: { { name, value }... }.
 function M.pin(connection, more)
-  for _, list in ipairs { SETTINGS, more } do
+  for _, list in ipairs { SETTINGS, more or {} } do
     for _, setting in ipairs(list) do
       M.set(connection, setting[1], setting[2])
     end

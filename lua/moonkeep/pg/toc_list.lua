@@ -6,8 +6,10 @@
 ---
 --- There, names are bare, so one with blanks can be read in more than one way; owners that are known
 --- from other entries decide.
-local patterns = require "moonkeep.patterns"
 local errors = require "moonkeep.errors"
+local log = require "moonkeep.log"
+local patterns = require "moonkeep.patterns"
+local units = require "moonkeep.units"
 
 local M = {}
 
@@ -185,9 +187,10 @@ local function add_partitions(chosen, by_id, entries)
   until n_added == 0
 end
 
---- The entries that restore the tables of a list of patterns, in their order. With `dependencies`
---- also what they need, and what belongs to them. Raises NOT_FOUND.
+--- The entries that restore the tables of a pattern, or of a list of them, in their order; how many is
+--- told. With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
 function M.choose(entries, wanted, dependencies)
+  wanted = type(wanted) == "table" and wanted or { wanted }
   local by_id = {}
   for _, entry in ipairs(entries) do
     by_id[entry.id] = entry
@@ -227,6 +230,7 @@ function M.choose(entries, wanted, dependencies)
   for _, entry in ipairs(entries) do
     list[#list + 1] = chosen[entry.id] and entry or nil
   end
+  log.info("restoring %s of the archive", units.format_count(#list, "entry"))
   return list
 end
 

@@ -15,12 +15,10 @@
 --- whatever locks partitions with their parents deadlocks with what locks the partitions. So only
 --- what takes time, and locks nothing but its own tables, is done by several connections.
 local errors = require "moonkeep.errors"
-local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
-local units = require "moonkeep.units"
 local verify = require "moonkeep.verify"
 
 local M = {}
@@ -177,12 +175,9 @@ function M.steps(archive, options)
   return steps
 end
 
---- Leaves only what the option `table` chooses, and says so.
+--- Leaves only what the option `table` chooses.
 function M.choose(archive, options)
-  local wanted = type(options.table) == "table" and options.table or { options.table }
-  local chosen = toc_list.choose(archive.entries, wanted, options.dependencies)
-  toc.reduce(archive, chosen)
-  log.info("restoring %s of the archive", units.format_count(#chosen, "entry"))
+  toc.reduce(archive, toc_list.choose(archive.entries, options.table, options.dependencies))
 end
 
 return M

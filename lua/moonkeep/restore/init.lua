@@ -200,12 +200,7 @@ local function check_filled(made, backup, target)
     return
   end
   local result = compare.sides(compare.read(backup, target:with { dbname = made.name }))
-  local lines = {}
-  for _, difference in ipairs(result.differences) do
-    if difference.what == "object" or difference.what == "rows" then
-      lines[#lines + 1] = compare.line(difference)
-    end
-  end
+  local lines = compare.lines(result, { object = true, rows = true })
   if #lines > 0 and result.advisory then
     log.warn("%s\n%s", result.advisory, table.concat(lines, "\n"))
   elseif #lines > 0 then

@@ -155,15 +155,13 @@ function LOADERS.rows(self, unit, connection)
 end
 
 function LOADERS.pack(self, unit, connection)
-  local members, found, rows = {}, {}, {}
+  local members, rows = {}, {}
   for i, t in ipairs(unit.tables) do
     members[i] = { t.member, t.sql }
   end
   local report = self:unpack(unit, { kind = "rows", packed = true }, { { kind = "unpack",
     label = "loaded", connection = connection.native, members = members } })
-  for member, sum in report.sum.result:gmatch "(%S+) (%S+)\n" do
-    found[member] = sum
-  end
+  local found = sums.by_member(report.sum.result)
   for count in report.loaded.result:gmatch "[^\n]+" do
     rows[#rows + 1] = count
   end
@@ -244,6 +242,9 @@ end
 function Engine:load_with_retries(unit, loader)
   for try = 1, MAX_TRIES do
     loader.connection = loader.connection or self:connect()
+    if try > 1 and is_done(unit, loader.connection) then
+      return
+    end
     local ok, err = pcall(self.load, self, unit, loader.connection)
     if ok then
       return
@@ -257,10 +258,6 @@ function Engine:load_with_retries(unit, loader)
     loader.connection:close()
     loader.connection = nil
     self:check_guard()
-    loader.connection = self:connect()
-    if is_done(unit, loader.connection) then
-      return
-    end
   end
 end
 
@@ -286,11 +283,7 @@ function Engine:next_unit()
   for i = self.first, #self.units do
     local unit = self.units[i]
     if not unit.taken then
-      local is_ready = true
-      for _, id in ipairs(unit.needs) do
-        is_ready = is_ready and not self.pending[id]
-      end
-      if is_ready then
+      if work.is_ready(unit, self.pending) then
         return unit
       end
       waiting = waiting or unit
@@ -319,9 +312,7 @@ function Engine:loader()
       self.n_running = self.n_running + 1
       self:load_or_note(unit, loader)
       self.n_running = self.n_running - 1
-      for _, t in ipairs(unit.tables) do
-        self.pending[t.entry.id] = nil
-      end
+      work.done(unit, self.pending)
     elseif later then
       core_task.sleep(WAIT_MS)
     else
@@ -337,13 +328,10 @@ function Engine:load_rows()
     return
   end
   local total = 0
-  self.first, self.n_running, self.pending = 1, 0, {}
+  self.first, self.n_running, self.pending = 1, 0, work.pending(self.units)
   for i, unit in ipairs(self.units) do
     unit.key = ("%d %s"):format(i, unit.object.name)
     total = total + unit.object.size
-    for _, t in ipairs(unit.tables) do
-      self.pending[t.entry.id] = true
-    end
   end
   self.meter = meters.new("restore into " .. tostring(self.shown), total)
   local shown <close> = core_task.scope()
@@ -383,10 +371,8 @@ function Engine:check_large_objects()
       sum:add(unit.sum)
     end
   end
-  local wanted = self.manifest.large_objects
-  if any and wanted and sum:text() ~= sums.text(wanted) then
-    errors.raise("CORRUPT", ("%s in store %s: the large objects are not those that were dumped")
-      :format(self.backup.id, self.store.name))
+  if any then
+    verify.check_large_objects(self.backup, self.store, sum)
   end
 end
 

@@ -25,33 +25,18 @@ local NOT_SET, NO_DATA = 1, 3 -- K_OFFSET_POS_NOT_SET, K_OFFSET_NO_DATA of pg_ba
 
 -- Units so that each comes after those whose rows it needs.
 local function in_order(units)
-  local pending, ordered = {}, {}
-  for _, unit in ipairs(units) do
-    for _, t in ipairs(unit.tables) do
-      pending[t.entry.id] = true
-    end
-  end
-  local function is_ready(unit)
-    for _, id in ipairs(unit.needs) do
-      if pending[id] then
-        return false
-      end
-    end
-    return true
-  end
+  local pending, ordered = work.pending(units), {}
   while #units > 0 do
     local at = 1 -- those that need each other
     for i, unit in ipairs(units) do
-      if is_ready(unit) then
+      if work.is_ready(unit, pending) then
         at = i
         break
       end
     end
     local unit = table.remove(units, at)
     ordered[#ordered + 1] = unit
-    for _, t in ipairs(unit.tables) do
-      pending[t.entry.id] = nil
-    end
+    work.done(unit, pending)
   end
   return ordered
 end
@@ -113,15 +98,12 @@ function Writer:rows(unit)
 end
 
 function Writer:pack(unit)
-  local members, found = {}, {}
+  local members = {}
   for i, t in ipairs(unit.tables) do
     members[i] = { t.member, t.entry.id }
   end
-  local text = self:unit(unit, { kind = "custom_blocks", packed = true, members = members },
-    { kind = "rows", packed = true, label = "sum" })
-  for member, sum in text:gmatch "(%S+) (%S+)\n" do
-    found[member] = sum
-  end
+  local found = sums.by_member(self:unit(unit, { kind = "custom_blocks", packed = true,
+    members = members }, { kind = "rows", packed = true, label = "sum" }))
   for _, t in ipairs(unit.tables) do
     if found[t.member] ~= t.sum then
       self:damaged(unit, t.name)
@@ -142,10 +124,8 @@ function Writer:all_objects(units, entries)
   for i, unit in ipairs(units) do
     self:objects(unit, entries[1].id, i == 1)
   end
-  local wanted = self.backup.manifest.large_objects
-  if #entries > 0 and wanted and self.large_objects:text() ~= sums.text(wanted) then
-    errors.raise("CORRUPT", ("%s in store %s: the large objects are not those that were dumped")
-      :format(self.backup.id, self.store.name))
+  if #entries > 0 then
+    verify.check_large_objects(self.backup, self.store, self.large_objects)
   end
   for i, entry in ipairs(entries) do
     self:text((i > 1 or #units == 0) and "\3" .. int(entry.id) .. int(0) or int(0))

@@ -162,4 +162,32 @@ function M.units(rows, created, manifest)
   return units
 end
 
+--- The rows that have not been restored yet, of these units: a set of the numbers of their entries.
+function M.pending(units)
+  local pending = {}
+  for _, unit in ipairs(units) do
+    for _, t in ipairs(unit.tables) do
+      pending[t.entry.id] = true
+    end
+  end
+  return pending
+end
+
+--- Whether a unit waits for none of them.
+function M.is_ready(unit, pending)
+  for _, id in ipairs(unit.needs) do
+    if pending[id] then
+      return false
+    end
+  end
+  return true
+end
+
+--- Takes a unit's rows out of them.
+function M.done(unit, pending)
+  for _, t in ipairs(unit.tables) do
+    pending[t.entry.id] = nil
+  end
+end
+
 return M
