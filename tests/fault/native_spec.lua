@@ -110,6 +110,18 @@ describe("a native dump", function()
         env = { MOONKEEP_PG_PATH = folder .. ":" .. (os.getenv "MOONKEEP_PG_PATH" or "") } }):finish()
     end
 
+    it("or is newer than what is known makes the backup by itself, which is said", function()
+      local run = with("newer", ([[case " $* " in *" --snapshot="*)
+          %s "$@" | { dd bs=1 count=6; dd bs=1 count=1 of=/dev/null; printf '\021'; cat; } 2>/dev/null;;
+        *) exec %s "$@";; esac]]):format(real, real))
+      assert.equal(0, run.code, run.stderr)
+      assert.matches("pg_dump makes this backup, in one stream, for the archive has version 1.17",
+        run.stderr)
+      local id = run.result.text:match "^%S+"
+      assert.matches('"format": *"custom"', mk.fs.read(("%s/newer/n/app/%s.json"):format(dir.path, id)))
+      assert.matches("decoded", run.result.text)
+    end)
+
     it("before its table of contents fails with what it said", function()
       local run = with("before", 'echo "pg_dump: error: cache lookup failed" >&2; exit 1')
       assert.equal(1, run.code)

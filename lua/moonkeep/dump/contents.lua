@@ -68,7 +68,8 @@ local function raise_ended(child)
 end
 
 --- Runs pg_dump until the table of contents is there: a closable { archive }. pg_dump stays, holding
---- its locks, until this is closed. `watcher` is told by which name the server knows it.
+--- its locks, until this is closed. `watcher` is told by which name the server knows it. Raises
+--- NOT_NATIVE for an archive of a version that is not known.
 function M.read(leader, watcher)
   local major = leader.connection:major()
   local name = "moonkeep " .. host.random(4)
@@ -93,6 +94,9 @@ function M.read(leader, watcher)
   end)
   if not ok then
     self:close()
+    if errors.of(err).code == "UNSUPPORTED" then -- a newer pg_dump, which knows what it writes
+      errors.raise("NOT_NATIVE", err.message)
+    end
     error(err, 0)
   end
   return self
