@@ -161,6 +161,7 @@
 ---@field database? string the database (default: the backup's own name)
 ---@field existing? "refuse"|"add"|"clean"|"replace" what may be done to a database that is not empty: `refuse`; `add` to it; `clean`, drop what the backup holds first; `replace` it by a new one when all is restored (default: "refuse")
 ---@field swap? boolean restore beside the database, compare with the backup, then change the names: the old one is kept as `NAME_until_20261127_020000`
+---@field resume? boolean go on where a restore of the same backup and options was interrupted; and when this one is, keep what it has for that
 ---@field table? string|string[] only these tables, `name` or `schema.name`, with `*` and `?`
 ---@field schema? string|string[] only these schemas
 ---@field exclude_schema? string|string[] not these

@@ -19,7 +19,7 @@ local ACTIONS = { add = "add to", clean = "drop objects of, and restore into",
 
 local function keys_of(options)
   local keys = { into = targets.server(options.into), database = options.database,
-    existing = options.existing }
+    existing = options.existing, resume = options.resume }
   local dbname = keys.into.keys.dbname
   if not keys.database and dbname and dbname ~= "postgres" then
     keys.database = dbname

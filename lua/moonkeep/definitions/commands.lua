@@ -135,6 +135,8 @@ M.list = {
         one_of = { "refuse", "add", "clean", "replace" }, default = "refuse" },
       { "--yes", "the database's name, as consent to change it when it is not empty",
         value = "NAME" },
+      { "--resume", "go on where a restore of the same backup and options was interrupted; and " ..
+        "when this one is, keep what it has for that" },
       { "-n --dry-run", "say what would be done, and do nothing" }, JSON, RUNS),
     examples = {
       { "moonkeep restore latest --from file:///var/backups/app --into host=db1",

@@ -173,6 +173,8 @@ M.restore = { title = "ctx:restore",
       "restored", one_of = { "refuse", "add", "clean", "replace" }, default = '"refuse"' },
     { "swap", "boolean", "restore beside the database, compare with the backup, then change the " ..
       "names: the old one is kept as `NAME_until_20261127_020000`" },
+    { "resume", "boolean", "go on where a restore of the same backup and options was interrupted; " ..
+      "and when this one is, keep what it has for that" },
     { "table", "strings", "only these tables, `name` or `schema.name`, with `*` and `?`" },
     { "schema", "strings", "only these schemas", option = "--schema" },
     { "exclude_schema", "strings", "not these", option = "--exclude-schema" },

@@ -78,7 +78,8 @@ function M.describe(connection)
     list.affected = nil
   end
   row.has_acl = nil
-  if row.comment == M.WORKING_MARK then -- left by a restore that died at its very end
+  -- left by a restore that died at its very end
+  if row.comment and row.comment:find(M.WORKING_MARK, 1, true) == 1 then
     row.comment = nil
   end
   return row

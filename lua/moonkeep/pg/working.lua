@@ -1,6 +1,11 @@
 --- Working databases: a restore makes its database under a name of its own, and gives it the real
 --- name when all is well. Who restores holds a lock on the name; so what a killed restore has left
---- is known, and dropped by the next one.
+--- is known, and dropped by the next one, or gone on with by the same one.
+---
+--- The comment of such a database is WORKING_MARK with which restore it is of, whether everything is
+--- loaded, and whether it is to be kept for that restore to go on:
+---
+---   moonkeep: a restore in progress: 9f86d0818... loading kept
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
@@ -71,21 +76,63 @@ local function is_held(admin, name)
     LIMIT 1]], LOCK_CLASS, name) ~= nil
 end
 
---- Drops the working databases of restores that were killed.
-function M.sweep(admin)
-  local rows = admin:query([[SELECT datname AS name FROM pg_catalog.pg_database
-    WHERE pg_catalog.shobj_description(oid, 'pg_database') = $1]], database.WORKING_MARK)
-  for _, row in ipairs(rows) do
+local function mark(fingerprint, state, is_kept)
+  return ("%s: %s %s%s"):format(database.WORKING_MARK, fingerprint, state, is_kept and " kept" or "")
+end
+
+local function stem(name)
+  return name_with(name, "_restoring_......"):match "^(.*)_restoring_%.*$"
+end
+
+-- All working databases: { name, comment, is_target }. One that a killed restore was still creating has
+-- no mark.
+local function all_working(admin, target)
+  local list = {}
+  for _, row in ipairs(admin:query([[SELECT * FROM (SELECT datname AS name,
+      pg_catalog.shobj_description(oid, 'pg_database') AS comment FROM pg_catalog.pg_database) d
+    WHERE pg_catalog.starts_with(coalesce(comment, $1), $1)]], database.WORKING_MARK)) do
     -- Both must say so: the mark alone can be left on a database that is in use.
-    if row.name:find "_restoring_%x%x%x%x%x%x$" and not is_held(admin, row.name) and
-      try_lock(admin, row.name) then
+    local of = row.name:match "^(.*)_restoring_%x%x%x%x%x%x$"
+    if of then
+      row.is_target = of == stem(target)
+      list[#list + 1] = row
+    end
+  end
+  return list
+end
+
+local function is_empty(admin, name)
+  local connection <close> = admin.source:with({ dbname = name }):connect()
+  return database.count_objects(connection) == 0
+end
+
+-- Whether it may be dropped: not what nobody has marked, unless nothing is in it.
+local function may_drop(admin, row)
+  if row.comment then
+    return row.is_target or not row.comment:find " kept$"
+  end
+  return row.is_target and is_empty(admin, row.name)
+end
+
+local function drop_leftover(admin, row)
+  local ok, err = pcall(function()
+    if may_drop(admin, row) then
       log.info("dropping %s, which an earlier restore had left", row.name)
-      local ok, err = pcall(drop_unfinished, admin, row.name)
-      if not ok and errors.of(err).code ~= "PG_ERROR" then
-        error(err, 0)
-      elseif not ok then
-        log.warn("could not drop %s: %s", row.name, err.message)
-      end
+      drop_unfinished(admin, row.name)
+    end
+  end)
+  if not ok and errors.of(err).code ~= "PG_ERROR" then
+    error(err, 0)
+  elseif not ok then
+    log.warn("could not drop %s: %s", row.name, err.message)
+  end
+end
+
+--- Drops the working databases of restores that were killed; those that are kept, only of this target.
+function M.sweep(admin, target)
+  for _, row in ipairs(all_working(admin, target)) do
+    if not is_held(admin, row.name) and try_lock(admin, row.name) then
+      drop_leftover(admin, row)
       admin:query("SELECT pg_advisory_unlock($1, hashtext($2))", LOCK_CLASS, row.name)
     end
   end
@@ -94,11 +141,19 @@ end
 local Working = {}
 Working.__index = Working
 
---- Drops it, unless it was published. Called when its block is left.
+--- Drops it, unless it was published or is to be gone on with. Called when its block is left.
 function Working:close()
   if self.published then
     return
+  elseif self.is_kept and self.is_begun then
+    log.info("what was restored is kept as %s: the same restore with resume = true goes on with it",
+      self.name)
+    return
   end
+  self:drop()
+end
+
+function Working:drop()
   core_task.shield(function()
     local ok, err = pcall(drop_unfinished, self.admin, self.name)
     if not ok then
@@ -108,14 +163,29 @@ function Working:close()
 end
 Working.__close = Working.close
 
+function Working:set_mark(state)
+  self.admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(self.name),
+    pg.literal(mark(self.fingerprint, state, self.is_kept))))
+end
+
+--- Notes that everything is loaded.
+function Working:set_loaded()
+  self:set_mark "loaded"
+end
+
+-- Returns how many there were.
+local function end_sessions(admin, name)
+  return #admin:query("SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity " ..
+    "WHERE datname = $1", name)
+end
+
 local RENAME_TRIES = 20
 
 -- Renames a database that is in use: its sessions are ended first, and may come back in between.
 local function rename_busy(admin, from, to)
   local ok, err
   for _ = 1, RENAME_TRIES do
-    admin:query("SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity " ..
-      "WHERE datname = $1", from)
+    end_sessions(admin, from)
     ok, err = pcall(rename, admin, from, to)
     if ok or err.sqlstate ~= "55006" then
       break
@@ -187,16 +257,69 @@ end
 
 --- Creates one for the real name `target`, with the locale and the tablespace of `source` (a
 --- manifest's), on the server of the connection `admin`, which is kept open as long as it lives.
-function M.create(admin, target, source)
+--- `fingerprint`: which restore it is of; `is_kept`: when it fails, it stays for that to go on.
+function M.create(admin, target, source, fingerprint, is_kept)
   local name = name_with(target, "_restoring_" .. host.random(3))
   if not try_lock(admin, name) then
     errors.raise("BUSY", ("another restore uses %s"):format(name))
   end
   admin:query(("CREATE DATABASE %s %s%s"):format(pg.identifier(name),
     database.create_options(source, admin:major()), tablespace(admin, source)))
-  admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
-    pg.literal(database.WORKING_MARK)))
-  return setmetatable({ admin = admin, name = name, target = target }, Working)
+  local self = setmetatable({ admin = admin, name = name, target = target,
+    fingerprint = fingerprint, is_kept = is_kept }, Working)
+  self:set_mark "loading"
+  return self
+end
+
+local QUIET_TRIES = 600
+
+-- What the killed one had begun, such as an index, its sessions may still be at work on.
+local function end_all_sessions(admin, name)
+  for _ = 1, QUIET_TRIES do
+    if end_sessions(admin, name) == 0 then
+      return
+    end
+    core_task.sleep(50)
+  end
+  errors.raise("BUSY", ("sessions of %s do not end"):format(name), {
+    hint = "see pg_stat_activity for what they do" })
+end
+
+local LOCK_TRIES = 100
+
+-- The server may not have noticed yet that who had it is dead.
+local function take_lock(admin, name)
+  for _ = 1, LOCK_TRIES do
+    if not is_held(admin, name) and try_lock(admin, name) then
+      return
+    end
+    core_task.sleep(50)
+  end
+  errors.raise("BUSY", ("another restore is at work on %s"):format(name), {
+    hint = "wait for it; or end its session, if who started it is gone" })
+end
+
+--- The one that an interrupted restore of this fingerprint has left, with `is_loaded`; or nil. Raises
+--- BUSY.
+function M.find(admin, target, fingerprint)
+  for _, row in ipairs(all_working(admin, target)) do
+    local of, state = (row.comment or ""):match ": (%x+) (%a+)[^:]*$"
+    if row.is_target and of == fingerprint then
+      take_lock(admin, row.name)
+      end_all_sessions(admin, row.name)
+      local self = setmetatable({ admin = admin, name = row.name, target = target, is_kept = true,
+        fingerprint = fingerprint, is_loaded = state == "loaded", is_begun = true }, Working)
+      self:set_mark(state)
+      return self
+    end
+  end
+end
+
+--- Whether the database of the real name was published by a restore of this fingerprint, which was
+--- killed before it could take the mark away.
+function M.is_published(admin, target, fingerprint)
+  return admin:value([[SELECT pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'),
+    $2) FROM pg_catalog.pg_database WHERE datname = $1]], target, mark(fingerprint, "loaded")) == true
 end
 
 return M

@@ -8,12 +8,16 @@
 local compare = require "moonkeep.compare"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
 local globals = require "moonkeep.pg.globals"
 local load = require "moonkeep.pg.load"
+local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local native = require "moonkeep.restore.native"
 local pg = require "moonkeep.pg"
+local progress = require "moonkeep.restore.progress"
 local spec = require "moonkeep.spec"
 local working = require "moonkeep.pg.working"
 
@@ -74,6 +78,9 @@ local function check_options(manifest, options)
   end
   if options.dependencies and not options.table then
     refuse("dependencies", "dependencies goes with table")
+  end
+  if options.resume and options.on_error == "continue" then
+    refuse("resume", "resume does not go with on_error = \"continue\", which leaves what it could not")
   end
   if options.disable_triggers and not options.data_only then
     refuse("disable_triggers", "disable_triggers goes with data_only")
@@ -168,12 +175,45 @@ local function create_schemas(target, options)
   end
 end
 
+-- What makes it the same restore: what interrupted it may go on.
+local function fingerprint(manifest, options, name)
+  local same = merge(options, { database = name })
+  same.into, same.jobs, same.resume = nil, nil, nil
+  local text = manifests.encode(manifest) .. json.encode(same)
+  return flow.run({ { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }).sum.result
+end
+
+-- The database that an interrupted restore has left, with what is `done` in it; nil: none is of use.
+local function find_interrupted(admin, target, id)
+  local made = working.find(admin, target.keys.dbname, id)
+  if not made then
+    log.info("there is no interrupted restore of this kind: beginning a new one")
+    return nil
+  elseif made.is_loaded then
+    log.info("going on with %s, in which everything is loaded", made.name)
+    return made
+  end
+  local connection <close> = target:with({ dbname = made.name }):connect()
+  local why
+  made.done, why = progress.read(connection)
+  if not made.done then
+    log.info("beginning anew, for of %s nothing is of use: %s", made.name, why)
+    connection:close()
+    made:drop()
+    return nil
+  end
+  log.info("going on with %s", made.name)
+  return made
+end
+
 -- Loads a backup into a database of our own.
 local function fill(made, backup, store, target, options)
   local inside = target:with { dbname = made.name }
+  create_schemas(inside, options)
   if backup.manifest.dump.format == "directory" then
     native.restore { backup = backup, store = store, target = inside, options = options,
-      shown = target, guard = made.admin }
+      shown = target, guard = made.admin, done = made.done,
+      on_begun = function() made.is_begun = true end }
   else
     load.into(backup, store, inside, options, nil, target)
   end
@@ -204,28 +244,41 @@ local function check_filled(made, backup, target)
   if #lines > 0 and result.advisory then
     log.warn("%s\n%s", result.advisory, table.concat(lines, "\n"))
   elseif #lines > 0 then
+    made.is_kept = false
     errors.raise("DIFFERENT", ("what was restored is not what %s has: the database %s stays as it is")
       :format(backup.id, target.keys.dbname), { detail = table.concat(lines, "\n") })
   end
 end
 
-local function into_new(admin, backup, store, target, options, replaces)
+-- Properties are those of the whole.
+local function is_whole(options)
+  return options.properties ~= false and not selects(options)
+end
+
+-- Takes the mark of an unfinished database away.
+local function set_comment(admin, name, source, options)
+  local comment = is_whole(options) and not options.no_comments and source.comment
+  run_property(admin, ("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
+    comment and pg.literal(comment) or "NULL"))
+end
+
+-- `id`: the restore's fingerprint; `interrupted`: see find_interrupted.
+local function into_new(admin, backup, store, target, options, replaces, id, interrupted)
   local source, name = backup.manifest.source, target.keys.dbname
-  local made <close> = working.create(admin, name, options.no_tablespaces and
-    merge(source, { tablespace = "pg_default" }) or source)
-  create_schemas(target:with { dbname = made.name }, options)
-  fill_or_keep(made, backup, store, target, options)
-  local is_whole = options.properties ~= false and not selects(options)
-  if is_whole then
+  local made <close> = interrupted or working.create(admin, name, options.no_tablespaces and
+    merge(source, { tablespace = "pg_default" }) or source, id, options.resume)
+  if not made.is_loaded then
+    fill_or_keep(made, backup, store, target, options)
+    made:set_loaded()
+  end
+  if is_whole(options) then
     apply_properties(admin, made.name, source, options)
   end
   if options.swap then
     check_filled(made, backup, target)
   end
   made:publish(replaces, options.swap)
-  local comment = is_whole and not options.no_comments and source.comment
-  run_property(admin, ("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(name),
-    comment and pg.literal(comment) or "NULL"))
+  set_comment(admin, name, source, options)
 end
 
 -- Whether the target exists, and how many objects of its own it has.
@@ -270,15 +323,22 @@ function M.restore(backup, options)
   local name = options.database or manifest.source.database
   local admin <close> = connect_admin(options.into, name)
   check_version(manifest, admin:major())
-  local target = options.into:with { dbname = name }
+  local target, id = options.into:with { dbname = name }, fingerprint(manifest, options, name)
+  if options.resume and working.is_published(admin, name, id) then
+    log.info("%s had been restored whole when it was interrupted", name)
+    set_comment(admin, name, manifest.source, options)
+    return target
+  end
   local exists, objects = check_target(admin, target, options)
-  working.sweep(admin)
+  local is_new = not exists or options.existing == "replace"
+  local interrupted = options.resume and is_new and find_interrupted(admin, target, id) or nil
+  working.sweep(admin, name)
   if options.globals then
     restore_roles(admin, backup, store)
   end
   log.info("restoring %s into %s", backup.id, tostring(target))
-  if not exists or options.existing == "replace" then
-    into_new(admin, backup, store, target, options, exists)
+  if is_new then
+    into_new(admin, backup, store, target, options, exists, id, interrupted)
   else
     load.into(backup, store, target, options, objects > 0 and options.existing or "empty")
   end

@@ -7,9 +7,9 @@
 ---
 --- Each unit is a transaction, which is committed only when the object's digest, and the rows and the
 --- content hash of each of its tables, are those of the manifest: so nothing wrong is ever
---- committed. Nothing is kept on disk here but the table of contents. A unit whose connection was
---- lost is loaded again: whether it had been committed is known from its row in PROGRESS, which is
---- part of its transaction.
+--- committed. Nothing is kept on disk here but the table of contents. What has been done is noted in
+--- the database itself, in the transaction that does it (progress.lua): so a unit whose connection was
+--- lost is loaded again only if it had not been committed, and a restore that was interrupted goes on.
 local analyze = require "moonkeep.restore.analyze"
 local contents = require "moonkeep.restore.contents"
 local core_task = require "moonkeep.core.task"
@@ -22,6 +22,7 @@ local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
 local pg = require "moonkeep.pg"
 local process = require "moonkeep.process"
+local progress = require "moonkeep.restore.progress"
 local sessions = require "moonkeep.pg.session"
 local sums = require "moonkeep.dump.sums"
 local tempdir = require "moonkeep.tempdir"
@@ -35,9 +36,6 @@ local M = { DEFAULT_JOBS = 2 }
 
 local MAX_TRIES = 3 -- of a unit whose connection was lost
 local WAIT_MS = 20 -- for a unit that others wait for
-
-local SCHEMA = "moonkeep_restore"
-local PROGRESS = SCHEMA .. ".progress"
 
 local POOLER_HINT = "restore into the server itself, not through its pooler"
 
@@ -91,8 +89,18 @@ function Engine:session_options()
     "", self.maintenance_kb)
 end
 
+-- Those of a step that an interrupted restore has left.
+function Engine:left(entries)
+  local left = {}
+  for _, entry in ipairs(entries) do
+    left[#left + 1] = not self.done[progress.entry(entry)] and entry or nil
+  end
+  return left
+end
+
 -- Entries restored by pg_restore. (It sees all others, too, for it has to know what locks what.)
 function Engine:run(entries, jobs)
+  entries = self:left(entries)
   if #entries == 0 then
     return
   end
@@ -102,6 +110,9 @@ function Engine:run(entries, jobs)
   local argv = { tools.find("pg_restore", self.major), "--no-password", "--format=directory" }
   dump_options.add_restore(argv, self.pg_restore_options, self.major)
   argv[#argv + 1] = self.options.on_error ~= "continue" and "--exit-on-error" or nil
+  if self.resumes and not self.options.data_only then -- some, with their owners, are several queries
+    argv[#argv + 1], argv[#argv + 2] = "--clean", "--if-exists"
+  end
   argv[#argv + 1] = jobs and jobs > 1 and ("--jobs=%d"):format(jobs) or nil
   table.move({ "--use-list=" .. list, "--dbname=" .. conninfo, self.folder.path }, 1, 3, #argv + 1,
     argv)
@@ -208,13 +219,8 @@ function Engine:load(unit, connection)
       connection:query("TRUNCATE " .. table.concat(truncate, ", "))
     end
     LOADERS[unit.kind](self, unit, connection)
-    connection:query("INSERT INTO " .. PROGRESS .. " VALUES ($1)", unit.key)
+    progress.add(connection, unit)
   end)
-end
-
--- Whether a unit's transaction has been committed although we were not told.
-local function is_done(unit, connection)
-  return connection:value("SELECT 1 FROM " .. PROGRESS .. " WHERE unit = $1", unit.key) ~= nil
 end
 
 -- A server that has crashed may have lost what it had said was committed.
@@ -242,8 +248,8 @@ end
 function Engine:load_with_retries(unit, loader)
   for try = 1, MAX_TRIES do
     loader.connection = loader.connection or self:connect()
-    if try > 1 and is_done(unit, loader.connection) then
-      return
+    if try > 1 and progress.has(loader.connection, unit) then
+      return -- it had been committed, but we were not told
     end
     local ok, err = pcall(self.load, self, unit, loader.connection)
     if ok then
@@ -321,19 +327,33 @@ function Engine:loader()
   end
 end
 
+-- Takes out what an interrupted restore had loaded. Returns the bytes that are left.
+function Engine:skip_done()
+  local n_done, left = 0, 0
+  for i, unit in ipairs(self.units) do
+    unit.key = ("%d %s"):format(i, unit.object.name)
+    local sum = self.done[progress.unit(unit.key)]
+    if sum then
+      unit.taken, unit.sum, n_done = true, sum ~= "" and sum or nil, n_done + 1
+      work.done(unit, self.pending)
+    else
+      left = left + unit.object.size
+    end
+  end
+  if self.resumes then
+    log.info("%d of %s had been loaded before", n_done, units.format_count(#self.units, "object"))
+  end
+  return left
+end
+
 function Engine:load_rows()
   self.units = work.units(self.steps.rows, self.options.data_only and {} or self.steps.before,
     self.manifest)
   if #self.units == 0 then
     return
   end
-  local total = 0
   self.first, self.n_running, self.pending = 1, 0, work.pending(self.units)
-  for i, unit in ipairs(self.units) do
-    unit.key = ("%d %s"):format(i, unit.object.name)
-    total = total + unit.object.size
-  end
-  self.meter = meters.new("restore into " .. tostring(self.shown), total)
+  self.meter = meters.new("restore into " .. tostring(self.shown), self:skip_done())
   local shown <close> = core_task.scope()
   shown:spawn(self.meter.show, self.meter)
   local loaders <close> = core_task.scope()
@@ -396,18 +416,13 @@ end
 
 function Engine:begin_progress()
   local connection <close> = self:connect(true)
-  connection:query(("CREATE SCHEMA %s; CREATE TABLE %s (unit text PRIMARY KEY)"):format(SCHEMA,
-    PROGRESS))
-  if self.options.role then
-    local role = pg.identifier(self.options.role)
-    connection:query(("GRANT USAGE ON SCHEMA %s TO %s; GRANT SELECT, INSERT ON %s TO %s"):format(
-      SCHEMA, role, PROGRESS, role))
-  end
+  progress.begin(connection, self.options.role)
+  self.on_begun()
 end
 
 function Engine:end_progress()
   local connection <close> = self:connect(true)
-  connection:query(("SET client_min_messages = error; DROP SCHEMA %s CASCADE"):format(SCHEMA))
+  progress.drop(connection)
 end
 
 -- With on_error = "continue": one error for all that there were.
@@ -427,8 +442,10 @@ end
 
 function Engine:steps_in_order()
   self:prepare()
-  self:run(self.steps.before)
-  self:begin_progress()
+  if not self.resumes then
+    self:run(self.steps.before)
+    self:begin_progress()
+  end
   self:load_rows()
   self:run(self.steps.values)
   self:run(self.steps.indexes, self.jobs)
@@ -441,12 +458,33 @@ function Engine:steps_in_order()
   self:tell_failures()
 end
 
+-- The steps whose entries are noted: event triggers come when the notes are gone, which they could
+-- see.
+local NOTED = { "values", "indexes", "after", "foreign_keys", "last" }
+
+-- Entries that come after the rows are noted. (Not when they are restored by others, who may not.)
+local function note_entries(archive, steps, options)
+  if table.concat(options.extra or {}, " "):find("session-auth", 1, true) then
+    return
+  end
+  local noted = {}
+  for _, name in ipairs(NOTED) do
+    for _, entry in ipairs(steps[name]) do
+      noted[entry.id] = progress.noting(entry)
+    end
+  end
+  for i, entry in ipairs(archive.entries) do
+    archive.entries[i] = noted[entry.id] or entry
+  end
+end
+
 --- Restores a directory backup into a database that is empty and nobody else's. `plan`: backup,
 --- store, target (the source of that database), options (see `restore` in definitions/tables.lua),
 --- shown (the target as messages name it), guard (a connection that is open since before the
 --- database was created, and by which it will be published: a server that crashes takes it away, and
---- with it what may have been lost). Raises CORRUPT, RESTORE_FAILED (by pg_restore),
---- PG_CONNECTION_LOST and the server's errors.
+--- with it what may have been lost), done (what an interrupted restore of the same options has done
+--- there: see progress.lua), on_begun() (called when there is something to go on with). Raises
+--- CORRUPT, RESTORE_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's errors.
 function M.restore(plan)
   local options, archive = plan.options, contents.archive(plan.backup, plan.store)
   if options.table then
@@ -456,7 +494,9 @@ function M.restore(plan)
   pg_restore_options.section = nil -- the steps see to that
   local self = setmetatable(merge(plan, { manifest = plan.backup.manifest, archive = archive,
     pg_restore_options = pg_restore_options, steps = contents.steps(archive, options), failures = {},
-    jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }), Engine)
+    done = plan.done or {}, resumes = plan.done ~= nil, jobs = options.jobs or M.DEFAULT_JOBS,
+    encoding = toc.encoding(archive) }), Engine)
+  note_entries(archive, self.steps, options)
   local folder <close> = tempdir.new()
   self.folder = folder
   fs.write(folder.path .. "/toc.dat", toc.write(toc.to_directory(archive, "none")))
