@@ -30,6 +30,10 @@ M.MIGRATIONS = {
         created_at TEXT NOT NULL, size INTEGER NOT NULL, decoded_size INTEGER NOT NULL,
         seconds REAL, run TEXT, proof TEXT NOT NULL, proved_ms INTEGER,
         PRIMARY KEY (job, series, id, store))]] },
+  { [[CREATE TABLE restores (
+        job TEXT NOT NULL, series TEXT NOT NULL, id TEXT NOT NULL, target TEXT NOT NULL,
+        ended_ms INTEGER NOT NULL, seconds REAL NOT NULL, decoded_size INTEGER NOT NULL)]],
+    "CREATE INDEX restores_by_series ON restores (job, series, ended_ms)" },
 }
 
 local LOCK_TRIES = 200
@@ -242,6 +246,24 @@ function M.record_damage(backup, store)
     WHERE job = ?1 AND series = ?2 AND id = ?3 AND store = ?4]], backup.job, backup.series,
     backup.id, store.url, clock.wall() } }
 end
+
+-- ---- restores -----------------------------------------------------------------------------------
+
+--- Writes down how long a backup took to restore, all of it.
+function M.record_restore(backup, target, seconds)
+  local _, decoded = manifests.sizes(backup.manifest)
+  M.run { { "INSERT INTO restores VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)", backup.job, backup.series,
+    backup.id, target, clock.wall(), seconds, decoded, n = 7 } }
+end
+
+--- The last restores of a series, newest first: rows of `restores`.
+function M.last_restores(job, series, n)
+  local rows = M.run { { [[SELECT * FROM restores WHERE job = ?1 AND series = ?2
+    ORDER BY ended_ms DESC LIMIT ?3]], job, series, n } }
+  return rows and rows[1] or {}
+end
+
+-- ---- proofs -------------------------------------------------------------------------------------
 
 local function key(job, series, id, url)
   return table.concat({ job, series, id, url }, "\0")

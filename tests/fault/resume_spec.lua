@@ -30,6 +30,8 @@ local SCHEMA = [[
   CREATE POLICY p ON two USING (i > 10);
   CREATE PUBLICATION pub FOR TABLE one;
   CREATE MATERIALIZED VIEW counted AS SELECT count(*) FROM one;
+  CREATE MATERIALIZED VIEW late AS
+    SELECT 1 / (SELECT count(*) FROM pg_roles WHERE rolname = 'present');
   CREATE SEQUENCE s START 77;
   CREATE UNLOGGED TABLE unlogged AS SELECT i FROM generate_series(1, 1000) i;
   GRANT SELECT ON one TO reader WITH GRANT OPTION;
@@ -47,7 +49,7 @@ describe("a restore that was interrupted", function()
     dir = mk.fs.tempdir()
     do
       local c <close> = cluster:database("postgres"):connect()
-      c:query "CREATE ROLE reader; CREATE ROLE owner"
+      c:query "CREATE ROLE reader; CREATE ROLE owner; CREATE ROLE present"
     end
     local c <close> = cluster:create_database("app"):connect()
     c:query(SCHEMA)
@@ -111,7 +113,8 @@ describe("a restore that was interrupted", function()
 
   local function work(target)
     local c <close> = admin()
-    return c:value("SELECT max(datname) FROM pg_database WHERE datname LIKE $1 || '_restoring_%'", target)
+    return c:value([[SELECT max(datname) FROM pg_database
+      WHERE datname LIKE $1 || '_restoring_%']], target)
   end
 
   it("by kill -9 at any moment goes on to the same database", function()
@@ -138,14 +141,14 @@ describe("a restore that was interrupted", function()
     assert.is_true(gone_on > MOMENTS // 4, ("only %d went on"):format(gone_on))
   end)
 
-  -- Fails at its grants, for want of a role.
+  -- Fails at the last materialized view.
   local function fails_late(target)
     local c <close> = admin()
-    c:query "ALTER ROLE reader RENAME TO gone"
+    c:query "ALTER ROLE present RENAME TO absent"
     local run = start(target, "--resume"):finish()
-    c:query "ALTER ROLE gone RENAME TO reader"
+    c:query "ALTER ROLE absent RENAME TO present"
     assert.equal(1, run.code, run.stderr)
-    assert.equal("PG_ROLE_MISSING", run.result.error.fault)
+    assert.matches("division by zero", run.result.error.detail)
     assert.matches("is kept as " .. target .. "_restoring_%x+: the same restore with resume = true",
       run.stderr)
   end

@@ -40,7 +40,7 @@ local function chain_rows(archive)
   end
 end
 
---- The archive of a backup.
+--- The archive of a backup. Raises CORRUPT.
 function M.archive(backup, store)
   local object = manifests.objects(backup.manifest, "contents")[1]
   if not object then
@@ -61,11 +61,16 @@ local function set_of(value)
   return set
 end
 
+--- Whether the options `schema` and `exclude_schema` choose an entry, as pg_restore takes them.
+function M.is_chosen(entry, options)
+  local schema = entry.schema or ""
+  return (not options.schema or set_of(options.schema)[schema]) and
+    not set_of(options.exclude_schema)[schema]
+end
+
 -- Whether the rows of an entry are asked for. (Of all else pg_restore knows by the same options.)
 local function wants_rows(entry, options)
-  local schema = entry.schema or ""
-  return not options.schema_only and (not options.schema or set_of(options.schema)[schema]) and
-    not set_of(options.exclude_schema)[schema]
+  return not options.schema_only and M.is_chosen(entry, options)
 end
 
 --- Leaves only the rows that are wanted, all else as it is.
@@ -175,9 +180,13 @@ function M.steps(archive, options)
   return steps
 end
 
---- Leaves only what the option `table` chooses.
-function M.choose(archive, options)
-  toc.reduce(archive, toc_list.choose(archive.entries, options.table, options.dependencies))
+--- The archive of a backup, with only what the option `table` chooses. Raises CORRUPT, NOT_FOUND.
+function M.chosen(backup, store, options)
+  local archive = M.archive(backup, store)
+  if options.table then
+    toc.reduce(archive, toc_list.choose(archive.entries, options.table, options.dependencies))
+  end
+  return archive
 end
 
 return M

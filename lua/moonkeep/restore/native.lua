@@ -1,15 +1,15 @@
 --- The native restore of a directory backup into a database of our own, which nobody uses yet: rows by
 --- COPY over several connections straight from the store, everything else by pg_restore.
 ---
----   contents   which entries, in which steps           -> contents.lua
----   units      which object goes into which tables     -> work.lua
----   loaders    store -> SHA-256, codec -> content hash, COPY
+---   contents   which entries, in which steps                   -> contents.lua
+---   units      which object goes into which tables             -> work.lua
+---   loaders    store -> SHA-256, codec -> content hash, COPY   -> loader.lua
 ---
---- Each unit is a transaction, which is committed only when the object's digest, and the rows and the
---- content hash of each of its tables, are those of the manifest: so nothing wrong is ever
---- committed. Nothing is kept on disk here but the table of contents. What has been done is noted in
---- the database itself, in the transaction that does it (progress.lua): so a unit whose connection was
---- lost is loaded again only if it had not been committed, and a restore that was interrupted goes on.
+--- Each unit is a transaction, so nothing wrong is ever committed. Nothing is kept on disk here but the
+--- table of contents. What has been done is noted in the database itself, in the transaction that
+--- does it (progress.lua): so a unit whose connection was lost is loaded again only if it had not been
+--- committed, and a restore that was interrupted goes on.
+local adapters = require "moonkeep.restore.adapters"
 local analyze = require "moonkeep.restore.analyze"
 local contents = require "moonkeep.restore.contents"
 local core_task = require "moonkeep.core.task"
@@ -17,6 +17,7 @@ local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local load = require "moonkeep.pg.load"
+local loaders = require "moonkeep.restore.loader"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
@@ -34,7 +35,6 @@ local work = require "moonkeep.restore.work"
 
 local M = { DEFAULT_JOBS = 2 }
 
-local MAX_TRIES = 3 -- of a unit whose connection was lost
 local WAIT_MS = 20 -- for a unit that others wait for
 
 local POOLER_HINT = "restore into the server itself, not through its pooler"
@@ -51,11 +51,6 @@ function Engine:set_monetary(connection)
     self.warned_of_monetary = true
     log.warn("the server has no locale %s, in which values of type money were written", wanted)
   end
-end
-
--- Whether an error is no failure of what was tried: we are to end, or there is nobody to try it with.
-local function is_final(err)
-  return core_task.canceled() or err.code == "CANCELED"
 end
 
 -- A connection that loads. (synchronous_commit: the database gets its name by a transaction that does
@@ -126,7 +121,7 @@ function Engine:attempt(fn, ...)
     return
   end
   err = errors.of(err)
-  if self.options.on_error ~= "continue" or is_final(err) then
+  if self.options.on_error ~= "continue" or loaders.is_final(err) then
     error(err, 0)
   end
   table.insert(self.failures, err)
@@ -134,151 +129,18 @@ end
 
 -- ---- rows -----------------------------------------------------------------------------------------
 
-function Engine:damaged(unit, t, why)
-  errors.raise("CORRUPT", ("%s in store %s: %s: %s of %s"):format(self.backup.id, self.store.name,
-    unit.object.name, why, t.name), { hint = "nothing of it was committed; restore an older backup, " ..
-    "or this one from another store" })
-end
-
-function Engine:check(unit, t, rows, sum)
-  if tonumber(rows) ~= t.rows then
-    self:damaged(unit, t, ("the server took %s rows, not the %d"):format(rows, t.rows))
-  elseif sum ~= t.sum then
-    self:damaged(unit, t, "the rows are not those")
-  end
-end
-
--- An object into the database, by these stages; `sum` is the one that sums it up on the way.
-function Engine:unpack(unit, sum, stages)
-  sum.label = "sum"
-  return verify.unpack(self.backup, self.store, unit.object, { kind = "tee", { sum }, stages },
-    self.meter)
-end
-
--- How the units of each kind are loaded.
-local LOADERS = {}
-
-function LOADERS.rows(self, unit, connection)
-  local t = unit.tables[1]
-  local report = self:unpack(unit, { kind = "rows" }, { { kind = "copy", label = "loaded",
-    connection = connection.native, sql = t.sql } })
-  self:check(unit, t, report.loaded.result, report.sum.result)
-end
-
-function LOADERS.pack(self, unit, connection)
-  local members, rows = {}, {}
-  for i, t in ipairs(unit.tables) do
-    members[i] = { t.member, t.sql }
-  end
-  local report = self:unpack(unit, { kind = "rows", packed = true }, { { kind = "unpack",
-    label = "loaded", connection = connection.native, members = members } })
-  local found = sums.by_member(report.sum.result)
-  for count in report.loaded.result:gmatch "[^\n]+" do
-    rows[#rows + 1] = count
-  end
-  for i, t in ipairs(unit.tables) do
-    self:check(unit, t, rows[i], found[t.member])
-  end
-end
-
--- Rows that no table keeps: the condition writes each into its object, and lets none of them pass.
-local LARGE_OBJECTS = [[COPY pg_temp.moonkeep_large_objects FROM STDIN (FORMAT binary)
-  WHERE pg_catalog.lo_put(oid, at, data) IS NULL]]
-
-function LOADERS.objects(self, unit, connection)
-  connection:query [[CREATE TEMPORARY TABLE moonkeep_large_objects
-    (oid oid, at bigint, data bytea) ON COMMIT DROP]]
-  local report = self:unpack(unit, { kind = "large_objects", packed = unit.packed, oid = unit.oid },
-    { { kind = "large_object_rows", packed = unit.packed, oid = unit.oid },
-      { kind = "copy", label = "loaded", connection = connection.native, sql = LARGE_OBJECTS } })
-  unit.sum = report.sum.result
-end
-
--- What the tables of a unit are called, for messages; of several the one that the server names.
-local function names_of(unit, err)
-  local named = err and (err.detail or ""):match "COPY (.-), line %d+"
-  for _, t in ipairs(unit.tables) do
-    if #unit.tables == 1 or t.entry.name == named then
-      return t.name
-    end
-  end
-  if #unit.tables == 0 then
-    return "large objects"
-  end
-  return ("%s and %d more"):format(unit.tables[1].name, #unit.tables - 1)
-end
-
--- One try of a unit, in one transaction.
-function Engine:load(unit, connection)
-  connection:transaction(function()
-    local truncate = {}
-    for _, t in ipairs(unit.tables) do
-      truncate[#truncate + 1] = t.truncate and "ONLY " .. t.truncate
-    end
-    if #truncate > 0 then -- so that rows may be frozen
-      connection:query("TRUNCATE " .. table.concat(truncate, ", "))
-    end
-    LOADERS[unit.kind](self, unit, connection)
-    progress.add(connection, unit)
-  end)
-end
-
--- A server that has crashed may have lost what it had said was committed.
-function Engine:check_guard()
-  local ok, err = pcall(self.guard.value, self.guard, "SELECT 1")
-  err = not ok and errors.of(err)
-  if not ok and is_final(err) then
-    error(err, 0)
-  elseif not ok and err.code ~= "BUSY" then -- else another loader is asking
-    errors.raise("PG_CONNECTION_LOST", "the server went away during the restore: " ..
-      err.message, { hint = "see the server's log for the cause; then restore again" })
-  end
-end
-
--- Damage makes errors that look like something else: then that is what is told.
-function Engine:explain(unit, err)
-  if err.code == "PG_ERROR" then
-    local ok, damage = pcall(verify.read_object, self.backup, self.store, unit.object, self.meter)
-    err = ok and err or errors.of(damage)
-  end
-  err.message = ("%s: %s"):format(names_of(unit, err), err.message)
-  return err
-end
-
-function Engine:load_with_retries(unit, loader)
-  for try = 1, MAX_TRIES do
-    loader.connection = loader.connection or self:connect()
-    if try > 1 and progress.has(loader.connection, unit) then
-      return -- it had been committed, but we were not told
-    end
-    local ok, err = pcall(self.load, self, unit, loader.connection)
-    if ok then
-      return
-    end
-    err = errors.of(err)
-    if err.code ~= "PG_CONNECTION_LOST" or try == MAX_TRIES then
-      error(self:explain(unit, err), 0)
-    end
-    log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
-      err.message)
-    loader.connection:close()
-    loader.connection = nil
-    self:check_guard()
-  end
-end
-
 -- With on_error = "continue" the tables of a pack do not fail for each other.
 function Engine:load_or_note(unit, loader)
   if self.options.on_error ~= "continue" or #unit.tables < 2 then
-    return self:attempt(self.load_with_retries, self, unit, loader)
+    return self:attempt(loaders.load, self, unit, loader)
   end
-  local ok, err = pcall(self.load_with_retries, self, unit, loader)
-  if not ok and is_final(errors.of(err)) then
+  local ok, err = pcall(loaders.load, self, unit, loader)
+  if not ok and loaders.is_final(errors.of(err)) then
     error(err, 0)
   elseif not ok then
     for i, t in ipairs(unit.tables) do
       local single = merge(unit, { tables = { t }, key = ("%s, %d"):format(unit.key, i) })
-      self:attempt(self.load_with_retries, self, single, loader)
+      self:attempt(loaders.load, self, single, loader)
     end
   end
 end
@@ -356,11 +218,11 @@ function Engine:load_rows()
   self.meter = meters.new("restore into " .. tostring(self.shown), self:skip_done())
   local shown <close> = core_task.scope()
   shown:spawn(self.meter.show, self.meter)
-  local loaders <close> = core_task.scope()
+  local scope <close> = core_task.scope()
   for _ = 1, math.min(self.jobs, #self.units) do
-    loaders:spawn(self.loader, self)
+    scope:spawn(self.loader, self)
   end
-  loaders:join()
+  scope:join()
   self:check_large_objects()
   if #self.failures == 0 then
     self:tell_rows()
@@ -425,6 +287,29 @@ function Engine:end_progress()
   progress.drop(connection)
 end
 
+function Engine:call_adapters(which)
+  local connection <close> = self:connect(true)
+  adapters.call(connection, which)
+end
+
+-- What comes before the rows: extensions, and the schemas that they are in, first.
+function Engine:run_before()
+  if self.resumes then
+    return self:call_adapters "before"
+  end
+  local first, rest, last = {}, {}, 0
+  for i, entry in ipairs(self.steps.before) do
+    last = entry.kind == "EXTENSION" and i or last
+  end
+  for i, entry in ipairs(self.steps.before) do
+    table.insert(i <= last and first or rest, entry)
+  end
+  self:run(first)
+  self:call_adapters "before"
+  self:run(rest)
+  self:begin_progress()
+end
+
 -- With on_error = "continue": one error for all that there were.
 function Engine:tell_failures()
   if #self.failures == 0 then
@@ -442,16 +327,14 @@ end
 
 function Engine:steps_in_order()
   self:prepare()
-  if not self.resumes then
-    self:run(self.steps.before)
-    self:begin_progress()
-  end
+  self:run_before()
   self:load_rows()
   self:run(self.steps.values)
   self:run(self.steps.indexes, self.jobs)
   self:run(self.steps.after)
   self:run(self.steps.foreign_keys, self.jobs)
   self:run(self.steps.last)
+  self:call_adapters "after"
   analyze.run(function() return self:connect() end, self.jobs)
   self:end_progress()
   self:run(self.steps.event_triggers)
@@ -479,20 +362,18 @@ local function note_entries(archive, steps, options)
 end
 
 --- Restores a directory backup into a database that is empty and nobody else's. `plan`: backup,
---- store, target (the source of that database), options (see `restore` in definitions/tables.lua),
---- shown (the target as messages name it), guard (a connection that is open since before the
---- database was created, and by which it will be published: a server that crashes takes it away, and
---- with it what may have been lost), done (what an interrupted restore of the same options has done
---- there: see progress.lua), on_begun() (called when there is something to go on with). Raises
---- CORRUPT, RESTORE_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's errors.
+--- store, archive (contents.chosen), target (the source of that database), options (see `restore`
+--- in definitions/tables.lua), shown (the target as messages name it), guard (a connection that is
+--- open since before the database was created, and by which it will be published: a server that
+--- crashes takes it away, and with it what may have been lost), done (what an interrupted restore of
+--- the same options has done there: see progress.lua), on_begun() (called when there is something to
+--- go on with). Raises CORRUPT, RESTORE_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's
+--- errors.
 function M.restore(plan)
-  local options, archive = plan.options, contents.archive(plan.backup, plan.store)
-  if options.table then
-    contents.choose(archive, options)
-  end
+  local options, archive = plan.options, plan.archive
   local pg_restore_options = merge(options)
   pg_restore_options.section = nil -- the steps see to that
-  local self = setmetatable(merge(plan, { manifest = plan.backup.manifest, archive = archive,
+  local self = setmetatable(merge(plan, { manifest = plan.backup.manifest,
     pg_restore_options = pg_restore_options, steps = contents.steps(archive, options), failures = {},
     done = plan.done or {}, resumes = plan.done ~= nil, jobs = options.jobs or M.DEFAULT_JOBS,
     encoding = toc.encoding(archive) }), Engine)

@@ -144,10 +144,7 @@ end
 --- Writes the archive, with the rows that a restore's options want. `sink`: a function that makes the
 --- end of a flow, each of which goes on where the one before has stopped. Raises CORRUPT.
 function M.write(backup, store, options, title, sink)
-  local archive = contents.archive(backup, store)
-  if options.table then
-    contents.choose(archive, options)
-  end
+  local archive = contents.chosen(backup, store, options)
   contents.reduce_rows(archive, options)
   if archive.int_size ~= 4 then
     errors.raise("UNSUPPORTED", "the archive has numbers of another size than pg_dump writes here")
