@@ -4,6 +4,7 @@
 ---   read      every stored byte has been read again         -> verify.lua
 ---   decoded   everything was decompressed; rows agree       -> verify.lua
 ---   restored  it was restored into a PostgreSQL of our own, and compared with what was dumped
+local adapters = require "moonkeep.restore.adapters"
 local compare = require "moonkeep.compare"
 local contents = require "moonkeep.restore.contents"
 local errors = require "moonkeep.errors"
@@ -78,7 +79,8 @@ end
 local function restored(backup, store)
   local manifest = backup.manifest
   verify.read(backup, store)
-  local cluster <close> = scratch.new { major = manifest.needs.pg_restore }
+  local cluster <close> = scratch.new { major = manifest.needs.pg_restore,
+    settings = adapters.settings(manifest) }
   prepare(cluster, backup, store)
   local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
     manifest = manifest, stores = { store } }
