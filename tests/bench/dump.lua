@@ -1,10 +1,10 @@
 -- ./dev bench dump: the native engine beside what people use, and beside the floor: COPY to nowhere
--- over as many connections. MOONKEEP_BENCH_SCALE=0.1 makes the databases a tenth as large.
+-- over as many connections. See databases.lua.
+local databases = require "databases"
 local mk = require "moonkeep"
 local support = require "support"
 local tools = require "moonkeep.pg.tools"
 
-local SCALE = tonumber(os.getenv "MOONKEEP_BENCH_SCALE" or "1")
 local NEW = 17 -- the first pg_dump whose directories can be zstd
 
 local function say_table(say, contenders)
@@ -17,14 +17,9 @@ local function say_table(say, contenders)
   say ""
 end
 
--- Bytes of all files below a folder, or of one file.
-local function size_of(path)
-  return tonumber(mk.process.run({ argv = { "du", "--bytes", "--summarize", path } }):match "%d+")
-end
-
 local function contender(name, cluster, out, argv)
   return { name = name, argv = argv, server = cluster.server:pid(),
-    before = function() mk.fs.remove(out) end, size = function() return size_of(out) end }
+    before = function() mk.fs.remove(out) end, size = function() return databases.size_of(out) end }
 end
 
 local function moonkeep(folder, cluster, database)
@@ -44,24 +39,10 @@ local function theirs(folder, cluster, database, name, text, program)
     program or "pg_dump", cluster.folder, database), out))
 end
 
-local function floor(cluster, database, copies)
-  local commands = {}
-  for i, copy in ipairs(copies) do
-    commands[i] = ("psql -X -q -h %s -U postgres -d %s -c %q >/dev/null & "):format(cluster.folder,
-      database, copy)
-  end
-  return { name = ("raw COPY over %d connections to /dev/null"):format(#copies),
-    server = cluster.server:pid(), argv = { "bash", "-c", table.concat(commands) .. "wait" } }
-end
-
-local function target(say, what, figure, wanted, is_at_least)
-  say("| %s | %.2f | %s %.2f |", what, figure, is_at_least and "at least" or "at most", wanted)
-end
-
 local function bench_two_tables(say, folder, cluster)
   local pg_dump_new = pcall(tools.find, "pg_dump", NEW) and tools.find("pg_dump", NEW)
   local list = { moonkeep(folder, cluster, "two"),
-    floor(cluster, "two", { "copy accounts to stdout", "copy wide to stdout" }),
+    databases.floor(cluster, "two", { "copy accounts to stdout", "copy wide to stdout" }),
     theirs(folder, cluster, "two", "`pg_dump -Fc`", "%s -Fc -f %s"),
     theirs(folder, cluster, "two", "`pg_dump -Fd -j2`", "%s -Fd -j2 -f %s"),
     theirs(folder, cluster, "two", "`pg_dump -Fd -j2 -Z1`", "%s -Fd -j2 -Z1 -f %s"),
@@ -73,12 +54,12 @@ local function bench_two_tables(say, folder, cluster)
   say_table(say, list)
   say "| | measured | target |"
   say "|---|---|---|"
-  target(say, "moonkeep beside the floor", support.ratio(list, 1, 2), 1.10)
-  target(say, "`pg_dump -Fc` beside moonkeep", support.ratio(list, 3, 1), 2.8, true)
+  databases.target(say, "moonkeep beside the floor", support.ratio(list, 1, 2), 1.10)
+  databases.target(say, "`pg_dump -Fc` beside moonkeep", support.ratio(list, 3, 1), 2.8, true)
   if pg_dump_new then
-    target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 7, 1), 1, true)
+    databases.target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 7, 1), 1, true)
   end
-  target(say, "size beside gzip 6", list[1].size / list[4].size, 1)
+  databases.target(say, "size beside gzip 6", list[1].size / list[4].size, 1)
   say ""
 end
 
@@ -94,45 +75,17 @@ local function bench_one_table(say, folder, cluster)
   say_table(say, list)
   say "| | measured | target |"
   say "|---|---|---|"
-  target(say, "`pg_dump -Fd -j2` beside moonkeep", support.ratio(list, 2, 1), 3, true)
+  databases.target(say, "`pg_dump -Fd -j2` beside moonkeep", support.ratio(list, 2, 1), 3, true)
   if pg_dump_new then
-    target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 3, 1), 1.25, true)
+    databases.target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 3, 1), 1.25, true)
   end
-end
-
--- pgbench's accounts, and rows of JSON and text.
-local function fill_two(cluster)
-  local c <close> = cluster:create_database("two"):connect()
-  c:query(([[
-    CREATE TABLE accounts AS SELECT i AS aid, 1 + i %% 100 AS bid, 0 AS abalance,
-      ''::char(84) AS filler FROM generate_series(1, %d) i;
-    CREATE TABLE wide AS SELECT i AS id, now() - i * interval '1 second' AS at,
-      jsonb_build_object('user', i %% 5000, 'path', '/v1/' || md5((i %% 90000)::text),
-        'agent', 'Mozilla/5.0 (X11; Linux x86_64) ' || md5((i %% 700)::text), 'ms', (i * 37) %% 9000,
-        'ok', i %% 7 > 0, 'tags', jsonb_build_array('alpha', 'beta', i %% 13)) AS payload,
-      md5(i::text) AS token, repeat('the quick brown fox ' || (i %% 1000)::text || ' ', 12) AS note
-    FROM generate_series(1, %d) i]]):format(10000000 * SCALE // 1 | 0, 1500000 * SCALE // 1 | 0))
-  c:query "VACUUM ANALYZE"
-  return c:value [[SELECT sum(pg_table_size(oid))::bigint FROM pg_class
-    WHERE relname IN ('accounts', 'wide')]]
-end
-
-local function fill_one(cluster)
-  local c <close> = cluster:create_database("one"):connect()
-  c:query(([[
-    CREATE TABLE one AS SELECT i AS id, jsonb_build_object('user', i %% 5000,
-        'path', '/v1/' || md5((i %% 90000)::text), 'ms', (i * 37) %% 9000) AS payload,
-      CASE WHEN i > %d THEN (SELECT string_agg(md5((i * k)::text), ' ') FROM generate_series(1, 90) k)
-        ELSE md5(i::text) END AS body
-    FROM generate_series(1, %d) i]]):format(600000 * SCALE // 1 | 0, 800000 * SCALE // 1 | 0))
-  c:query "VACUUM ANALYZE"
 end
 
 local folder <close> = mk.fs.tempdir()
 local cluster <close> = mk.pg.scratch { major = 15, settings = { shared_buffers = "2GB" } }
 local section = support.section("dump", "The native dump engine")
-local bytes = fill_two(cluster)
-fill_one(cluster)
+local bytes = databases.fill_two(cluster)
+databases.fill_one(cluster)
 section.say("PostgreSQL 15 on a local socket, %.0f MB in two tables; server and clients share %s " ..
   "cores. %d rounds, each command once a round; medians. \"Beside moonkeep\": wall time divided by " ..
   "moonkeep's of the same round.", bytes / 1e6, (mk.process.run({ argv = { "nproc" } }):gsub("%s", "")),

@@ -11,6 +11,7 @@
 --- committed, and a restore that was interrupted goes on.
 local adapters = require "moonkeep.restore.adapters"
 local analyze = require "moonkeep.restore.analyze"
+local clock = require "moonkeep.clock"
 local contents = require "moonkeep.restore.contents"
 local core_task = require "moonkeep.core.task"
 local dump_options = require "moonkeep.pg.dump_options"
@@ -325,19 +326,31 @@ function Engine:tell_failures()
     detail = table.concat(details, "\n") .. ("\nerrors ignored on restore: %d"):format(n) })
 end
 
-function Engine:steps_in_order()
-  self:prepare()
-  self:run_before()
-  self:load_rows()
-  self:run(self.steps.values)
-  self:run(self.steps.indexes, self.jobs)
-  self:run(self.steps.after)
-  self:run(self.steps.foreign_keys, self.jobs)
-  self:run(self.steps.last)
-  self:call_adapters "after"
+function Engine:analyze()
   analyze.run(function() return self:connect() end, self.jobs)
+end
+
+-- Calls a method, and notes how long it took.
+function Engine:step(name, method, ...)
+  local began = clock.monotonic()
+  method(self, ...)
+  log.debug("%s: %d ms", name, clock.monotonic() - began)
+end
+
+function Engine:steps_in_order()
+  local steps, run = self.steps, self.run
+  self:step("settings", self.prepare)
+  self:step("before", self.run_before)
+  self:step("rows", self.load_rows)
+  self:step("values", run, steps.values)
+  self:step("indexes", run, steps.indexes, self.jobs)
+  self:step("after", run, steps.after)
+  self:step("foreign keys", run, steps.foreign_keys, self.jobs)
+  self:step("last", run, steps.last)
+  self:step("adapters", self.call_adapters, "after")
+  self:step("statistics", self.analyze)
   self:end_progress()
-  self:run(self.steps.event_triggers)
+  self:step("event triggers", run, steps.event_triggers)
   self:tell_failures()
 end
 
