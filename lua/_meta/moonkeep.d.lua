@@ -59,6 +59,11 @@
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 
+---What a database is looked over for.
+---@class moonkeep.CheckupKeys
+---@field backup? moonkeep.Backup the backup whose rows it should have
+---@field jobs? integer connections (default: 2)
+
 ---Options of a connection.
 ---@class moonkeep.ConnectKeys
 ---@field timeout? moonkeep.Duration for connecting (default: "30s")
@@ -169,7 +174,9 @@
 ---@field section? string|string[] only these parts: `pre-data`, `data`, `post-data`
 ---@field schema_only? boolean no rows
 ---@field data_only? boolean rows only
----@field disable_triggers? boolean with `data_only`: triggers and foreign keys do not fire
+---@field truncate? boolean with `data_only`: first empties the tables, in the same transaction
+---@field disable_triggers? boolean with `data_only`: triggers do not fire (of a stream of pg_dump's: nor are foreign keys checked, and it takes a superuser)
+---@field foreign_keys? "check"|"after" with `data_only`: `check` them as rows come, in the order that they want; or drop them, and make them again `after` all rows, which checks them (default: "check")
 ---@field no_owner? boolean everything belongs to who restores
 ---@field no_privileges? boolean without grants
 ---@field no_comments? boolean without comments
@@ -398,6 +405,12 @@ function Context:restore(backup, options) end
 ---@return integer tables
 ---@return integer rows
 function Context:compare(a, b) end
+
+---looks a database over, after a restore: counts rows, finds the latest ones, and raises `CHECK_FAILED` with all that is not sound; `{ tables = { { schema, name, rows, latest, latest_column, expected } ... }, rows, bytes, problems }`
+---@param source moonkeep.Source
+---@param options? moonkeep.CheckupKeys
+---@return table report
+function Context:checkup(source, options) end
 
 ---raises `CHECK_FAILED` unless `a op b` holds
 ---@param what string

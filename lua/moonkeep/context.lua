@@ -1,5 +1,6 @@
 --- The context of a run, `ctx`: the verbs of a recipe, with the job's keys as their defaults.
 local backups = require "moonkeep.backup"
+local checkups = require "moonkeep.checkup"
 local compare = require "moonkeep.compare"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
@@ -11,6 +12,7 @@ local prompt = require "moonkeep.prompt"
 local restores = require "moonkeep.restore"
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
+local units = require "moonkeep.units"
 
 local Context = {}
 Context.__index = function(_, name)
@@ -215,6 +217,19 @@ function Context:compare(a, b)
       { detail = table.concat(compare.lines(result), "\n") })
   end
   return result.tables, result.rows
+end
+
+--- Looks a database over, and returns the report; raises CHECK_FAILED with what is not sound. See
+--- moonkeep.checkup.
+function Context:checkup(source, options)
+  check("ctx:checkup", "source", "source", source)
+  if options then
+    spec.check("ctx:checkup", "checkup", options)
+  end
+  local report = checkups.check(source, options)
+  log.info("looked over %s: %s of %s, nothing is wrong", tostring(source),
+    units.format_count(report.rows, "row"), units.format_count(#report.tables, "table"))
+  return report
 end
 
 local OPERATORS = {

@@ -29,8 +29,11 @@ local function shell_quote(text)
 end
 
 local function createdb_options(source, major)
-  local options = { "--encoding=" .. shell_quote(source.encoding),
-    "--lc-collate=" .. shell_quote(source.collate), "--lc-ctype=" .. shell_quote(source.ctype) }
+  local options = { "--encoding=" .. shell_quote(source.encoding) }
+  for _, key in ipairs { "collate", "ctype" } do
+    options[#options + 1] = source[key] ~= "" and ("--lc-%s=%s"):format(key, shell_quote(source[key])) or
+      nil
+  end
   if source.locale_provider == "c" and major >= 15 then
     options[#options + 1] = "--locale-provider=libc"
   elseif source.locale_provider == "i" then

@@ -10,6 +10,7 @@
 #include "codec/content_digest.h"
 #include "codec/custom_blocks.h"
 #include "codec/large_objects.h"
+#include "codec/table_rows.h"
 #include "codec/tar.h"
 #include "flow/stages.h"
 
@@ -132,6 +133,35 @@ static struct mk_stream *make_custom_blocks(lua_State *L, int stage, struct mk_e
     return stream;
 }
 
+/* Each condition is { column from 1, text }. Two values stay on the stack, which keep them. */
+static void check_conditions(lua_State *L, int stage, struct mk_table_rows_spec *spec)
+{
+    lua_getfield(L, stage, "where");
+    lua_Integer n = lua_istable(L, -1) ? luaL_len(L, -1) : 0;
+    struct mk_row_condition *list = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof *list, 0);
+    for (lua_Integer i = 1; i <= n; i++) {
+        bool proper = lua_rawgeti(L, -2, i) == LUA_TTABLE && lua_rawgeti(L, -1, 1) == LUA_TNUMBER &&
+                      lua_rawgeti(L, -2, 2) == LUA_TSTRING && lua_tointeger(L, -2) > 0;
+        if (!proper)
+            luaL_error(L, "condition %d must be the number of a column and a text", (int)i);
+        list[i - 1].column = (size_t)lua_tointeger(L, -2) - 1;
+        list[i - 1].text = lua_tolstring(L, -1, &list[i - 1].len);
+        lua_pop(L, 3);
+    }
+    spec->conditions = list;
+    spec->n_conditions = (size_t)n;
+}
+
+static struct mk_stream *make_table_rows(lua_State *L, int stage, struct mk_error *err)
+{
+    struct mk_table_rows_spec spec = {.member = mk_opt_field_string(L, stage, "member", NULL),
+                                      .csv = mk_field_bool(L, stage, "csv")};
+    check_conditions(L, stage, &spec);
+    struct mk_stream *stream = mk_table_rows_new(&spec, err);
+    lua_pop(L, 2);
+    return stream;
+}
+
 MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const char *kind,
                                               const char **name, struct mk_error *err)
 {
@@ -145,6 +175,9 @@ MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const cha
     *name = "custom_blocks";
     if (strcmp(kind, *name) == 0)
         return make_custom_blocks(L, stage, err);
+    *name = "table_rows";
+    if (strcmp(kind, *name) == 0)
+        return make_table_rows(L, stage, err);
     *name = NULL;
     return NULL;
 }

@@ -77,7 +77,8 @@ local function bench_one_table(say, folder, cluster)
   say "|---|---|---|"
   databases.target(say, "`pg_dump -Fd -j2` beside moonkeep", support.ratio(list, 2, 1), 3, true)
   if pg_dump_new then
-    databases.target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 3, 1), 1.25, true)
+    databases.target(say, "`pg_dump` 17 with zstd:1 beside moonkeep", support.ratio(list, 3, 1), 1.25,
+      true)
   end
 end
 

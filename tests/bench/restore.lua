@@ -137,9 +137,9 @@ do
     CREATE INDEX ON wide (at); CREATE INDEX ON wide (token)]]
   c:query "VACUUM ANALYZE"
 end
-say("PostgreSQL %d on a local socket, %.0f MB in two tables, four indexes; server and clients share %s " ..
-  "cores. %d rounds, each command once a round; medians. \"Beside moonkeep\": wall time divided by " ..
-  "moonkeep's of the same round.", MAJOR, bytes / 1e6,
+say("PostgreSQL %d on a local socket, %.0f MB in two tables, four indexes; server and clients " ..
+  "share %s cores. %d rounds, each command once a round; medians. \"Beside moonkeep\": wall time " ..
+  "divided by moonkeep's of the same round.", MAJOR, bytes / 1e6,
   (mk.process.run({ argv = { "nproc" } }):gsub("%s", "")), support.runs)
 say ""
 local store, two = bench_two_tables(say, folder.path, cluster)
@@ -153,8 +153,8 @@ say "| | measured | target |"
 say "|---|---|---|"
 databases.target(say, "`pg_restore -j2` of gzip 6 beside moonkeep",
   support.ratio(two, find(two, GZIP), 1), 1.3, true)
-databases.target(say, "`pg_restore -j2` of -Z0 beside moonkeep", support.ratio(two, find(two, NONE), 1), 1,
-  true)
+databases.target(say, "`pg_restore -j2` of -Z0 beside moonkeep",
+  support.ratio(two, find(two, NONE), 1), 1, true)
 databases.target(say, "one table: `pg_restore -j2` of gzip 6 beside moonkeep",
   support.ratio(one, find(one, GZIP), 1), 1.5, true)
 databases.target(say, "comparing beside the floor", support.ratio(compared, 1, 2), 1.1)

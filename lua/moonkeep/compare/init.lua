@@ -192,9 +192,19 @@ end
 
 local ORDER = { object = 1, rows = 2, database = 3, extension = 4, role = 5 }
 
+-- Why a result is only advice; nil: it is more.
+local function advisory(a, b)
+  if a.major ~= b.major then
+    return ("the first is of version %d, the second of %d: SQL and values may be written in another way")
+      :format(a.major, b.major)
+  elseif a.foreign or b.foreign then
+    return "the dump was imported, and its values may be written in another way (times of another zone)"
+  end
+end
+
 --- Compares two sides. Returns { equal, differences = { { what, name, text, keys } ... }, objects,
---- tables, rows, advisory }: what was compared of the first, and, when the major versions differ, why
---- the result is only advice.
+--- tables, rows, advisory }: what was compared of the first, and why the result is only advice, if
+--- it is.
 function M.sides(a, b)
   local differences = {}
   local function report(what, name, text, first_keys)
@@ -214,9 +224,7 @@ function M.sides(a, b)
     return left.text < right.text
   end)
   return { equal = #differences == 0, differences = differences, objects = n_objects,
-    tables = count(a.tables), rows = n_rows, advisory = a.major ~= b.major and
-    ("the first is of version %d, the second of %d: SQL and values may be written in another way")
-      :format(a.major, b.major) or nil }
+    tables = count(a.tables), rows = n_rows, advisory = advisory(a, b) }
 end
 
 -- A difference in one line.

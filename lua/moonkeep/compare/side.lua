@@ -138,12 +138,13 @@ function M.of_backup(backup)
       :format(backup.id), { hint = "restore it, and compare the database; or back up without " ..
       "dump.format" })
   end
-  local roles = { [manifest.source.owner] = {} }
+  local roles = { [manifest.source.owner or ""] = {} }
   for _, name in ipairs(manifest.source.roles or {}) do
     roles[name] = {}
   end
   return add_tables({ shown = ("backup %s of %s"):format(backup.id, manifest.source.database),
-    major = manifest.needs.pg_restore, properties = manifest.source, roles = roles,
+    foreign = manifest.imported ~= nil, major = manifest.needs.pg_restore,
+    properties = manifest.source, roles = roles,
     lc_monetary = (manifest.dump.settings or {}).lc_monetary,
     large_objects = manifest.large_objects }, manifest.tables,
     contents.archive(backup, backup.stores[1]).entries)

@@ -61,6 +61,10 @@ return {
     fn("Context:compare", { "a: Source|Backup", "b: Source|Backup" },
       { "integer tables", "integer rows" }, "compares two databases, or a database and a backup: " ..
       "objects, rows, sequences, settings, extensions, roles; raises `DIFFERENT` with every difference"),
+    fn("Context:checkup", { "source: Source", "options?: CheckupKeys" }, { "table report" },
+      "looks a database over, after a restore: counts rows, finds the latest ones, and raises " ..
+      "`CHECK_FAILED` with all that is not sound; `{ tables = { { schema, name, rows, latest, " ..
+      "latest_column, expected } ... }, rows, bytes, problems }`"),
     fn("Context:check", { "what: string", "a: any", 'op: "=="|"~="|"<"|"<="|">"|">="', "b: any" },
       {}, "raises `CHECK_FAILED` unless `a op b` holds"),
     fn("Context:confirm", { "action: string", "name: string" }, {}, "asks whoever runs this to type " ..

@@ -183,8 +183,13 @@ M.restore = { title = "ctx:restore",
     { "section", "sections", "only these parts: " .. SECTIONS, option = "--section" },
     { "schema_only", "boolean", "no rows", option = "--schema-only" },
     { "data_only", "boolean", "rows only", option = "--data-only" },
-    { "disable_triggers", "boolean", "with `data_only`: triggers and foreign keys do not fire",
+    { "truncate", "boolean", "with `data_only`: first empties the tables, in the same transaction" },
+    { "disable_triggers", "boolean", "with `data_only`: triggers do not fire (of a stream of " ..
+      "pg_dump's: nor are foreign keys checked, and it takes a superuser)",
       option = "--disable-triggers" },
+    { "foreign_keys", "string", "with `data_only`: `check` them as rows come, in the order that they " ..
+      "want; or drop them, and make them again `after` all rows, which checks them",
+      one_of = { "check", "after" }, default = '"check"' },
     { "no_owner", "boolean", "everything belongs to who restores", option = "--no-owner" },
     { "no_privileges", "boolean", "without grants", option = "--no-privileges" },
     { "no_comments", "boolean", "without comments", option = "--no-comments" },
@@ -201,6 +206,11 @@ M.restore = { title = "ctx:restore",
       one_of = { "stop", "continue" }, default = '"stop"' },
     { "extra", "extra", "more long options of pg_restore or psql, as they are" },
   } }
+
+M.checkup = { title = "ctx:checkup", doc = "What a database is looked over for.", keys = {
+  { "backup", "backup", "the backup whose rows it should have" },
+  { "jobs", "integer", "connections", min = 1, max = 64, default = "2" },
+} }
 
 M.store = { title = "mk.store", doc = "Options of a store.", keys = {
   { "offsite", "boolean", "it is at another place than the database" },

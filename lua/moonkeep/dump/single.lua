@@ -69,6 +69,11 @@ local function argv_of(plan)
   return argv, env
 end
 
+--- What the object of a format is called, without the suffix of its codec.
+function M.object_name(format)
+  return FORMATS[format].object
+end
+
 --- Dumps into every session. `plan`: source, options (the table `dump`), format ("custom", "tar",
 --- "plain", "globals"), with_passwords, major, codec, sessions, title, total. Returns { objects,
 --- entries }.

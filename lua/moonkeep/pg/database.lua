@@ -166,10 +166,14 @@ function M.statements(source, quoted, skip)
   return list
 end
 
---- The options of CREATE DATABASE that cannot be changed later, for a server of `major`.
+--- The options of CREATE DATABASE that cannot be changed later, for a server of `major`. An empty
+--- collation is not known: then it is the server's own.
 function M.create_options(source, major)
-  local parts = { "TEMPLATE template0", "ENCODING " .. pg.literal(source.encoding),
-    "LC_COLLATE " .. pg.literal(source.collate), "LC_CTYPE " .. pg.literal(source.ctype) }
+  local parts = { "TEMPLATE template0", "ENCODING " .. pg.literal(source.encoding) }
+  for _, key in ipairs { "collate", "ctype" } do
+    parts[#parts + 1] = source[key] ~= "" and ("LC_%s %s"):format(key:upper(),
+      pg.literal(source[key])) or nil
+  end
   if source.locale_provider == "c" and major >= 15 then
     parts[#parts + 1] = "LOCALE_PROVIDER libc" -- the target's template0 may have another one
   elseif source.locale_provider == "i" then

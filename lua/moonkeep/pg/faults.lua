@@ -363,11 +363,14 @@ return {
     "the target has a large object of that number: restore into a new database, or with " ..
       "existing = \"clean\"" },
   { "PG_DUPLICATE_KEY", "duplicate key value violates unique constraint \"([^\"\n]*)\"",
-    "the rows are there already: TRUNCATE the tables first, or restore into a new " ..
+    "the rows are there already: restore with data_only and truncate = true, or into a new " ..
       "database; if it is empty, the source's unique index %1 is wrong: REINDEX there" },
   { "PG_FOREIGN_KEY", "violates foreign key constraint \"([^\"\n]*)\"",
-    "data came before its parents (%1): restore schema and data together, or as superuser " ..
-      "with disable_triggers = true" },
+    "rows refer to others that are not there, or not yet (%1): restore those, too; or where " ..
+      "tables refer to each other, with foreign_keys = \"after\"" },
+  { "PG_TRUNCATE_REFERENCED", "cannot truncate a table referenced in a foreign key constraint",
+    "restore the tables that refer to it, too, or with foreign_keys = \"after\", which drops the " ..
+      "foreign keys first and makes them again when all rows are there" },
   { "PG_DEPENDENTS", "because other objects depend on it",
     "objects outside the backup depend on it: restore into a new database, or drop them " ..
       "first with DROP ... CASCADE" },

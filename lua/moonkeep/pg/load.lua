@@ -1,5 +1,6 @@
 --- Loading the stream of a backup into a database with pg_restore or psql.
 local contents = require "moonkeep.restore.contents"
+local data_only = require "moonkeep.restore.data_only"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
@@ -170,7 +171,7 @@ local function warn_of_triggers(target, options)
   local n = connection:value "SELECT count(*) FROM pg_catalog.pg_trigger WHERE NOT tgisinternal"
   if n > 0 then
     log.warn("data_only: %s of the database will fire for what is restored; " ..
-      "disable_triggers = true keeps them quiet (as superuser)", units.format_count(n, "trigger"))
+      "disable_triggers = true keeps them quiet", units.format_count(n, "trigger"))
   end
 end
 
@@ -193,8 +194,27 @@ function M.feed(command, fn)
   end
 end
 
+-- What data_only.lua does instead of pg_restore's options.
+local function without_selection(options)
+  local left = merge(options)
+  for _, key in ipairs { "data_only", "disable_triggers", "schema", "exclude_schema", "section" } do
+    left[key] = nil
+  end
+  return left
+end
+
 -- A directory backup as a stream of its objects.
-local function from_directory(backup, store, argv, options, mode, env, target)
+local function from_directory(backup, store, target, major, options, mode)
+  local edit
+  if options.data_only and data_only.is_asked(options) then
+    edit = function(archive)
+      local connection <close> = target:connect()
+      data_only.put_around(archive, connection, options)
+    end
+  end
+  local argv, env, dbname = restore_argv(major, target, "custom", edit and without_selection(options) or
+    options, mode)
+  argv[#argv + 1] = dbname
   if mode and options.on_error ~= "continue" then
     argv[#argv + 1] = "--single-transaction"
     warn_of_jobs(options, ONE_TRANSACTION)
@@ -202,12 +222,14 @@ local function from_directory(backup, store, argv, options, mode, env, target)
     warn_of_jobs(options, "into a database that exists pg_restore reads one stream")
   end
   M.feed({ argv = argv, env = env }, function(sink)
-    streams.write(backup, store, options, "restore into " .. tostring(target), sink)
+    streams.write(backup, store, options, "restore into " .. tostring(target), sink, edit)
   end)
 end
 
 -- pg_restore from the stream, or from the object itself if it can be read at any place.
-local function from_stream(backup, store, argv, options, mode, env, major, target)
+local function from_stream(backup, store, target, major, options, mode)
+  local argv, env, dbname = restore_argv(major, target, backup.manifest.dump.format, options, mode)
+  argv[#argv + 1] = dbname
   local list <close> = options.table and fs.tempdir() or nil
   if options.table then
     local entries = toc_list.choose(listed_entries(backup, store, major), options.table,
@@ -237,15 +259,8 @@ end
 
 local function pg_restore(backup, store, target, major, options, mode)
   warn_of_triggers(target, options)
-  local format = backup.manifest.dump.format
-  local argv, env, dbname = restore_argv(major, target,
-    format == "directory" and "custom" or format, options, mode)
-  argv[#argv + 1] = dbname
-  if format == "directory" then
-    from_directory(backup, store, argv, options, mode, env, target)
-  else
-    from_stream(backup, store, argv, options, mode, env, major, target)
-  end
+  local load = backup.manifest.dump.format == "directory" and from_directory or from_stream
+  load(backup, store, target, major, options, mode)
 end
 
 --- Loads a backup into a database. `mode`: nil for one of our own that nobody sees yet, otherwise

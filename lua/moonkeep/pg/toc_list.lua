@@ -7,9 +7,7 @@
 --- There, names are bare, so one with blanks can be read in more than one way; owners that are known
 --- from other entries decide.
 local errors = require "moonkeep.errors"
-local log = require "moonkeep.log"
 local patterns = require "moonkeep.patterns"
-local units = require "moonkeep.units"
 
 local M = {}
 
@@ -157,6 +155,29 @@ function M.attaches(entry)
     (entry.create or ""):find "\nALTER TABLE ONLY .* ATTACH PARTITION " ~= nil
 end
 
+--- The parent of each partition: { [number of its entry] = number of the parent's }.
+function M.parents(entries)
+  local by_id, parents = {}, {}
+  for _, entry in ipairs(entries) do
+    by_id[entry.id] = entry
+  end
+  for _, entry in ipairs(entries) do
+    local child, parent = entry.kind == "TABLE" and entry or nil, nil
+    for _, id in ipairs(M.attaches(entry) and entry.needs or {}) do
+      local needed = by_id[id]
+      if needed and needed.name == entry.name and needed.schema == entry.schema then
+        child = needed
+      elseif needed and needed.kind == "TABLE" then
+        parent = parent or id
+      end
+    end
+    if child and parent then
+      parents[child.id] = parent
+    end
+  end
+  return parents
+end
+
 -- The partitions of chosen tables, with their rows: the rows of a partitioned table are there.
 local function add_partitions(chosen, by_id, entries)
   local n_added
@@ -187,8 +208,7 @@ local function add_partitions(chosen, by_id, entries)
   until n_added == 0
 end
 
---- The entries that restore the tables of a pattern, or of a list of them, in their order; how many is
---- told. With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
+--- The entries that restore the tables of a pattern, or of a list of them, in their order. With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
 function M.choose(entries, wanted, dependencies)
   wanted = type(wanted) == "table" and wanted or { wanted }
   local by_id = {}
@@ -230,7 +250,6 @@ function M.choose(entries, wanted, dependencies)
   for _, entry in ipairs(entries) do
     list[#list + 1] = chosen[entry.id] and entry or nil
   end
-  log.info("restoring %s of the archive", units.format_count(#list, "entry"))
   return list
 end
 

@@ -19,6 +19,7 @@ local new = require "moonkeep.restore.new"
 local options_of = require "moonkeep.restore.options"
 local plans = require "moonkeep.restore.plan"
 local spec = require "moonkeep.spec"
+local units = require "moonkeep.units"
 local working = require "moonkeep.pg.working"
 
 local M = {}
@@ -142,7 +143,8 @@ function M.restore(backup, options)
   if options.globals then
     restore_roles(self.admin, backup, self.store)
   end
-  log.info("restoring %s into %s", backup.id, tostring(self.target))
+  log.info("restoring %s%s into %s", options.table and self.archive and
+    units.format_count(#self.archive.entries, "entry") .. " of " or "", backup.id, tostring(self.target))
   local began = clock.monotonic()
   if self.is_new then
     new.restore(self)

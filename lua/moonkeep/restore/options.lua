@@ -55,8 +55,15 @@ function M.check(manifest, options)
   if options.resume and options.on_error == "continue" then
     refuse("resume", "resume does not go with on_error = \"continue\", which leaves what it could not")
   end
-  if options.disable_triggers and not options.data_only then
-    refuse("disable_triggers", "disable_triggers goes with data_only")
+  for _, key in ipairs { "disable_triggers", "truncate", "foreign_keys" } do
+    if options[key] and not options.data_only then
+      refuse(key, key .. " goes with data_only")
+    elseif options[key] and key ~= "disable_triggers" and format ~= "directory" then
+      refuse(key, ("%s is not possible with a stream of pg_dump's; back up without dump.format for it")
+        :format(key))
+    elseif options[key] and options.on_error == "continue" then
+      refuse(key, ("%s needs one transaction, which on_error = \"continue\" has not"):format(key))
+    end
   end
   for _, argument in ipairs(format == "directory" and options.extra or {}) do
     local option = argument:match "^%-%-([%w-]+)"

@@ -7,6 +7,7 @@
 --- among tables, but for those that need others' rows first; so entries are put into the order of
 --- the objects that hold them, and each object is read once.
 local contents = require "moonkeep.restore.contents"
+local data_only = require "moonkeep.restore.data_only"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local merge = require "moonkeep.merge"
@@ -142,10 +143,17 @@ local function split(units)
 end
 
 --- Writes the archive, with the rows that a restore's options want. `sink`: a function that makes the
---- end of a flow, each of which goes on where the one before has stopped. Raises CORRUPT.
-function M.write(backup, store, options, title, sink)
+--- end of a flow, each of which goes on where the one before has stopped; `edit`: a function that may
+--- change the archive before it is written. Raises CORRUPT.
+function M.write(backup, store, options, title, sink, edit)
   local archive = contents.chosen(backup, store, options)
   contents.reduce_rows(archive, options)
+  if options.data_only then
+    data_only.chain(archive)
+  end
+  if edit then
+    edit(archive)
+  end
   if archive.int_size ~= 4 then
     errors.raise("UNSUPPORTED", "the archive has numbers of another size than pg_dump writes here")
   end

@@ -1,0 +1,183 @@
+--- Taking over a dump that somebody else has made (dump/foreign.lua) into stores, as a backup like any
+--- other, with a manifest and checksums.
+---
+--- A stream (custom, tar, plain) stays what it is; every byte of it is read by PostgreSQL's own program
+--- on the way, so one that is cut is not taken over. A directory becomes a backup of the native engine:
+--- rows are counted and hashed on the way.
+local clock = require "moonkeep.clock"
+local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
+local foreign = require "moonkeep.dump.foreign"
+local fs = require "moonkeep.fs"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local publication = require "moonkeep.publication"
+local restore_text = require "moonkeep.restore_text"
+local single = require "moonkeep.dump.single"
+local stores = require "moonkeep.store"
+local sums = require "moonkeep.dump.sums"
+local tasks = require "moonkeep.task"
+local toc = require "moonkeep.pg.toc"
+local tools = require "moonkeep.pg.tools"
+local units = require "moonkeep.units"
+
+local M = {}
+
+local function damaged(path, why)
+  errors.raise("CORRUPT", ("%s: %s"):format(path, why), { hint =
+    "nothing was taken over; make a new dump, or look for a better copy of this one" })
+end
+
+-- ---- streams --------------------------------------------------------------------------------------
+
+-- A custom archive is read and decompressed to its end by pg_restore, which does nothing with it. That
+-- never ends on a tar archive that was cut; but its last file has always the same name.
+local function whole_stage(found)
+  if found.format == "tar" then
+    return { kind = "process", argv = { "tar", "--extract", "--to-stdout", "--file=-", "restore.sql" } }
+  end
+  return { kind = "process", argv = { tools.find("pg_restore", found.major), "--file=/dev/null",
+    "--format=" .. found.format } }
+end
+
+local function import_stream(found, codec, sessions)
+  local _, _, suffix = flow.codec(codec)
+  local object = { name = single.object_name(found.format) .. suffix, role = "data", codec = codec }
+  local branches = { kind = "tee", { single.proof_stage(found.format, found.major) },
+    { { kind = "null", label = "plain" } },
+    { { kind = "encode", codec = codec }, stores.sinks(sessions, object.name) } }
+  if found.format ~= "plain" then
+    branches[#branches + 1] = { whole_stage(found) }
+  end
+  local ok, report = pcall(flow.run, { { kind = "file", path = found.path },
+    { kind = "decode", codec = found.codec }, branches },
+    { title = "importing " .. found.path, total = fs.stat(found.path).size })
+  if not ok and errors.of(report).code == "PROCESS_FAILED" then
+    damaged(found.path, "it cannot be read to its end: " .. (report.detail or report.message))
+  elseif not ok then
+    error(report, 0)
+  end
+  object.size, object.sha256 = report.stored.bytes_in, report.stored.result
+  object.decoded_size = report.plain.bytes_in
+  local entries, why = single.check_proof(found.format, report.proof.result)
+  if not entries then
+    damaged(found.path, why)
+  end
+  return { objects = { object }, entries = entries }
+end
+
+-- ---- directories ----------------------------------------------------------------------------------
+
+local SUFFIXES = { [""] = "none", [".gz"] = "gzip", [".zst"] = "zstd", [".lz4"] = "lz4" }
+
+-- Names come from the archive: only those that pg_dump gives are files of the folder.
+local function file_of(found, name)
+  for suffix, codec in pairs(name:find "^%w[%w_]*%.%l+$" and SUFFIXES or {}) do
+    local path = ("%s/%s%s"):format(found.path, name, suffix)
+    if fs.exists(path) then
+      return path, codec
+    end
+  end
+  damaged(found.path, ("it has no file %s"):format(name))
+end
+
+-- One file into the stores; `digest`: the stage that sums it up.
+local function move(found, codec, sessions, name, role, digest, result)
+  local path, its = file_of(found, name)
+  local _, _, suffix = flow.codec(codec)
+  local object = { name = name .. suffix, role = role, codec = codec }
+  digest.label = "sum"
+  local ok, report = pcall(flow.run, { { kind = "file", path = path }, { kind = "decode", codec = its },
+    { kind = "tee", { digest }, { { kind = "null", label = "plain" } },
+      { { kind = "encode", codec = codec, threads = 1 }, stores.sinks(sessions, object.name) } } })
+  if not ok and errors.of(report).code == "CORRUPT" then
+    damaged(path, report.message)
+  elseif not ok then
+    error(report, 0)
+  end
+  object.size, object.sha256 = report.stored.bytes_in, report.stored.result
+  object.decoded_size = report.plain.bytes_in
+  table.insert(result.objects, object)
+  return sums.parse(report.sum.result), object.name
+end
+
+local function import_table(found, codec, sessions, entry, result)
+  local sum, object = move(found, codec, sessions, entry.file, "data", { kind = "rows" }, result)
+  table.insert(result.tables, { oid = tonumber(entry.oid) or 0, schema = entry.schema or "",
+    name = entry.name, rows = sum.rows, bytes = sum.bytes, hash = sum.hash, parts = { {
+    object = object, rows = sum.rows, bytes = sum.bytes, hash = sum.hash } } })
+end
+
+-- The files that a list of large objects names.
+local function import_objects(found, codec, sessions, entry, result)
+  local list = fs.read((file_of(found, entry.file)))
+  publication.put(sessions, result.objects, entry.file, "list", list)
+  for oid, name in list:gmatch "(%d+) (%S+)\n" do
+    local sum = move(found, codec, sessions, name, "objects", { kind = "large_objects",
+      oid = math.tointeger(tonumber(oid)) }, result)
+    result.objects_sum = result.objects_sum or sums.new()
+    result.objects_sum:add(sum)
+  end
+end
+
+local AT_ONCE = 2
+
+local function import_directory(found, codec, sessions)
+  local result = { objects = {}, tables = {} }
+  local with_data = {}
+  for _, entry in ipairs(found.archive.entries) do
+    with_data[#with_data + 1] = entry.has_data and entry or nil
+  end
+  tasks.each(with_data, { parallel = AT_ONCE }, function(entry)
+    local import = entry.kind == "BLOBS" and import_objects or import_table
+    import(found, codec, sessions, entry, result)
+  end)
+  table.sort(result.objects, function(a, b) return a.size > b.size end)
+  local sum = result.objects_sum
+  result.large_objects = sum and { count = sum.rows, bytes = sum.bytes, hash = sum.hash } or nil
+  local directory = toc.to_directory(found.archive, (flow.codec(codec)))
+  result.entries, result.format = #directory.entries, "directory"
+  publication.put(sessions, result.objects, "toc.dat", "contents", toc.write(directory))
+  return result
+end
+
+-- ---- all of them ----------------------------------------------------------------------------------
+
+local function complete(found, options)
+  found.source.database = options.database or found.source.database
+  if not found.source.database then
+    errors.raise("USAGE", ("%s does not say which database it is of"):format(found.path),
+      { hint = "say it: --database NAME" })
+  end
+  found.time = options.time or found.time
+end
+
+--- Takes a dump over into every store of the list. `options`: database (the name, when the dump does
+--- not say it), time (of Unix: when it was made), codec. Returns the backup, as backup.upload does. On
+--- any failure nothing is published. Raises NOT_FOUND, UNSUPPORTED, CORRUPT, USAGE.
+function M.import(job, path, targets, options)
+  local found = foreign.inspect(path)
+  complete(found, options)
+  local codec = found.is_compressed and found.format ~= "directory" and "none" or options.codec
+  local source, series = found.source, stores.series(found.source.database)
+  local id = publication.new_id(job, series, targets, found.time)
+  local sessions <close> = publication.begin(job, series, id, targets)
+  log.info("importing %s: a dump of %s of %s, by %s, in %s format", path, source.database,
+    clock.iso(found.time), found.program, found.format)
+  local import = found.format == "directory" and import_directory or import_stream
+  local result = import(found, codec, sessions)
+  publication.put(sessions, result.objects, "database.sql", "properties",
+    restore_text.properties_sql(source))
+  local manifest = publication.manifest({ kind = "logical", options = {}, codec = codec }, { id = id,
+    job = job, series = series, source = source, major = found.major, program = found.program,
+    format = found.format, time = found.time, imported = { file = path:match "([^/]+)/*$",
+    at = clock.iso() } }, result)
+  publication.publish(sessions, manifest)
+  local size, decoded = manifests.sizes(manifest)
+  log.info("published %s: %s, %s before compression", id, units.format_size(size),
+    units.format_size(decoded))
+  return stores.backup { id = id, job = job, series = series, manifest = manifest, stores = targets,
+    proof = "stored" }
+end
+
+return M

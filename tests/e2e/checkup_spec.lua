@@ -1,0 +1,111 @@
+-- moonkeep checkup: what a database has, how recent it is, and what in it is not sound.
+local json = require "moonkeep.core.json"
+local mk = require "moonkeep"
+local support = require "support"
+
+describe("moonkeep checkup", function()
+  local cluster, dir
+
+  setup(function()
+    cluster, dir = mk.pg.scratch(), mk.fs.tempdir()
+    local c <close> = cluster:create_database("app"):connect()
+    c:query [[
+      CREATE TABLE scan_runs (id serial PRIMARY KEY, updated_at timestamptz, created_at timestamptz);
+      INSERT INTO scan_runs (created_at) SELECT '2026-11-01 02:00+00'::timestamptz + i * interval '1 day'
+        FROM generate_series(0, 9) i;
+      CREATE TABLE findings (id int PRIMARY KEY, detected_at date);
+      INSERT INTO findings VALUES (1, '2026-11-20'), (2, '2026-11-02');
+      CREATE TABLE parts (i int) PARTITION BY RANGE (i);
+      CREATE TABLE part_1 PARTITION OF parts FOR VALUES FROM (0) TO (10);
+      INSERT INTO parts VALUES (1), (2);
+      CREATE TABLE "no Time" (at text)]]
+    local run = support.run_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "n", verify = "stored", upload = { mk.store("disk", "file://%s/store") },
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" } }]]):format(dir.path,
+      cluster.folder))
+    assert.equal(0, run.code, run.stderr)
+  end)
+  teardown(function()
+    cluster:close()
+    dir:close()
+  end)
+
+  local function connection(name)
+    return ("host=%s user=postgres dbname=%s"):format(cluster.folder, name)
+  end
+
+  local function checkup(name, ...)
+    return support.start(dir.path, { "checkup", connection(name), ... }):finish()
+  end
+
+  local function copy(name, sql)
+    do
+      local c <close> = cluster:database("postgres"):connect()
+      c:query(("CREATE DATABASE %s TEMPLATE app"):format(name))
+    end
+    local c <close> = cluster:database(name):connect()
+    c:query(sql)
+  end
+
+  it("counts rows and finds the latest, and compares with a backup when it is told one", function()
+    local run = checkup("app", "--json")
+    assert.equal(0, run.code, run.stderr)
+    local report, latest = json.decode(run.stdout), {}
+    for _, t in ipairs(report.tables) do
+      latest[t.name] = { t.rows, t.latest }
+    end
+    assert.same({ scan_runs = { 10, "2026-11-10 02:00:00+00" }, findings = { 2, "2026-11-20" },
+      parts = { 2 }, ["no Time"] = { 0 } }, latest)
+    run = checkup("app", "--backup", "latest", "--from", "file://" .. dir.path .. "/store")
+    assert.equal(0, run.code, run.stderr)
+    assert.matches("ROWS  BACKUP  LATEST +TABLE\n", run.stdout)
+    assert.matches("10 +same  2026%-11%-10 02:00:00%+00  public.scan_runs", run.stdout)
+    assert.matches("OK  app on .*: 4 tables, 14 rows", run.stdout)
+  end)
+
+  it("names what is not there, and what is not sound, with what to do", function()
+    copy("lost", [[DELETE FROM scan_runs WHERE id = 3; DROP TABLE findings;
+      SELECT setval('scan_runs_id_seq', 5);
+      CREATE FUNCTION f() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+      CREATE TRIGGER quiet BEFORE INSERT ON scan_runs FOR EACH ROW EXECUTE FUNCTION f();
+      ALTER TABLE scan_runs DISABLE TRIGGER quiet;
+      ALTER TABLE scan_runs ADD CONSTRAINT positive CHECK (id > 0) NOT VALID;
+      CREATE MATERIALIZED VIEW m AS SELECT 1 WITH NO DATA;
+      UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'scan_runs_pkey'::regclass]])
+    local run = checkup("lost", "--backup", "latest", "--from", "file://" .. dir.path .. "/store",
+      "--json")
+    assert.equal(1, run.code)
+    assert.same({ "index public.scan_runs_pkey is not valid: REINDEX INDEX public.scan_runs_pkey",
+      "constraint positive of public.scan_runs has not been checked: ALTER TABLE public.scan_runs " ..
+        "VALIDATE CONSTRAINT positive", "trigger quiet of public.scan_runs is off",
+      "materialized view public.m has no rows: REFRESH MATERIALIZED VIEW public.m",
+      "sequence public.scan_runs_id_seq is at 5, but public.scan_runs.id has 10: " ..
+        "SELECT setval('public.scan_runs_id_seq', 10)",
+      "public.scan_runs has 9 rows, the backup has 10",
+      "public.findings is missing, of which the backup has 2 rows" }, json.decode(run.stdout).problems)
+    run = checkup "lost"
+    assert.equal(1, run.code)
+    assert.matches("problem  trigger quiet", run.stdout)
+    assert.matches("NOT OK  lost on .*, 5 problems", run.stdout)
+  end)
+
+  it("is a verb of recipes, which fails their run", function()
+    local function run(name)
+      return support.run_recipe(dir.path, ([[
+        local mk = require "moonkeep"
+        return mk.task { name = "drill", run = function(ctx)
+          local source = mk.pg { host = %q, user = "postgres", dbname = %q }
+          local report = ctx:checkup(source, { jobs = 3 })
+          ctx:show("%%d rows", report.rows)
+        end }]]):format(cluster.folder, name))
+    end
+    local good = run "app"
+    assert.equal(0, good.code, good.stderr)
+    assert.equal("14 rows\n", good.stdout)
+    copy("bad", "ALTER TABLE scan_runs ADD CONSTRAINT positive CHECK (id > 0) NOT VALID")
+    local bad = run "bad"
+    assert.equal("CHECK_FAILED", bad.result.error.code)
+    assert.matches("constraint positive", bad.result.error.detail)
+  end)
+end)
