@@ -249,6 +249,10 @@ function M.standby(cluster, options)
     promote = function()
       run("pg_ctl", "promote", "--wait", "--silent", "--pgdata=" .. folder .. "/data")
     end,
+    restart = function()
+      run("pg_ctl", "restart", "--wait", "--silent", "--mode=fast", "--pgdata=" .. folder .. "/data",
+        "--log=" .. folder .. "/log")
+    end,
     close = function()
       run("pg_ctl", "stop", "--mode=immediate", "--silent", "--pgdata=" .. folder .. "/data")
       tempdir:close()

@@ -220,6 +220,31 @@ describe("a restore that was interrupted", function()
     is_the_same "emptied"
   end)
 
+  it("by a restart of the server goes on, also with unlogged tables", function()
+    local other <close> = support.standby(cluster)
+    other.promote()
+    local function into_other()
+      return support.start(dir.path, { "restore", "latest", "--from", "file://" .. store, "--into",
+        ("host=%s user=postgres"):format(other.folder), "--database", "moved", "--resume" })
+    end
+    local run = into_other()
+    support.eventually("rows are loaded", function()
+      local c <close> = other.source:connect()
+      return c:value [[SELECT pid FROM pg_stat_activity WHERE datname LIKE 'moved_restoring_%'
+        AND query ~ '^(COPY|TRUNCATE)' LIMIT 1]]
+    end)
+    other.restart()
+    run:finish()
+    assert.equal(1, run.code)
+    assert.equal("PG_CONNECTION_LOST", run.result.error.code)
+    local again = into_other():finish()
+    assert.equal(0, again.code, again.stderr)
+    assert.matches("going on with", again.stderr)
+    local n, differences = fingerprint.compare(fingerprint.of(cluster:database "app"),
+      fingerprint.of(other.source:with { dbname = "moved" }))
+    assert.equal(5, n, table.concat(n and {} or differences, "\n"))
+  end)
+
   it("when it only had to take the mark off the database is finished at once", function()
     fails_late "named"
     local c <close> = admin()

@@ -208,7 +208,8 @@ local function add_partitions(chosen, by_id, entries)
   until n_added == 0
 end
 
---- The entries that restore the tables of a pattern, or of a list of them, in their order. With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
+--- The entries that restore the tables of a pattern, or of a list of them, in their order.
+--- With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
 function M.choose(entries, wanted, dependencies)
   wanted = type(wanted) == "table" and wanted or { wanted }
   local by_id = {}
