@@ -10,6 +10,7 @@ local contents = require "moonkeep.restore.contents"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
+local needs = require "moonkeep.restore.needs"
 local pg = require "moonkeep.pg"
 local restores = require "moonkeep.restore"
 local scratch = require "moonkeep.pg.scratch"
@@ -25,14 +26,14 @@ local M = { LEVELS = require("moonkeep.definitions.tables").LEVELS }
 -- database needs), who was granted something.
 local function roles_of(backup, store)
   local source, seen = backup.manifest.source, {}
-  for _, name in ipairs { source.owner, table.unpack(source.roles or {}) } do
+  for _, name in ipairs(source.roles or {}) do
     seen[name] = true
   end
-  local is_directory = backup.manifest.dump.format == "directory"
-  for _, entry in ipairs(is_directory and contents.archive(backup, store).entries or {}) do
-    if entry.owner and entry.owner ~= "" then
-      seen[entry.owner] = true
-    end
+  if source.owner then
+    seen[source.owner] = true
+  end
+  if backup.manifest.dump.format == "directory" then
+    needs.add_roles(seen, contents.archive(backup, store).entries)
   end
   return seen
 end
@@ -47,7 +48,8 @@ local function prepare(cluster, backup, store)
       admin:query(("CREATE ROLE %s SUPERUSER"):format(pg.identifier(name)))
     end
   end
-  local names = { source.tablespace, table.unpack(source.tablespaces or {}) }
+  local names = { table.unpack(source.tablespaces or {}) }
+  names[#names + 1] = source.tablespace
   for i, name in ipairs(names) do
     if not admin:value("SELECT 1 FROM pg_catalog.pg_tablespace WHERE spcname = $1", name) then
       local folder = ("%s/tablespace-%d"):format(cluster.folder, i)
@@ -87,7 +89,7 @@ local function restored(backup, store)
   local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
     manifest = manifest, stores = { store } }
   local database = restores.restore(here, { into = cluster:database "postgres",
-    database = manifest.source.database == "postgres" and "restored" or nil })
+    database = manifest.source.database == "postgres" and "restored" or nil }, "a scratch server")
   if manifest.dump.format == "directory" then
     compare_with(here, database)
   end

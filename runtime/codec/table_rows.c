@@ -129,9 +129,14 @@ static int add_csv(struct buffer *text, const uint8_t *field, size_t len, bool a
     if (len == 2 && memcmp(field, "\\N", 2) == 0)
         return MK_OK;
     bool quoted = len == 0 || (alone && len == 3 && memcmp(field, "\\\\.", 3) == 0);
-    for (size_t i = 0; i < len && !quoted; i++)
-        quoted = field[i] == ',' || field[i] == '"' ||
-                 (field[i] == '\\' && i + 1 < len && (field[i + 1] == 'n' || field[i + 1] == 'r'));
+    for (size_t i = 0; i < len && !quoted; i++) {
+        if (field[i] == '\\' && i + 1 < len) {
+            i++;
+            quoted = field[i] == 'n' || field[i] == 'r';
+        } else {
+            quoted = field[i] == ',' || field[i] == '"';
+        }
+    }
     int status = quoted ? append(text, "\"", 1, err) : MK_OK;
     for (size_t i = 0; i < len && status == MK_OK; i++) {
         uint8_t byte = field[i];

@@ -90,6 +90,14 @@ describe("moonkeep checkup", function()
     assert.matches("NOT OK  lost on .*, 5 problems", run.stdout)
   end)
 
+  it("ends the recovery drill, which says how long it took and how recent the rows are", function()
+    local run = support.start(dir.path, { "run", "recipes/recovery-drill.lua", "-s",
+      "store=" .. dir.path .. "/store", "-s", "job=n" }):finish()
+    assert.equal(0, run.code, run.stderr)
+    assert.matches("public.scan_runs: 10 rows, the latest of 2026%-11%-10 02:00:00%+00", run.stdout)
+    assert.matches("restores: 14 rows of 4 tables, in 0%.%d minutes", run.stdout)
+  end)
+
   it("is a verb of recipes, which fails their run", function()
     local function run(name)
       return support.run_recipe(dir.path, ([[

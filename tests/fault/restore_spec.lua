@@ -37,9 +37,10 @@ describe("a native restore", function()
     dir:close()
   end)
 
-  local function start(target, from, server)
+  local function start(target, from, server, env)
     return support.start(dir.path, { "restore", "latest", "--from", "file://" .. (from or store),
-      "--into", ("host=%s user=postgres"):format((server or cluster).folder), "--database", target })
+      "--into", ("host=%s user=postgres"):format((server or cluster).folder), "--database", target },
+      env)
   end
 
   local function databases(like, server)
@@ -133,6 +134,28 @@ describe("a native restore", function()
         end
       end
     end
+  end)
+
+  it("ends when it is told to while the store gives nothing more, and leaves nothing", function()
+    local library = dir.path .. "/stall.so"
+    mk.process.run { argv = { "gcc", "-shared", "-fPIC", "-O2", "-o", library,
+      "tests/fault/stall/stall.c", "-ldl" } }
+    local stalled
+    for _, object in ipairs(manifest.objects) do
+      stalled = stalled or object.role == "data" and object.name
+    end
+    local run = start("stalled", nil, nil, { LD_PRELOAD = library, STALL_FILE = "/" .. stalled })
+    support.eventually("it waits for the store", function()
+      local c <close> = cluster:database("postgres"):connect()
+      return c:value [[SELECT pid FROM pg_stat_activity WHERE datname LIKE 'stalled_restoring_%'
+        AND query LIKE 'COPY %']]
+    end)
+    mk.sleep "300ms"
+    run.child:kill "TERM"
+    run:finish()
+    assert.equal(128 + 15, run.code, run.stderr)
+    assert.equal("CANCELED", run.result.error.code)
+    assert.equal(0, databases "stalled%")
   end)
 
   -- A file whose checksum was made to fit: only rows and hashes tell.

@@ -149,7 +149,7 @@ describe("a restore that was interrupted", function()
     c:query "ALTER ROLE absent RENAME TO present"
     assert.equal(1, run.code, run.stderr)
     assert.matches("division by zero", run.result.error.detail)
-    assert.matches("is kept as " .. target .. "_restoring_%x+: the same restore with resume = true",
+    assert.matches("is kept as " .. target .. "_restoring_%x+: the same restore, of %S+, with resume = true",
       run.stderr)
   end
 
@@ -174,8 +174,10 @@ describe("a restore that was interrupted", function()
     assert.equal(0, run.code, run.stderr)
     assert.truthy(work "other") -- of another target, and kept
     run = start("other", "--resume", "--set=no_comments=true"):finish()
+    assert.equal("INTERRUPTED", run.result.error.code)
+    assert.matches("without resume, which drops it", run.result.error.hint)
+    run = start("other", "--set=no_comments=true"):finish()
     assert.equal(0, run.code, run.stderr)
-    assert.matches("there is no interrupted restore of this kind", run.stderr)
     assert.matches("dropping other_restoring_", run.stderr)
     assert.equal(1, databases "other%")
   end)
@@ -189,6 +191,32 @@ describe("a restore that was interrupted", function()
     assert.equal(1, run.code)
     assert.equal("BUSY", run.result.error.code)
     assert.equal(name, work "twice")
+  end)
+
+  it("at its event triggers goes on with those, unless unlogged tables were emptied since", function()
+    local c <close> = admin()
+    for round, ends in ipairs { "going on with", "beginning anew.*empties unlogged" } do
+      local name = "triggered" .. round
+      fails_late(name)
+      local database = work(name)
+      local mark = c:value([[SELECT shobj_description(oid, 'pg_database') FROM pg_database
+        WHERE datname = $1]], database)
+      local again = start(name, "--resume"):finish()
+      assert.equal(0, again.code, again.stderr)
+      do -- as if it had been killed in that step
+        local inside <close> = cluster:database(name):connect()
+        inside:query "DROP EVENT TRIGGER e"
+        if round == 2 then
+          inside:query "TRUNCATE unlogged"
+        end
+      end
+      c:query(("ALTER DATABASE %s RENAME TO %s"):format(name, database))
+      c:query(("COMMENT ON DATABASE %s IS '%s'"):format(database, (mark:gsub("loading", "triggers"))))
+      again = start(name, "--resume"):finish()
+      assert.equal(0, again.code, again.stderr)
+      assert.matches(ends, again.stderr)
+      is_the_same(name)
+    end
   end)
 
   -- Kills the backend that loads the rows of a table, which the server answers by starting anew.

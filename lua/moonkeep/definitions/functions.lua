@@ -164,7 +164,8 @@ return {
     fn("mk.fs.chown", { "path: string", "user: string" }, {}, "gives it to a user"),
     fn("mk.clock.monotonic", {}, { "integer" }, "milliseconds for durations"),
     fn("mk.clock.wall", {}, { "integer" }, "milliseconds since 1970 UTC"),
-    fn("mk.clock.iso", {}, { "string" }, '"2026-11-22T02:00:00Z"'),
+    fn("mk.clock.iso", { "time?: integer" }, { "string" }, '"2026-11-22T02:00:00Z", of seconds since ' ..
+      "1970, or now"),
     fn("mk.clock.compact", {}, { "string" }, '"20261122T020000Z"'),
     fn("mk.json.encode", { "value: any", "pretty?: boolean" }, { "string" }, "integers stay exact"),
     fn("mk.json.decode", { "text: string" }, { "any" }, "the other way"),

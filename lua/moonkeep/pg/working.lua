@@ -2,10 +2,11 @@
 --- name when all is well. Who restores holds a lock on the name; so what a killed restore has left
 --- is known, and dropped by the next one, or gone on with by the same one.
 ---
---- The comment of such a database is WORKING_MARK with which restore it is of, whether everything is
---- loaded, and whether it is to be kept for that restore to go on:
+--- The comment of such a database is WORKING_MARK with which restore it is of, how far that has come
+--- ("loading", "triggers": all but event triggers is there, "loaded"), whether it is to be kept for that
+--- restore to go on, and what it is to be:
 ---
----   moonkeep: a restore in progress: 9f86d0818... loading kept
+---   moonkeep: a restore in progress: 9f86d0818... loading kept as app
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
@@ -76,25 +77,33 @@ local function is_held(admin, name)
     LIMIT 1]], LOCK_CLASS, name) ~= nil
 end
 
-local function mark(fingerprint, state, is_kept)
-  return ("%s: %s %s%s"):format(database.WORKING_MARK, fingerprint, state, is_kept and " kept" or "")
+local function mark(self, state)
+  return ("%s: %s %s%s as %s"):format(database.WORKING_MARK, self.fingerprint, state,
+    self.is_kept and self.is_begun and " kept" or "", self.target)
+end
+
+local function parse_mark(text)
+  local fingerprint, state, kept, target = text:match "^[^:]*: [^:]*: (%x+) (%l+)( ?%l*) as (.*)$"
+  return { fingerprint = fingerprint, state = state, is_kept = kept == " kept", target = target }
 end
 
 local function stem(name)
   return name_with(name, "_restoring_......"):match "^(.*)_restoring_%.*$"
 end
 
--- All working databases: { name, comment, is_target }. One that a killed restore was still creating has
--- no mark.
+-- All working databases: { name, is_valid, mark, is_target }. One that a killed restore was still
+-- creating has no mark, one that it was dropping is not valid.
 local function all_working(admin, target)
   local list = {}
   for _, row in ipairs(admin:query([[SELECT * FROM (SELECT datname AS name,
-      pg_catalog.shobj_description(oid, 'pg_database') AS comment FROM pg_catalog.pg_database) d
+      datconnlimit <> -2 AS is_valid, pg_catalog.shobj_description(oid, 'pg_database') AS comment
+      FROM pg_catalog.pg_database) d
     WHERE pg_catalog.starts_with(coalesce(comment, $1), $1)]], database.WORKING_MARK)) do
     -- Both must say so: the mark alone can be left on a database that is in use.
     local of = row.name:match "^(.*)_restoring_%x%x%x%x%x%x$"
     if of then
-      row.is_target = of == stem(target)
+      row.mark = row.comment and parse_mark(row.comment)
+      row.is_target = not row.mark and of == stem(target) or row.mark and row.mark.target == target
       list[#list + 1] = row
     end
   end
@@ -108,10 +117,10 @@ end
 
 -- Whether it may be dropped: not what nobody has marked, unless nothing is in it.
 local function may_drop(admin, row)
-  if row.comment then
-    return row.is_target or not row.comment:find " kept$"
+  if row.mark then
+    return row.is_target or not row.mark.is_kept
   end
-  return row.is_target and is_empty(admin, row.name)
+  return row.is_target and (not row.is_valid or is_empty(admin, row.name))
 end
 
 local function drop_leftover(admin, row)
@@ -146,8 +155,8 @@ function Working:close()
   if self.published then
     return
   elseif self.is_kept and self.is_begun then
-    log.info("what was restored is kept as %s: the same restore with resume = true goes on with it",
-      self.name)
+    log.info("what was restored is kept as %s: the same restore, of %s, with resume = true goes on " ..
+      "with it", self.name, self.what)
     return
   end
   self:drop()
@@ -163,20 +172,23 @@ function Working:drop()
 end
 Working.__close = Working.close
 
-function Working:set_mark(state)
+--- Notes how far it has come: see the head of this file.
+function Working:set_state(state)
+  self.state = state
   self.admin:query(("COMMENT ON DATABASE %s IS %s"):format(pg.identifier(self.name),
-    pg.literal(mark(self.fingerprint, state, self.is_kept))))
+    pg.literal(mark(self, state))))
 end
 
---- Notes that everything is loaded.
-function Working:set_loaded()
-  self:set_mark "loaded"
+--- Notes that there is something to go on with.
+function Working:begin()
+  self.is_begun = true
+  self:set_state(self.state)
 end
 
 -- Returns how many there were.
 local function end_sessions(admin, name)
   return #admin:query("SELECT pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity " ..
-    "WHERE datname = $1", name)
+    "WHERE datname = $1 AND usesysid IS NOT NULL", name) -- autovacuum gives way by itself
 end
 
 local RENAME_TRIES = 20
@@ -257,17 +269,22 @@ end
 
 --- Creates one for the real name `target`, with the locale and the tablespace of `source` (a
 --- manifest's), on the server of the connection `admin`, which is kept open as long as it lives.
---- `fingerprint`: which restore it is of; `is_kept`: when it fails, it stays for that to go on.
-function M.create(admin, target, source, fingerprint, is_kept)
+--- `restore`: { fingerprint (which it is of), what (the backup, for messages), is_kept (when it fails, it
+--- stays for that to go on), role (who is to own it while it is filled) }.
+function M.create(admin, target, source, restore)
   local name = name_with(target, "_restoring_" .. host.random(3))
   if not try_lock(admin, name) then
     errors.raise("BUSY", ("another restore uses %s"):format(name))
   end
   admin:query(("CREATE DATABASE %s %s%s"):format(pg.identifier(name),
     database.create_options(source, admin:major()), tablespace(admin, source)))
-  local self = setmetatable({ admin = admin, name = name, target = target,
-    fingerprint = fingerprint, is_kept = is_kept }, Working)
-  self:set_mark "loading"
+  local self = setmetatable({ admin = admin, name = name, target = target, what = restore.what,
+    fingerprint = restore.fingerprint, is_kept = restore.is_kept }, Working)
+  self:set_state "loading"
+  if restore.role then
+    admin:query(("ALTER DATABASE %s OWNER TO %s"):format(pg.identifier(name),
+      pg.identifier(restore.role)))
+  end
   return self
 end
 
@@ -299,27 +316,38 @@ local function take_lock(admin, name)
     hint = "wait for it; or end its session, if who started it is gone" })
 end
 
---- The one that an interrupted restore of this fingerprint has left, with `is_loaded`; or nil. Raises
---- BUSY.
-function M.find(admin, target, fingerprint)
+--- The one that an interrupted restore (as for M.create) has left, with its `state`; nil: there is
+--- none. Raises BUSY; and INTERRUPTED when one of this target is kept for another restore.
+function M.find(admin, target, restore)
+  local other
   for _, row in ipairs(all_working(admin, target)) do
-    local of, state = (row.comment or ""):match ": (%x+) (%a+)[^:]*$"
-    if row.is_target and of == fingerprint then
+    local is_same = row.is_target and row.mark and row.mark.fingerprint == restore.fingerprint
+    if is_same and row.is_valid then
       take_lock(admin, row.name)
       end_all_sessions(admin, row.name)
       local self = setmetatable({ admin = admin, name = row.name, target = target, is_kept = true,
-        fingerprint = fingerprint, is_loaded = state == "loaded", is_begun = true }, Working)
-      self:set_mark(state)
+        is_begun = true, fingerprint = restore.fingerprint, what = restore.what }, Working)
+      self:set_state(row.mark.state)
       return self
+    elseif row.is_target and row.mark and row.mark.is_kept and row.is_valid then
+      other = row.name
     end
+  end
+  if other then
+    errors.raise("INTERRUPTED", ("%s is kept for another restore into %s: of another backup, or with " ..
+      "other options"):format(other, target), { hint = "go on with that one, naming its backup by " ..
+      "its id; or begin anew, without resume, which drops it" })
   end
 end
 
---- Whether the database of the real name was published by a restore of this fingerprint, which was
+--- Whether the database of the real name was published by this restore (as for M.create), which was
 --- killed before it could take the mark away.
-function M.is_published(admin, target, fingerprint)
-  return admin:value([[SELECT pg_catalog.starts_with(pg_catalog.shobj_description(oid, 'pg_database'),
-    $2) FROM pg_catalog.pg_database WHERE datname = $1]], target, mark(fingerprint, "loaded")) == true
+function M.is_published(admin, target, restore)
+  local comment = admin:value([[SELECT pg_catalog.shobj_description(oid, 'pg_database')
+    FROM pg_catalog.pg_database WHERE datname = $1]], target)
+  local is_ours = comment and comment:find(database.WORKING_MARK, 1, true) == 1
+  local found = is_ours and parse_mark(comment)
+  return found and found.fingerprint == restore.fingerprint and found.state == "loaded" or false
 end
 
 return M

@@ -5,6 +5,7 @@
 ---   before(connection, schema), after(connection, schema)
 ---                  called in the database when the extension is there, and when all is restored;
 ---                  `schema`: the one that its functions are in, quoted
+local core_task = require "moonkeep.core.task"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 
@@ -41,6 +42,40 @@ function M.call(connection, which)
       log.debug("%s the restore of %s", which, row.name)
       adapter[which](connection, pg.identifier(row.schema))
     end
+  end
+end
+
+local function has_any(manifest)
+  for _, extension in ipairs(manifest.source.extensions or {}) do
+    if ADAPTERS[extension.name] then
+      return true
+    end
+  end
+  return false
+end
+
+--- Calls fn, which loads a stream into a database, between `before` and `after`. The extensions are
+--- created first. After a failure they are woken up, too.
+function M.around(target, manifest, fn)
+  if not has_any(manifest) then
+    return fn()
+  end
+  do
+    local connection <close> = target:connect()
+    for _, extension in ipairs(manifest.source.extensions) do
+      if ADAPTERS[extension.name] then
+        connection:query("CREATE EXTENSION IF NOT EXISTS " .. pg.identifier(extension.name))
+      end
+    end
+    M.call(connection, "before")
+  end
+  local ok, err = pcall(fn)
+  core_task.shield(function()
+    local connection <close> = target:connect()
+    M.call(connection, "after")
+  end, 30000)
+  if not ok then
+    error(err, 0)
   end
 end
 

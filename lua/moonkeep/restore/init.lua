@@ -18,6 +18,7 @@ local needs = require "moonkeep.restore.needs"
 local new = require "moonkeep.restore.new"
 local options_of = require "moonkeep.restore.options"
 local plans = require "moonkeep.restore.plan"
+local sessions = require "moonkeep.pg.session"
 local spec = require "moonkeep.spec"
 local units = require "moonkeep.units"
 local working = require "moonkeep.pg.working"
@@ -30,7 +31,15 @@ local function connect_admin(server, name)
     errors.raise("INVALID", ("%s is the server's own: every new database begins as a copy of it")
       :format(name), { hint = "restore into another database" })
   end
-  return server:with({ dbname = name == "postgres" and "template1" or "postgres" }):connect()
+  -- It waits idle for as long as the restore takes.
+  local connection = server:with({ dbname = name == "postgres" and "template1" or "postgres",
+    keepalives_idle = server.keys.keepalives_idle or "60" }):connect { patient = true }
+  local ok, err = pcall(sessions.pin, connection)
+  if not ok then
+    connection:close()
+    error(err, 0)
+  end
+  return connection
 end
 
 local function check_version(manifest, major)
@@ -119,19 +128,17 @@ end
 
 -- ---- restoring ------------------------------------------------------------------------------------
 
--- What has adapters rests while it is loaded into, and is woken up whatever happens.
 local function into_existing(self)
-  local connection <close> = self.target:connect()
-  local _ <close> = setmetatable({}, { __close = function() adapters.call(connection, "after") end })
-  adapters.call(connection, "before")
-  load.into(self.backup, self.store, self.target, self.options, self.objects > 0 and
-    self.options.existing or "empty")
+  adapters.around(self.target, self.manifest, function()
+    load.into(self.backup, self.store, self.target, self.options, self.objects > 0 and
+      self.options.existing or "empty")
+  end)
 end
 
 --- Restores a backup from its first store and returns the source of the database. `options`: see
---- `restore` in definitions/tables.lua. Raises NOT_EMPTY, NEEDS_MISSING, PG_VERSION_MISMATCH,
---- CORRUPT, RESTORE_FAILED.
-function M.restore(backup, options)
+--- `restore` in definitions/tables.lua; `unrecorded`: it says nothing of how long others will take.
+--- Raises NOT_EMPTY, NEEDS_MISSING, PG_VERSION_MISMATCH, CORRUPT, RESTORE_FAILED.
+function M.restore(backup, options, unrecorded)
   spec.check("ctx:restore", "restore", options)
   local self <close> = open(backup, options)
   if new.was_published(self) then
@@ -145,15 +152,16 @@ function M.restore(backup, options)
   end
   log.info("restoring %s%s into %s", options.table and self.archive and
     units.format_count(#self.archive.entries, "entry") .. " of " or "", backup.id, tostring(self.target))
-  local began = clock.monotonic()
+  local began, has_gone_on = clock.monotonic(), false
   if self.is_new then
-    new.restore(self)
+    has_gone_on = new.restore(self)
   else
     working.sweep(self.admin, self.name)
     into_existing(self)
   end
   log.info("restored %s", backup.id)
-  if not options_of.selects(options) then
+  if not unrecorded and not has_gone_on and not options.schema_only and
+    not options_of.selects(options) then
     catalog.record_restore(backup, tostring(self.target), (clock.monotonic() - began) / 1000)
   end
   return self.target

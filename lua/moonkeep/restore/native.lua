@@ -22,6 +22,7 @@ local loaders = require "moonkeep.restore.loader"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
+local options_of = require "moonkeep.restore.options"
 local pg = require "moonkeep.pg"
 local process = require "moonkeep.process"
 local progress = require "moonkeep.restore.progress"
@@ -146,6 +147,35 @@ function Engine:load_or_note(unit, loader)
   end
 end
 
+-- Builds an index whose table is loaded. It is tried again, and what keeps it from being built is told,
+-- when all rows are there.
+function Engine:build_index(unit, loader)
+  local entry = unit.entry
+  local ok, err = pcall(function()
+    loader.connection = loader.connection or self:connect()
+    loader.connection:transaction(function(connection)
+      connection:query(("SET LOCAL maintenance_work_mem = '%dkB'"):format(self.maintenance_kb))
+      if (entry.tablespace or "") ~= "" and not self.options.no_tablespaces then
+        connection:query("SET LOCAL default_tablespace = " .. pg.literal(entry.tablespace))
+      end
+      connection:query(entry.create)
+      progress.add_entry(connection, entry)
+    end)
+  end)
+  err = not ok and errors.of(err)
+  if ok then
+    self.done[progress.entry(entry)] = ""
+  elseif loaders.is_final(err) then
+    error(err, 0)
+  else
+    log.debug("%s is left for later: %s", entry.name, err.message)
+  end
+  if not ok and err.code == "PG_CONNECTION_LOST" then
+    loader.connection:close()
+    loader.connection = nil
+  end
+end
+
 -- The next unit that waits for nobody; nil when there is none now, and whether there will be.
 function Engine:next_unit()
   local waiting
@@ -179,7 +209,11 @@ function Engine:loader()
     if unit then
       unit.taken = true
       self.n_running = self.n_running + 1
-      self:load_or_note(unit, loader)
+      if unit.kind == "index" then
+        self:build_index(unit, loader)
+      else
+        self:load_or_note(unit, loader)
+      end
       self.n_running = self.n_running - 1
       work.done(unit, self.pending)
     elseif later then
@@ -209,6 +243,18 @@ function Engine:skip_done()
   return left
 end
 
+-- Indexes are built by whoever finds no rows to load.
+function Engine:add_indexes()
+  if self.jobs == 1 or not self.notes then
+    return
+  end
+  for _, unit in ipairs(work.index_units(self.archive, self.steps, self.units)) do
+    if not self.done[progress.entry(unit.entry)] and contents.is_chosen(unit.entry, self.options) then
+      self.units[#self.units + 1] = unit
+    end
+  end
+end
+
 function Engine:load_rows()
   self.units = work.units(self.steps.rows, self.options.data_only and {} or self.steps.before,
     self.manifest)
@@ -217,6 +263,7 @@ function Engine:load_rows()
   end
   self.first, self.n_running, self.pending = 1, 0, work.pending(self.units)
   self.meter = meters.new("restore into " .. tostring(self.shown), self:skip_done())
+  self:add_indexes()
   local shown <close> = core_task.scope()
   shown:spawn(self.meter.show, self.meter)
   local scope <close> = core_task.scope()
@@ -280,7 +327,7 @@ end
 function Engine:begin_progress()
   local connection <close> = self:connect(true)
   progress.begin(connection, self.options.role)
-  self.on_begun()
+  self.working:begin()
 end
 
 function Engine:end_progress()
@@ -337,9 +384,18 @@ function Engine:step(name, method, ...)
   log.debug("%s: %d ms", name, clock.monotonic() - began)
 end
 
+-- Event triggers come when nothing else is left, not even the notes of what was done.
+function Engine:finish()
+  self:run(self.steps.event_triggers)
+  self:tell_failures()
+end
+
 function Engine:steps_in_order()
   local steps, run = self.steps, self.run
   self:step("settings", self.prepare)
+  if self.working.state == "triggers" then
+    return self:finish()
+  end
   self:step("before", self.run_before)
   self:step("rows", self.load_rows)
   self:step("values", run, steps.values)
@@ -349,9 +405,9 @@ function Engine:steps_in_order()
   self:step("last", run, steps.last)
   self:step("adapters", self.call_adapters, "after")
   self:step("statistics", self.analyze)
+  self.working:set_state "triggers"
   self:end_progress()
-  self:step("event triggers", run, steps.event_triggers)
-  self:tell_failures()
+  self:finish()
 end
 
 -- The steps whose entries are noted: event triggers come when the notes are gone, which they could
@@ -360,8 +416,8 @@ local NOTED = { "values", "indexes", "after", "foreign_keys", "last" }
 
 -- Entries that come after the rows are noted. (Not when they are restored by others, who may not.)
 local function note_entries(archive, steps, options)
-  if table.concat(options.extra or {}, " "):find("session-auth", 1, true) then
-    return
+  if options_of.changes_users(options) then
+    return false
   end
   local noted = {}
   for _, name in ipairs(NOTED) do
@@ -372,25 +428,25 @@ local function note_entries(archive, steps, options)
   for i, entry in ipairs(archive.entries) do
     archive.entries[i] = noted[entry.id] or entry
   end
+  return true
 end
 
 --- Restores a directory backup into a database that is empty and nobody else's. `plan`: backup,
 --- store, archive (contents.chosen), target (the source of that database), options (see `restore`
---- in definitions/tables.lua), shown (the target as messages name it), guard (a connection that is
---- open since before the database was created, and by which it will be published: a server that
---- crashes takes it away, and with it what may have been lost), done (what an interrupted restore of
---- the same options has done there: see progress.lua), on_begun() (called when there is something to
---- go on with). Raises CORRUPT, RESTORE_FAILED (by pg_restore), PG_CONNECTION_LOST and the server's
---- errors.
+--- in definitions/tables.lua), shown (the target as messages name it), working (see pg/working.lua; its
+--- connection is open since before the database was created, and publishes it: a server that crashes
+--- takes it away, and with it what may have been lost; its `done` is what an interrupted restore has
+--- done: see progress.lua). Raises CORRUPT, RESTORE_FAILED (by pg_restore), PG_CONNECTION_LOST and the
+--- server's errors.
 function M.restore(plan)
   local options, archive = plan.options, plan.archive
   local pg_restore_options = merge(options)
   pg_restore_options.section = nil -- the steps see to that
   local self = setmetatable(merge(plan, { manifest = plan.backup.manifest,
     pg_restore_options = pg_restore_options, steps = contents.steps(archive, options), failures = {},
-    done = plan.done or {}, resumes = plan.done ~= nil, jobs = options.jobs or M.DEFAULT_JOBS,
-    encoding = toc.encoding(archive) }), Engine)
-  note_entries(archive, self.steps, options)
+    guard = plan.working.admin, done = plan.working.done or {}, resumes = plan.working.done ~= nil,
+    jobs = options.jobs or M.DEFAULT_JOBS, encoding = toc.encoding(archive) }), Engine)
+  self.notes = note_entries(archive, self.steps, options)
   local folder <close> = tempdir.new()
   self.folder = folder
   fs.write(folder.path .. "/toc.dat", toc.write(toc.to_directory(archive, "none")))

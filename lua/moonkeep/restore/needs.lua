@@ -16,17 +16,57 @@ local function add(set, name)
   end
 end
 
+-- Kinds that get their owner by ALTER ... OWNER TO, as pg_restore has them.
+local OWNED = {}
+for _, kind in ipairs { "AGGREGATE", "BLOB", "BLOB METADATA", "COLLATION", "CONVERSION", "DOMAIN",
+  "EVENT TRIGGER", "FOREIGN DATA WRAPPER", "FOREIGN TABLE", "FUNCTION", "MATERIALIZED VIEW", "OPERATOR",
+  "OPERATOR CLASS", "OPERATOR FAMILY", "PROCEDURAL LANGUAGE", "PROCEDURE", "PUBLICATION", "SCHEMA",
+  "SEQUENCE", "SERVER", "STATISTICS", "SUBSCRIPTION", "TABLE", "TEXT SEARCH CONFIGURATION",
+  "TEXT SEARCH DICTIONARY", "TYPE", "VIEW" } do
+  OWNED[kind] = true
+end
+
+local NAMES_ROLES = { ACL = true, ["DEFAULT ACL"] = true, POLICY = true }
+
+-- The roles at the end of GRANT ... TO a, "b" or REVOKE ... FROM a; not those of names that are not
+-- plain.
+local function add_grantees(set, sql)
+  for statement in (sql .. "\n"):gmatch "(.-);\n" do
+    local list = statement:gsub(" WITH GRANT OPTION$", ""):match ".* TO (.-)$" or
+      statement:match "^REVOKE .* FROM (.-)$"
+    for name in (list or ""):gsub("%s+USING .*$", ""):gmatch "[^,]+" do
+      name = name:match "^%s*(.-)%s*$"
+      name = name:match '^"([^"]+)"$' or name:match "^[%l_][%l%d_$]*$"
+      add(set, name)
+    end
+  end
+end
+
+--- Adds the roles that entries of an archive name to a set: who owns, and who was granted something.
+--- `options`: of a restore that leaves some out.
+function M.add_roles(set, entries, options)
+  options = options or {}
+  for _, entry in ipairs(entries) do
+    add(set, OWNED[entry.kind] and not options.no_owner and entry.owner)
+    if NAMES_ROLES[entry.kind] and not (options.no_privileges and entry.kind ~= "POLICY") then
+      add_grantees(set, entry.create or "")
+    end
+  end
+end
+
 -- What the entries that are restored need.
 local function of_archive(archive, options)
   local needed = { extension = {}, role = {}, tablespace = {} }
   for step, entries in pairs(contents.steps(archive, options)) do
+    local chosen = {}
     for _, entry in ipairs(step ~= "rows" and entries or {}) do
       if contents.is_chosen(entry, options) then
+        chosen[#chosen + 1] = entry
         add(needed.extension, entry.kind == "EXTENSION" and entry.name)
-        add(needed.role, entry.owner)
         add(needed.tablespace, entry.tablespace)
       end
     end
+    M.add_roles(needed.role, chosen, options)
   end
   return needed
 end
@@ -49,19 +89,16 @@ local function of_source(source)
 end
 
 local function needed_by(self)
-  local options, source = self.options, self.manifest.source
-  local is_whole = not options_of.selects(options)
+  local options, needed = self.options, {}
   if options.data_only then
     return {}
+  elseif self.archive then
+    needed = of_archive(self.archive, options)
+  elseif not self.manifest.dump.selection and not options_of.selects(options) then
+    needed = of_source(self.manifest.source)
   end
-  local needed = self.archive and of_archive(self.archive, options) or is_whole and
-    of_source(source) or {}
-  if options.globals or options.no_owner then
+  if options.globals or not self.archive and (options.no_owner or options.no_privileges) then
     needed.role = nil
-  elseif is_whole and not options.no_privileges then -- also those who were granted something
-    for _, name in ipairs(source.roles or {}) do
-      add(needed.role, name)
-    end
   end
   if options.no_tablespaces then
     needed.tablespace = nil
@@ -91,7 +128,7 @@ end
 local function wrong_version(manifest, row)
   local adapter = adapters.of(row.name)
   for _, had in ipairs(adapter and adapter.same_version and manifest.source.extensions or {}) do
-    if had.name == row.name and row.version ~= had.version then
+    if had.name == row.name and had.version and row.version ~= had.version then
       return ("extension %s of version %s (it has %s)"):format(row.name, had.version, row.version)
     end
   end

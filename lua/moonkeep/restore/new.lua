@@ -4,6 +4,7 @@
 ---
 --- All functions take the restore, which restore/init.lua makes: { admin, backup, store, manifest,
 --- archive, target, name, options, exists }.
+local adapters = require "moonkeep.restore.adapters"
 local compare = require "moonkeep.compare"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
@@ -77,33 +78,46 @@ local function fingerprint(self)
   return flow.run({ { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }).sum.result
 end
 
+-- What pg/working.lua has to know of it.
+local function working_of(self)
+  return { fingerprint = fingerprint(self), what = self.backup.id, is_kept = self.options.resume,
+    role = self.options.role }
+end
+
+-- What has been `done` in a database that an interrupted restore has left; nil, and why it is of no use.
+local function read_done(self, made)
+  local connection <close> = self.target:with({ dbname = made.name }):connect()
+  if made.state == "loading" then
+    return progress.read(connection)
+  elseif progress.is_emptied(connection, self.manifest) then
+    return nil, "the server crashed since, which empties unlogged tables"
+  end
+  return {}
+end
+
 -- The database that an interrupted restore has left, with what is `done` in it; nil: none is of use.
-local function find_interrupted(self, id)
-  local made = working.find(self.admin, self.name, id)
+local function find_interrupted(self, restore)
+  local made = working.find(self.admin, self.name, restore)
   if not made then
     log.info("there is no interrupted restore of this kind: beginning a new one")
     return nil
-  elseif made.is_loaded then
-    log.info("going on with %s, in which everything is loaded", made.name)
-    return made
   end
-  local connection <close> = self.target:with({ dbname = made.name }):connect()
   local why
-  made.done, why = progress.read(connection)
+  made.done, why = read_done(self, made)
   if not made.done then
     log.info("beginning anew, for of %s nothing is of use: %s", made.name, why)
-    connection:close()
     made:drop()
     return nil
   end
-  log.info("going on with %s", made.name)
+  log.info("going on with %s%s", made.name, made.state == "loaded" and
+    ", in which everything is loaded" or "")
   return made
 end
 
 --- Whether a restore of these options was killed when all was done but to take the mark away; then it
 --- is taken away.
 function M.was_published(self)
-  if not self.options.resume or not working.is_published(self.admin, self.name, fingerprint(self)) then
+  if not self.options.resume or not working.is_published(self.admin, self.name, working_of(self)) then
     return false
   end
   log.info("%s had been restored whole when it was interrupted", self.name)
@@ -113,8 +127,11 @@ end
 
 -- ---- filling ------------------------------------------------------------------------------------
 
-local function create_schemas(target, names)
+local function create_schemas(target, names, role)
   local connection <close> = target:connect()
+  if role then
+    connection:query("SET ROLE " .. pg.identifier(role))
+  end
   for _, name in ipairs(type(names) == "table" and names or { names }) do
     connection:query("CREATE SCHEMA IF NOT EXISTS " .. pg.identifier(name))
   end
@@ -122,13 +139,14 @@ end
 
 local function fill(self, made)
   local inside = self.target:with { dbname = made.name }
-  create_schemas(inside, self.options.schema)
+  create_schemas(inside, self.options.schema, self.options.role)
   if self.archive then
     native.restore { backup = self.backup, store = self.store, archive = self.archive,
-      target = inside, options = self.options, shown = self.target, guard = made.admin,
-      done = made.done, on_begun = function() made.is_begun = true end }
+      target = inside, options = self.options, shown = self.target, working = made }
   else
-    load.into(self.backup, self.store, inside, self.options, nil, self.target)
+    adapters.around(inside, self.manifest, function()
+      load.into(self.backup, self.store, inside, self.options, nil, self.target)
+    end)
   end
 end
 
@@ -163,22 +181,22 @@ local function check_filled(self, made)
   end
 end
 
-local function create(self, id)
+local function create(self, restore)
   local source = self.manifest.source
   return working.create(self.admin, self.name, self.options.no_tablespaces and
-    merge(source, { tablespace = "pg_default" }) or source, id, self.options.resume)
+    merge(source, { tablespace = "pg_default" }) or source, restore)
 end
 
---- Restores into a new database; one that has the name is replaced by it. Raises what native.restore
---- and load.into do, and DIFFERENT.
+--- Restores into a new database; one that has the name is replaced by it. Returns whether an interrupted
+--- restore was gone on with. Raises what native.restore and load.into do, INTERRUPTED and DIFFERENT.
 function M.restore(self)
-  local id = fingerprint(self)
-  local interrupted = self.options.resume and find_interrupted(self, id) or nil
+  local restore = working_of(self)
+  local interrupted = self.options.resume and find_interrupted(self, restore) or nil
   working.sweep(self.admin, self.name)
-  local made <close> = interrupted or create(self, id)
-  if not made.is_loaded then
+  local made <close> = interrupted or create(self, restore)
+  if made.state ~= "loaded" then
     fill_or_keep(self, made)
-    made:set_loaded()
+    made:set_state "loaded"
   end
   if has_properties(self.options) then
     apply_properties(self, made.name)
@@ -188,6 +206,7 @@ function M.restore(self)
   end
   made:publish(self.exists, self.options.swap)
   set_comment(self)
+  return interrupted ~= nil
 end
 
 return M

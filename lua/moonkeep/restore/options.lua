@@ -27,6 +27,16 @@ function M.selects(options)
   return false
 end
 
+--- Whether pg_restore's sessions become other users, by an option that may be abbreviated.
+function M.changes_users(options)
+  for _, argument in ipairs(options.extra or {}) do
+    if argument:find "^%-%-use%-s" then
+      return true
+    end
+  end
+  return false
+end
+
 --- Raises INVALID with all keys that contradict each other or the backup.
 function M.check(manifest, options)
   local format, found = manifest.dump.format, {}
@@ -54,14 +64,21 @@ function M.check(manifest, options)
   end
   if options.resume and options.on_error == "continue" then
     refuse("resume", "resume does not go with on_error = \"continue\", which leaves what it could not")
+  elseif options.resume and format ~= "directory" then
+    refuse("resume", "a stream of pg_dump's can only be restored from its beginning; back up without " ..
+      "dump.format for resume")
+  elseif options.resume and M.changes_users(options) then
+    refuse("resume", "resume does not go with --use-set-session-authorization")
   end
   for _, key in ipairs { "disable_triggers", "truncate", "foreign_keys" } do
     if options[key] and not options.data_only then
       refuse(key, key .. " goes with data_only")
-    elseif options[key] and key ~= "disable_triggers" and format ~= "directory" then
+    elseif options[key] and options[key] ~= "check" and key ~= "disable_triggers" and
+      format ~= "directory" then
       refuse(key, ("%s is not possible with a stream of pg_dump's; back up without dump.format for it")
         :format(key))
-    elseif options[key] and options.on_error == "continue" then
+    elseif options[key] and options[key] ~= "check" and format == "directory" and
+      options.on_error == "continue" then
       refuse(key, ("%s needs one transaction, which on_error = \"continue\" has not"):format(key))
     end
   end

@@ -73,18 +73,18 @@ end
 -- The bytes that are free where the server keeps its databases; nil when that is another host, or the
 -- server does not say where.
 local function bytes_free(self)
-  local host = self.target.keys.host or os.getenv "PGHOST" or "/"
-  if host:sub(1, 1) ~= "/" then
-    return nil
-  end
   local ok, free = pcall(function()
-    return fs.space(self.admin:value "SELECT current_setting('data_directory')")
+    return fs.space(self.admin:value [[SELECT current_setting('data_directory')
+      WHERE pg_catalog.inet_server_addr() IS NULL]])
   end)
   return ok and free or nil
 end
 
 --- Warns when there seems to be too little space.
 function M.warn_of_space(self)
+  if self.options.resume then
+    return -- much of it may be there
+  end
   local needed, free = bytes_needed(self, count(self)), bytes_free(self)
   if needed and free and needed > free then
     log.warn("the server has %s left, and what is restored had about %s", units.format_size(free),

@@ -57,6 +57,11 @@ function M.add(connection, unit)
   connection:query(INSERT .. "($1, $2)", M.unit(unit.key), unit.sum)
 end
 
+--- Notes that an entry has been restored, in the transaction that does.
+function M.add_entry(connection, entry)
+  connection:query(INSERT .. "($1, NULL)", M.entry(entry))
+end
+
 --- Whether a unit's transaction has been committed.
 function M.has(connection, unit)
   return connection:value("SELECT 1 FROM " .. PROGRESS .. " WHERE done = $1", M.unit(unit.key)) ~= nil
@@ -66,14 +71,38 @@ function M.entry(entry)
   return "entry " .. entry.id
 end
 
---- The entry, which notes when it is restored: pg_restore sends the SQL of an entry as one query, which
---- is one transaction.
+-- What takes time. All else is dropped and made again: what has an owner gets it by a query of its own.
+local NOTED = { INDEX = true, CONSTRAINT = true, ["FK CONSTRAINT"] = true,
+  ["MATERIALIZED VIEW DATA"] = true }
+
+--- The entry, which notes when it is restored, if that takes time: pg_restore sends the SQL of such an
+--- entry as one query, which is one transaction.
 function M.noting(entry)
-  if (entry.create or "") == "" then
+  if not NOTED[entry.kind] or (entry.create or "") == "" then
     return entry
   end
   return merge(entry, { create = ("%s\n%s('%s', NULL);\n"):format(entry.create, INSERT,
     M.entry(entry)) })
+end
+
+local UNLOGGED = [[
+  SELECT n.nspname AS schema, c.relname AS name FROM pg_catalog.pg_class c
+  JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+  WHERE c.relpersistence = 'u' AND c.relkind = 'r']]
+
+--- When the notes are gone: whether an unlogged table has lost the rows that a manifest's has.
+function M.is_emptied(connection, manifest)
+  local rows = {}
+  for _, known in ipairs(manifest.tables or {}) do
+    rows[known.schema .. "." .. known.name] = known.rows
+  end
+  for _, t in ipairs(connection:query(UNLOGGED)) do
+    if (rows[t.schema .. "." .. t.name] or 0) > 0 and
+      not connection:value(("SELECT EXISTS (SELECT 1 FROM ONLY %s)"):format(pg.quoted(t))) then
+      return true
+    end
+  end
+  return false
 end
 
 --- Removes it.

@@ -10,6 +10,7 @@
 local errors = require "moonkeep.errors"
 local pg = require "moonkeep.pg"
 local sums = require "moonkeep.dump.sums"
+local toc_list = require "moonkeep.pg.toc_list"
 
 local M = {}
 
@@ -161,6 +162,63 @@ function M.units(rows, created, manifest)
   table.sort(units, function(a, b) return a.order < b.order end)
   return units
 end
+
+-- ---- indexes --------------------------------------------------------------------------------------
+
+local INDEXES = { INDEX = true, CONSTRAINT = true }
+
+-- Tables that are neither partitioned nor partitions: what locks those locks more than them.
+local function plain_tables(archive)
+  local plain, parents = {}, toc_list.parents(archive.entries)
+  for _, entry in ipairs(archive.entries) do
+    plain[entry.id] = entry.kind == "TABLE" and not parents[entry.id] and
+      not (entry.create or ""):find("\nPARTITION BY ", 1, true) or nil
+  end
+  return plain
+end
+
+-- The only table of an index that needs nothing but what is there before the rows; nil: it has none.
+local function table_of(index, plain, is_there)
+  local found
+  for _, id in ipairs(index.needs) do
+    if plain[id] and not found then
+      found = id
+    elseif not is_there[id] then
+      return nil
+    end
+  end
+  return found
+end
+
+--- Indexes (and unique constraints) that may be built as soon as the rows of their table are there,
+--- while others are still being loaded, as units { kind = "index", entry, tables = {}, needs = { id...
+--- } }, in the order in which their tables come. `steps`: see contents.lua; `units`: of the rows.
+function M.index_units(archive, steps, units)
+  local plain, is_there, data_of, list = plain_tables(archive), {}, {}, {}
+  for _, entry in ipairs(steps.before) do
+    is_there[entry.id] = true
+  end
+  for i, unit in ipairs(units) do
+    for _, t in ipairs(unit.tables) do
+      for _, id in ipairs(t.entry.needs) do
+        data_of[id] = data_of[id] or { order = i }
+        table.insert(data_of[id], t.entry.id)
+      end
+    end
+  end
+  for _, entry in ipairs(steps.indexes) do
+    local id = INDEXES[entry.kind] and table_of(entry, plain, is_there)
+    local data = id and data_of[id]
+    list[#list + 1] = data and { kind = "index", entry = entry, tables = {}, needs = data,
+      order = data.order } or nil
+  end
+  table.sort(list, function(a, b)
+    return a.order < b.order or a.order == b.order and a.entry.id < b.entry.id
+  end)
+  return list
+end
+
+-- ---- what waits -----------------------------------------------------------------------------------
 
 --- The rows that have not been restored yet, of these units: a set of the numbers of their entries.
 function M.pending(units)

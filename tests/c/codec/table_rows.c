@@ -104,6 +104,7 @@ static void rows_become_csv_as_copy_writes_it(void **state)
     check_text(&spec, "\\\\N\t\\\\.\n" END, "\\N,\\.\n");
     check_text(&spec, "\\\\.\n" END, "\"\\.\"\n");
     check_text(&spec, "\\f\\v\n" END, "\f\v\n");
+    check_text(&spec, "C:\\\\new\\\\rare\n" END, "C:\\new\\rare\n");
 }
 
 static void only_rows_that_fit_every_condition_come(void **state)
