@@ -18,7 +18,7 @@ local LATEST = "^(created|inserted|detected|occurred|recorded|logged|updated|mod
   "(_?(at|on|date|time|timestamp))?$|^(at|ts|time|timestamp|date)$"
 
 local TABLES = [[
-  SELECT n.nspname AS schema, c.relname AS name,
+  SELECT n.nspname AS schema, c.relname AS name, c.relkind = 'p' AS is_partitioned,
     (SELECT a.attname FROM pg_catalog.pg_attribute a
      WHERE a.attrelid = c.oid AND a.attnum > 0 AND NOT a.attisdropped
        AND a.atttypid IN ('timestamptz'::regtype, 'timestamp'::regtype, 'date'::regtype)
@@ -30,11 +30,22 @@ local TABLES = [[
     AND n.nspname !~ '^pg_' AND n.nspname <> 'information_schema'
   ORDER BY pg_catalog.pg_total_relation_size(c.oid) DESC, 1, 2]]
 
--- One reading of a table for both.
-local function count(connection, t)
-  local row = connection:row(("SELECT count(*) AS rows, %s AS latest FROM %s"):format(t.latest_column and
-    ("max(%s)::text"):format(pg.identifier(t.latest_column)) or "NULL", pg.quoted(t)))
-  t.rows, t.latest = row.rows, row.latest
+-- One reading of a table for both. (What inherits from a table is a table of its own, but for
+-- partitions.)
+local function count(connection, t, problems)
+  local ok, row = pcall(connection.row, connection, ("SELECT count(*) AS rows, %s AS latest FROM %s%s")
+    :format(t.latest_column and ("max(%s)::text"):format(pg.identifier(t.latest_column)) or "NULL",
+    t.is_partitioned and "" or "ONLY ", pg.quoted(t)))
+  if ok then
+    t.rows, t.latest = row.rows, row.latest
+    return
+  end
+  local err = errors.of(row)
+  if err.code ~= "PG_ERROR" then
+    error(err, 0)
+  end
+  t.rows = 0
+  problems[#problems + 1] = ("%s.%s cannot be counted: %s"):format(t.schema, t.name, err.message)
 end
 
 -- ---- what is not sound --------------------------------------------------------------------------
@@ -45,7 +56,8 @@ local PROBLEMS = {
       WHERE NOT indisvalid OR NOT indisready ORDER BY 1]],
     "index %s is not valid: REINDEX INDEX %s" },
   { [[SELECT conrelid::regclass::text AS name, quote_ident(conname) AS part
-      FROM pg_catalog.pg_constraint WHERE NOT convalidated AND conrelid <> 0 ORDER BY 1, 2]],
+      FROM pg_catalog.pg_constraint c WHERE NOT convalidated AND conrelid <> 0
+        AND to_jsonb(c) ->> 'conenforced' IS DISTINCT FROM 'false' ORDER BY 1, 2]],
     "constraint %2$s of %1$s has not been checked: ALTER TABLE %1$s VALIDATE CONSTRAINT %2$s" },
   { [[SELECT tgrelid::regclass::text AS name, quote_ident(tgname) AS part
       FROM pg_catalog.pg_trigger WHERE tgenabled = 'D' AND NOT tgisinternal ORDER BY 1, 2]],
@@ -63,26 +75,26 @@ local function fill(text, first, second)
 end
 
 local SEQUENCES = [[
-  SELECT s.oid::regclass::text AS name, t.oid::regclass::text AS of, quote_ident(a.attname) AS part,
-    pg_catalog.pg_sequence_last_value(s.oid) AS last, q.seqincrement > 0 AS rises
+  SELECT s.oid::regclass::text AS name, t.oid::regclass::text AS of, quote_ident(a.attname) AS part
   FROM pg_catalog.pg_depend d
-  JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+  JOIN pg_catalog.pg_class s ON s.oid = d.objid AND s.relkind = 'S' AND s.relpersistence <> 't'
   JOIN pg_catalog.pg_sequence q ON q.seqrelid = s.oid
   JOIN pg_catalog.pg_class t ON t.oid = d.refobjid
   JOIN pg_catalog.pg_attribute a ON a.attrelid = t.oid AND a.attnum = d.refobjsubid
   WHERE d.classid = 'pg_class'::regclass AND d.refclassid = 'pg_class'::regclass
     AND d.deptype IN ('a', 'i') AND a.atttypid IN ('int2'::regtype, 'int4'::regtype, 'int8'::regtype)
+    AND q.seqincrement > 0 AND CASE s.relkind WHEN 'S' THEN has_sequence_privilege(s.oid, 'SELECT') END
+    AND has_column_privilege(t.oid, a.attnum, 'SELECT')
   ORDER BY 1]]
 
 -- A sequence that is behind its column gives numbers that are taken.
 local function check_sequences(connection, problems)
   for _, row in ipairs(connection:query(SEQUENCES)) do
-    local highest = row.rises and
-      connection:value(("SELECT max(%s) FROM %s"):format(row.part, row.of)) or nil
-    if highest and (row.last or 0) < highest then
-      problems[#problems + 1] = ("sequence %s is at %s, but %s.%s has %d: SELECT setval('%s', %d)")
-        :format(row.name, row.last and ("%d"):format(row.last) or "its start", row.of, row.part, highest,
-        row.name, highest)
+    local highest = connection:value(("SELECT max(%s) FROM %s"):format(row.part, row.of))
+    local next_value = connection:value(("SELECT last_value + is_called::int FROM %s"):format(row.name))
+    if highest and next_value <= highest then
+      problems[#problems + 1] = ("sequence %s gives %d next, but %s.%s has %d: SELECT setval(%s, %d)")
+        :format(row.name, next_value, row.of, row.part, highest, pg.literal(row.name), highest)
     end
   end
 end
@@ -134,13 +146,14 @@ end
 
 -- ---- all of it ----------------------------------------------------------------------------------
 
+-- Rows that a policy hides are to be an error, not to be missing.
 local function connect(source)
   local connection = source:connect { patient = true }
-  sessions.pin(connection)
+  sessions.pin(connection, { { "row_security", "off" } })
   return connection
 end
 
-local function count_all(source, tables, jobs)
+local function count_all(source, tables, jobs, problems)
   local next_table = 0
   local scope <close> = core_task.scope()
   for _ = 1, math.min(jobs, #tables) do
@@ -148,7 +161,7 @@ local function count_all(source, tables, jobs)
       local connection <close> = connect(source)
       while next_table < #tables do
         next_table = next_table + 1
-        count(connection, tables[next_table])
+        count(connection, tables[next_table], problems)
       end
     end)
   end
@@ -160,14 +173,19 @@ end
 --- text... } }.
 function M.look(source, options)
   options = options or {}
+  if options.backup and not options.backup.manifest.tables then
+    errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say what rows it has")
+      :format(options.backup.id), { hint = "look the database over without it" })
+  end
   local connection <close> = connect(source)
   local tables = connection:query(TABLES, LATEST)
   tables.affected = nil
-  count_all(source, tables, options.jobs or M.DEFAULT_JOBS)
-  local report = { tables = tables, rows = 0, problems = find_problems(connection),
+  local problems = find_problems(connection)
+  count_all(source, tables, math.max(1, options.jobs or M.DEFAULT_JOBS), problems)
+  local report = { tables = tables, rows = 0, problems = problems,
     bytes = connection:value "SELECT pg_database_size(current_database())" }
   for _, t in ipairs(tables) do
-    report.rows = report.rows + t.rows
+    report.rows, t.is_partitioned = report.rows + t.rows, nil
   end
   if options.backup then
     compare_rows(connection, tables, options.backup.manifest, report.problems)

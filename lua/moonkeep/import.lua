@@ -102,6 +102,10 @@ local function move(found, codec, sessions, name, role, digest, result)
 end
 
 local function import_table(found, codec, sessions, entry, result)
+  if not utf8.len(entry.name) or not utf8.len(entry.schema or "") then
+    errors.raise("UNSUPPORTED", ("%s has names of tables in %s"):format(found.path,
+      found.source.encoding), { hint = "make it with pg_dump --encoding=UTF8" })
+  end
   local sum, object = move(found, codec, sessions, entry.file, "data", { kind = "rows" }, result)
   table.insert(result.tables, { oid = tonumber(entry.oid) or 0, schema = entry.schema or "",
     name = entry.name, rows = sum.rows, bytes = sum.bytes, hash = sum.hash, parts = { {
@@ -110,9 +114,20 @@ end
 
 -- The files that a list of large objects names.
 local function import_objects(found, codec, sessions, entry, result)
-  local list = fs.read((file_of(found, entry.file)))
+  local path, codec_of_list = file_of(found, entry.file)
+  if codec_of_list ~= "none" then
+    damaged(found.path, ("%s is compressed"):format(entry.file))
+  end
+  local list = fs.read(path)
   publication.put(sessions, result.objects, entry.file, "list", list)
-  for oid, name in list:gmatch "(%d+) (%S+)\n" do
+  if not (list == "" or list:sub(-1) == "\n") then
+    damaged(found.path, entry.file .. " was cut")
+  end
+  for line in list:gmatch "[^\n]+" do
+    local oid, name = line:match "^(%d+) (%S+)$"
+    if not oid then
+      damaged(found.path, ("%s is no list of large objects"):format(entry.file))
+    end
     local sum = move(found, codec, sessions, name, "objects", { kind = "large_objects",
       oid = math.tointeger(tonumber(oid)) }, result)
     result.objects_sum = result.objects_sum or sums.new()

@@ -21,6 +21,10 @@ describe("moonkeep cat", function()
       CREATE TABLE part_2 PARTITION OF parts FOR VALUES FROM (10) TO (20) PARTITION BY LIST (k);
       CREATE TABLE part_2_1 PARTITION OF part_2 DEFAULT;
       INSERT INTO parts SELECT i, 'v' || i FROM generate_series(0, 19) i;
+      CREATE TABLE "Sales (2023)" (id int PRIMARY KEY, n int);
+      INSERT INTO "Sales (2023)" VALUES (42, 7), (43, 8);
+      CREATE TABLE made (a int, id int GENERATED ALWAYS AS (a + 1) STORED PRIMARY KEY);
+      INSERT INTO made VALUES (1), (2);
       CREATE SCHEMA other; CREATE TABLE other.big (x int); CREATE TABLE nothing ()]]
     for _, codec in ipairs { "none", "gzip", "zstd:1" } do
       local run = support.run_recipe(dir.path, ([[
@@ -74,6 +78,7 @@ describe("moonkeep cat", function()
     assert.equal("4\ttwo\\nlines\t4\n", cat("zstd1", 'Odd "t', "--where-key", 'a, "b=two\nlines').stdout)
     assert.equal("", cat("zstd1", 'Odd "t', "--where-key", "4", "--where-key", "n=5").stdout)
     assert.equal("3\t\t0\n", cat("zstd1", 'Odd "t', "--where-key", 'a, "b=').stdout)
+    assert.equal("42\t7\n", cat("zstd1", "Sales (2023)", "--where-key", "42").stdout)
     local run = cat("none", "public.big", "--where-key", "i=4711")
     assert.equal(psql "COPY (SELECT * FROM big WHERE i = 4711) TO STDOUT", run.stdout)
   end)
@@ -103,6 +108,8 @@ describe("moonkeep cat", function()
     assert.matches('no table "bgi".*did you mean', said "bgi")
     assert.matches("several tables.*other%.big, public%.big", said "big")
     assert.matches('no column "j".*it has i, a', said("public.big", "--where-key", "j=1"))
+    assert.matches('no column "emial"', said("Sales (2023)", "--where-key", "emial=x"))
+    assert.matches("it is generated", said("made", "--where-key", "2"))
     assert.matches("no primary key of one column.*COLUMN=7", said("public.big", "--where-key", "7"))
   end)
 

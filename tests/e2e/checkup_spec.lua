@@ -80,7 +80,7 @@ describe("moonkeep checkup", function()
       "constraint positive of public.scan_runs has not been checked: ALTER TABLE public.scan_runs " ..
         "VALIDATE CONSTRAINT positive", "trigger quiet of public.scan_runs is off",
       "materialized view public.m has no rows: REFRESH MATERIALIZED VIEW public.m",
-      "sequence public.scan_runs_id_seq is at 5, but public.scan_runs.id has 10: " ..
+      "sequence public.scan_runs_id_seq gives 6 next, but public.scan_runs.id has 10: " ..
         "SELECT setval('public.scan_runs_id_seq', 10)",
       "public.scan_runs has 9 rows, the backup has 10",
       "public.findings is missing, of which the backup has 2 rows" }, json.decode(run.stdout).problems)
@@ -96,6 +96,35 @@ describe("moonkeep checkup", function()
     assert.equal(0, run.code, run.stderr)
     assert.matches("public.scan_runs: 10 rows, the latest of 2026%-11%-10 02:00:00%+00", run.stdout)
     assert.matches("restores: 14 rows of 4 tables, in 0%.%d minutes", run.stdout)
+  end)
+
+  it("counts what inherits by itself, and takes a sequence that was set back for what it is", function()
+    copy("inherits", [[CREATE TABLE child () INHERITS (findings); INSERT INTO child VALUES (3);
+      SELECT setval('scan_runs_id_seq', 11, false)]])
+    local run = checkup("inherits", "--json")
+    assert.equal(0, run.code, run.stdout)
+    assert.equal(15, json.decode(run.stdout).rows)
+  end)
+
+  it("says which table it may not count, and compares with no stream", function()
+    do
+      local c <close> = cluster:database("app"):connect()
+      c:query "CREATE ROLE looker LOGIN; GRANT SELECT ON findings TO looker"
+    end
+    local run = support.start(dir.path, { "checkup", ("host=%s user=looker dbname=app"):format(
+      cluster.folder) }):finish()
+    assert.equal(1, run.code)
+    assert.matches("public.scan_runs cannot be counted: .*permission denied", run.stdout)
+    local made = support.run_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "stream", verify = "stored", dump = { format = "custom" },
+        upload = { mk.store("disk", "file://%s/store") },
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" } }]]):format(dir.path,
+      cluster.folder))
+    assert.equal(0, made.code, made.stderr)
+    run = checkup("app", "--backup", "latest", "--job", "stream", "--from", "file://" .. dir.path ..
+      "/store")
+    assert.matches("does not say what rows it has", run.stderr)
   end)
 
   it("is a verb of recipes, which fails their run", function()

@@ -93,6 +93,15 @@ describe("a restore of rows alone", function()
     is_the_same(name)
   end)
 
+  it("comes in that order also for some tables only, and when keys of others are deferred", function()
+    local name = copy(EMPTY .. [[; CREATE TABLE log_of (id int PRIMARY KEY);
+      INSERT INTO log_of SELECT generate_series(1, 100);
+      ALTER TABLE "a child" ADD FOREIGN KEY (id) REFERENCES log_of DEFERRABLE INITIALLY DEFERRED]])
+    local run = restore(name, "table=a child", "table=z_parent", "disable_triggers=true")
+    assert.equal(0, run.code, run.stderr)
+    assert.equal(100, value(name, [[SELECT count(*) FROM "a child"]]))
+  end)
+
   it("fires triggers unless it is told not to, and leaves each as it was", function()
     local name = copy(EMPTY)
     local run = restore(name)

@@ -35,6 +35,7 @@ describe("moonkeep import", function()
     end
     local c <close> = cluster:database("app"):connect()
     c:query(support.SMALL)
+    c:query "CREATE ROLE reporting; GRANT SELECT ON ALL TABLES IN SCHEMA public TO reporting"
     c:query [[CREATE TABLE times AS SELECT now() AS at; CREATE TABLE e (i int);
       CREATE EXTENSION citext; SELECT lo_from_bytea(4711, 'a large object')]]
   end)
@@ -195,6 +196,7 @@ describe("moonkeep import", function()
     refused(dir.path .. "/absent", "NOT_FOUND", "there is no")
     mk.fs.write(text, "BZh91AY&SY" .. ("\0"):rep(600))
     refused(text, "UNSUPPORTED", "by bzip2", "undo that first: bunzip2")
+    refused(dump("cleaning.sql", "--clean"), "UNSUPPORTED", "was made with %-%-clean")
     refused(dump("creating.sql", "--create"), "UNSUPPORTED", "creates databases itself")
     refused(dir.path, "UNSUPPORTED", "has no toc.dat")
   end)

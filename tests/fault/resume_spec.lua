@@ -149,7 +149,7 @@ describe("a restore that was interrupted", function()
     c:query "ALTER ROLE absent RENAME TO present"
     assert.equal(1, run.code, run.stderr)
     assert.matches("division by zero", run.result.error.detail)
-    assert.matches("is kept as " .. target .. "_restoring_%x+: the same restore, of %S+, with resume = true",
+    assert.matches("is kept as " .. target .. "_restoring_%x+: the same restore, of %S+, with resume",
       run.stderr)
   end
 

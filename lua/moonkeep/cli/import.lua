@@ -47,7 +47,12 @@ function M.run(options)
   run.open_log()
   local backup = import.import(job, options.file, targets, { database = options.database,
     time = time_of(options.at), codec = options.compress or backups.DEFAULT_CODEC })
-  proof.prove(backup, options.level or "decoded")
+  local ok, err = pcall(proof.prove, backup, options.level or "decoded")
+  if not ok then
+    err = errors.of(err)
+    err.left = ("the backup %s is in the store, but not proved"):format(backup.id)
+    error(err, 0)
+  end
   catalog.record_proof(backup)
   if options.json then
     output.json("import", { backup = run.describe(backup), database = backup.manifest.source.database,

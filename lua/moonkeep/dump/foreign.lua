@@ -7,11 +7,10 @@
 ---   directory  a folder with toc.dat
 ---
 --- A file may be compressed by gzip, zstd or lz4 as a whole.
-local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local fs = require "moonkeep.fs"
-local host = require "moonkeep.core.host"
+local needs = require "moonkeep.restore.needs"
 local tempdir = require "moonkeep.tempdir"
 local toc = require "moonkeep.pg.toc"
 
@@ -121,26 +120,43 @@ local READERS = {
   end,
 }
 
--- Names without repeats, in order.
-local function add_name(list, seen, name)
-  if name and name ~= "" and not seen[name] then
-    seen[name], list[#list + 1] = true, name
+local function names_of(set)
+  local names = {}
+  for name in pairs(set) do
+    names[#names + 1] = utf8.len(name) and name or nil
   end
+  table.sort(names)
+  return names
+end
+
+-- What a manifest cannot have, for it is UTF-8.
+local function drop_other_encodings(source)
+  for _, key in ipairs { "owner", "comment", "tablespace" } do
+    source[key] = source[key] and utf8.len(source[key]) and source[key] or nil
+  end
+  local settings = {}
+  for _, entry in ipairs(source.settings) do
+    settings[#settings + 1] = utf8.len(entry.setting) and utf8.len(entry.role or "") and entry or nil
+  end
+  source.settings = settings
 end
 
 --- What an archive's table of contents says of its database, as a manifest has it.
 function M.source_of(archive)
   local source = { database = archive.database, server_version = archive.server_version, collate = "",
-    ctype = "", encoding = toc.encoding(archive) or "UTF8", settings = {}, extensions = {}, roles = {},
-    tablespaces = {} }
+    ctype = "", encoding = toc.encoding(archive) or "UTF8", settings = {}, extensions = {} }
   local roles, tablespaces = {}, {}
   for _, entry in ipairs(archive.entries) do
-    add_name(source.roles, roles, entry.kind ~= "DATABASE" and entry.owner)
-    add_name(source.tablespaces, tablespaces, entry.tablespace)
+    if entry.tablespace and entry.tablespace ~= "" then
+      tablespaces[entry.tablespace] = true
+    end
     if READERS[entry.kind] then
       READERS[entry.kind](source, entry)
     end
   end
+  needs.add_roles(roles, archive.entries)
+  source.roles, source.tablespaces = names_of(roles), names_of(tablespaces)
+  drop_other_encodings(source)
   return source
 end
 
@@ -200,6 +216,13 @@ local function read_plain(path, head)
     unreadable(path, "creates databases itself (pg_dump --create, or pg_dumpall)", "restore it with " ..
       "psql, and back up the database")
   end
+  local first = head:find("\nCREATE ", 1, true) or #head
+  for drop in head:sub(1, first):gmatch "\n(DROP [^\n]*)" do
+    if not drop:find("IF EXISTS", 1, true) then
+      unreadable(path, "was made with --clean: it drops what a new database has not", "make it with " ..
+        "--if-exists, too, or without --clean")
+    end
+  end
   return { source = { server_version = server, collate = "", ctype = "", encoding =
     head:match "\nSET client_encoding = '(.-)';" or "UTF8" }, program = "pg_dump " ..
     program:match "^%S*", major = major_of(program) }
@@ -237,8 +260,7 @@ function M.inspect(path)
     errors.raise("CORRUPT", path .. ": it does not say which version of pg_dump made it")
   end
   found.path, found.format, found.codec = path, format, codec
-  found.time = found.time or stat.mtime or host.wall() // 1000
-  found.created_at = clock.iso(found.time)
+  found.time = math.min(found.time or stat.mtime, stat.mtime) -- its clock's zone may be another
   return found
 end
 

@@ -269,8 +269,8 @@ end
 
 --- Creates one for the real name `target`, with the locale and the tablespace of `source` (a
 --- manifest's), on the server of the connection `admin`, which is kept open as long as it lives.
---- `restore`: { fingerprint (which it is of), what (the backup, for messages), is_kept (when it fails, it
---- stays for that to go on), role (who is to own it while it is filled) }.
+--- `restore`: { fingerprint (which it is of), what (the backup, for messages), is_kept (when it fails,
+--- it stays for that to go on), role (who is to own it while it is filled) }.
 function M.create(admin, target, source, restore)
   local name = name_with(target, "_restoring_" .. host.random(3))
   if not try_lock(admin, name) then

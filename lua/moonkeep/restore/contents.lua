@@ -40,6 +40,57 @@ local function chain_rows(archive)
   end
 end
 
+-- The data entries of each table by the number of its entry, those of partitions also for their parents.
+local function data_by_table(entries, all)
+  local by_table, parents = {}, toc_list.parents(all)
+  for _, entry in ipairs(entries) do
+    for _, id in ipairs(entry.kind == "TABLE DATA" and entry.has_data and entry.needs or {}) do
+      while id do
+        by_table[id] = by_table[id] or {}
+        table.insert(by_table[id], entry)
+        id = parents[id]
+      end
+    end
+  end
+  return by_table
+end
+
+-- The two tables of a foreign key.
+local function ends_of(key, by_id)
+  local referring, referred
+  for _, id in ipairs(key.needs) do
+    local needed = by_id[id]
+    local is_table = needed and needed.kind == "TABLE"
+    if is_table and key.schema == needed.schema and
+      key.name:sub(1, #needed.name + 1) == needed.name .. " " then
+      referring = id
+    elseif is_table then
+      referred = id
+    end
+  end
+  return referring, referred
+end
+
+-- Makes the rows of tables wait for those that their foreign keys refer to. `all`: the entries from
+-- which those of the archive were chosen.
+local function chain_foreign_keys(archive, all)
+  local by_table, by_id = data_by_table(archive.entries, all), {}
+  for _, entry in ipairs(all) do
+    by_id[entry.id] = entry
+  end
+  for _, key in ipairs(all) do
+    local referring, referred
+    if key.kind == "FK CONSTRAINT" then
+      referring, referred = ends_of(key, by_id)
+    end
+    for _, entry in ipairs(referring and referred and by_table[referring] or {}) do
+      for _, other in ipairs(by_table[referred] or {}) do
+        entry.needs[#entry.needs + 1] = other.id
+      end
+    end
+  end
+end
+
 --- The archive of a backup. Raises CORRUPT.
 function M.archive(backup, store)
   local object = manifests.objects(backup.manifest, "contents")[1]
@@ -183,8 +234,12 @@ end
 --- The archive of a backup, with only what the option `table` chooses. Raises CORRUPT, NOT_FOUND.
 function M.chosen(backup, store, options)
   local archive = M.archive(backup, store)
+  local all = archive.entries
   if options.table then
-    toc.reduce(archive, toc_list.choose(archive.entries, options.table, options.dependencies))
+    toc.reduce(archive, toc_list.choose(all, options.table, options.dependencies))
+  end
+  if options.data_only then
+    chain_foreign_keys(archive, all)
   end
   return archive
 end

@@ -4,53 +4,10 @@
 --- the rows: SQL that comes first and last in the archive that pg_restore is given.
 local contents = require "moonkeep.restore.contents"
 local pg = require "moonkeep.pg"
+local sessions = require "moonkeep.pg.session"
 local toc = require "moonkeep.pg.toc"
-local toc_list = require "moonkeep.pg.toc_list"
 
 local M = {}
-
--- ---- order --------------------------------------------------------------------------------------
-
--- The data entries of each table by the number of its entry, those of partitions also for their parents.
-local function data_by_table(archive)
-  local by_table, parents = {}, toc_list.parents(archive.entries)
-  for _, entry in ipairs(archive.entries) do
-    for _, id in ipairs(entry.kind == "TABLE DATA" and entry.has_data and entry.needs or {}) do
-      while id do
-        by_table[id] = by_table[id] or {}
-        table.insert(by_table[id], entry)
-        id = parents[id]
-      end
-    end
-  end
-  return by_table
-end
-
---- Makes the rows of tables wait for those that their foreign keys refer to.
-function M.chain(archive)
-  local by_table, by_id = data_by_table(archive), {}
-  for _, entry in ipairs(archive.entries) do
-    by_id[entry.id] = entry
-  end
-  for _, key in ipairs(archive.entries) do
-    local referring, referred
-    for _, id in ipairs(key.kind == "FK CONSTRAINT" and key.needs or {}) do
-      local needed = by_id[id]
-      local is_table = needed and needed.kind == "TABLE"
-      if is_table and key.schema == needed.schema and
-        key.name:sub(1, #needed.name + 1) == needed.name .. " " then
-        referring = id
-      elseif is_table then
-        referred = id
-      end
-    end
-    for _, entry in ipairs(referring and referred and by_table[referring] or {}) do
-      for _, other in ipairs(by_table[referred] or {}) do
-        entry.needs[#entry.needs + 1] = other.id
-      end
-    end
-  end
-end
 
 -- ---- SQL around the rows --------------------------------------------------------------------------
 
@@ -82,8 +39,11 @@ local FOREIGN_KEYS = TABLES .. [[
 
 local TRIGGERS = TABLES .. [[
   SELECT pg_catalog.quote_ident(tgname) AS name, tgrelid::regclass::text AS of, tgenabled AS enabled
-  FROM pg_catalog.pg_trigger
-  WHERE NOT tgisinternal AND tgenabled <> 'D' AND tgrelid IN (SELECT oid FROM loaded) ORDER BY 2, 1]]
+  FROM pg_catalog.pg_trigger t
+  WHERE tgenabled <> 'D' AND tgrelid IN (SELECT oid FROM loaded) AND (NOT tgisinternal OR EXISTS (
+    -- before 15, what a partition has of its parent's
+    SELECT 1 FROM pg_catalog.pg_depend d WHERE d.classid = 'pg_trigger'::regclass AND d.objid = t.oid
+      AND d.refclassid = 'pg_trigger'::regclass)) ORDER BY 2, 1]]
 
 local ENABLE = { O = "ENABLE", R = "ENABLE REPLICA", A = "ENABLE ALWAYS" }
 
@@ -137,6 +97,7 @@ end
 local function around_rows(archive, connection, options)
   local around = { before = {}, after = {} }
   connection:query "SET search_path = ''"
+  sessions.set(connection, "client_encoding", toc.encoding(archive) or "UTF8")
   local names = array(names_of(archive, connection))
   if options.disable_triggers then
     add_triggers(around, connection, names)
@@ -147,6 +108,9 @@ local function around_rows(archive, connection, options)
   local truncated = options.truncate and connection:value(TRUNCATED, names)
   if truncated then
     table.insert(around.before, "TRUNCATE " .. truncated)
+  end
+  if #around.after > 0 then -- what is deferred would be in the way
+    table.insert(around.after, 1, "SET CONSTRAINTS ALL IMMEDIATE")
   end
   return around
 end

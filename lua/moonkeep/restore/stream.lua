@@ -7,7 +7,6 @@
 --- among tables, but for those that need others' rows first; so entries are put into the order of
 --- the objects that hold them, and each object is read once.
 local contents = require "moonkeep.restore.contents"
-local data_only = require "moonkeep.restore.data_only"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local merge = require "moonkeep.merge"
@@ -148,9 +147,6 @@ end
 function M.write(backup, store, options, title, sink, edit)
   local archive = contents.chosen(backup, store, options)
   contents.reduce_rows(archive, options)
-  if options.data_only then
-    data_only.chain(archive)
-  end
   if edit then
     edit(archive)
   end

@@ -5,20 +5,27 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local meters = require "moonkeep.meter"
+local log = require "moonkeep.log"
 local spec = require "moonkeep.spec"
 local sums = require "moonkeep.dump.sums"
 local toc_list = require "moonkeep.pg.toc_list"
 local verify = require "moonkeep.verify"
+local work = require "moonkeep.restore.work"
 
 local M = {}
 
 -- ---- which table --------------------------------------------------------------------------------
 
--- The entries of tables that are meant by `name` or `schema.name`.
+-- Rows of a table that the archive does not create (an extension's) are there without it.
+local TABLES = { TABLE = true, ["TABLE DATA"] = true }
+
+-- The entries of tables that are meant by `name` or `schema.name`, one of each.
 local function find_entries(archive, name)
-  local found, names = {}, {}
+  local found, names, seen = {}, {}, {}
   for _, entry in ipairs(archive.entries) do
-    if entry.kind == "TABLE" then
+    local key = TABLES[entry.kind] and entry.schema .. "." .. entry.name
+    if key and not seen[key] then
+      seen[key] = true
       local full = entry.schema .. "." .. entry.name
       names[#names + 1], names[#names + 2] = full, entry.name
       if full == name or entry.name == name then
@@ -62,7 +69,9 @@ end
 
 -- The names in "COPY public.t (a, "b c") FROM stdin;", with and without quotes.
 local function columns_of(copy)
-  local list = (copy or ""):match "^COPY .- %((.*)%) FROM stdin;\n$" or ""
+  local bare = (copy or ""):gsub('"[^"]*"', function(name) return ("x"):rep(#name) end)
+  local first = bare:find("(", 1, true) -- not one of a name
+  local list = first and (copy:sub(first + 1):match "^(.*)%) FROM stdin;\n$") or ""
   local names, at = {}, 1
   while at <= #list do
     local quoted = list:match('^"[^"]*"', at)
@@ -76,20 +85,20 @@ local function columns_of(copy)
   return names, list
 end
 
--- The data entry of each of these tables, and their columns, which must be the same.
+-- The data entries of these tables, in order, and their columns, which must be the same.
 local function data_of(archive, tables)
   local list, columns, text = {}, nil, nil
   for _, entry in ipairs(tables) do
     for _, data in ipairs(archive.entries) do
-      if data.kind == "TABLE DATA" and data.schema == entry.schema and data.name == entry.name then
+      if data.kind == "TABLE DATA" and data.has_data and data.schema == entry.schema and
+        data.name == entry.name then
         local names, its = columns_of(data.copy)
         if text and text ~= its then
           errors.raise("UNSUPPORTED", ("the partition %s.%s has its columns in another order than " ..
             "the others"):format(entry.schema, entry.name), { hint = "ask for one partition at a time" })
         end
         columns, text = names, its
-        list[#list + 1] = entry
-        break
+        list[#list + 1] = data
       end
     end
   end
@@ -122,7 +131,7 @@ local function condition(text, columns, key)
     is_column = is_column or column == name
   end
   if not is_column then
-    if name and not key then
+    if name and name:find "^[%a_][%w_]*$" then
       errors.raise("USAGE", ("the table has no column %q"):format(name),
         { hint = "it has " .. table.concat(columns, ", ") })
     elseif not key then
@@ -136,6 +145,8 @@ local function condition(text, columns, key)
       return { i, (value:gsub("[\b\f\n\r\t\v\\]", ESCAPES)) }
     end
   end
+  errors.raise("UNSUPPORTED", ("the values of the key %q are not in the backup: it is generated"):format(
+    name), { hint = "say another column: COLUMN=VALUE" })
 end
 
 -- ---- rows ---------------------------------------------------------------------------------------
@@ -143,7 +154,7 @@ end
 local function check(backup, store, part, name, report)
   local found = report.sum.result
   found = part.member and sums.by_member(found)[part.member] or found
-  if found ~= sums.text(part) then
+  if found ~= part.sum then
     errors.raise("CORRUPT", ("%s in store %s: %s: the rows of %s are not those that were dumped")
       :format(backup.id, store.name, part.object, name), { hint =
       "do not use what has been written; take an older backup, or another store's" })
@@ -188,14 +199,17 @@ function M.write(backup, store, name, options)
   local meter = meters.new("reading " .. name)
   local shown <close> = core_task.scope()
   shown:spawn(meter.show, meter)
+  if #with_rows == 0 then
+    log.warn("the backup has no rows of %s", name)
+  end
+  local parts = work.parts_of(backup.manifest)
   for _, entry in ipairs(with_rows) do
-    for _, known in ipairs(backup.manifest.tables) do
-      if known.schema == entry.schema and known.name == entry.name then
-        for _, part in ipairs(known.parts) do
-          write_part(backup, store, part, known.schema .. "." .. known.name, how, meter)
-        end
-      end
+    local part = parts[entry.file]
+    if not part then
+      errors.raise("CORRUPT", ("the manifest is damaged: it does not know the rows of %s"):format(
+        entry.name))
     end
+    write_part(backup, store, part, entry.schema .. "." .. entry.name, how, meter)
   end
 end
 

@@ -19,8 +19,8 @@ local function file_of(part)
   return part.member or part.object:match "^.*%.dat"
 end
 
--- What the manifest says of each file: { object, member, sum }.
-local function parts_of(manifest)
+--- What the manifest says of each file of the table of contents: { object, member, rows, sum }.
+function M.parts_of(manifest)
   local parts = {}
   for _, known in ipairs(manifest.tables) do
     for _, part in ipairs(known.parts) do
@@ -102,7 +102,7 @@ local function table_units(rows, created, manifest)
   for _, entry in ipairs(created) do
     by_id[entry.id] = entry
   end
-  local parts, n_files, waits = parts_of(manifest), count_files(rows, by_id), chained(rows)
+  local parts, n_files, waits = M.parts_of(manifest), count_files(rows, by_id), chained(rows)
   local units, packs = {}, {}
   for _, entry in ipairs(rows) do
     local part = entry.kind == "TABLE DATA" and parts[entry.file]
