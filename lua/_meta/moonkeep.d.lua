@@ -724,9 +724,10 @@ function mk.clock.monotonic() end
 ---@return integer
 function mk.clock.wall() end
 
----"2026-11-22T02:00:00Z"
+---"2026-11-22T02:00:00Z", of seconds since 1970, or now
+---@param time? integer
 ---@return string
-function mk.clock.iso() end
+function mk.clock.iso(time) end
 
 ---"20261122T020000Z"
 ---@return string
