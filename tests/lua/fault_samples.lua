@@ -137,6 +137,8 @@ return {
   { "PG_LARGE_OBJECT_EXISTS", "pg_restore: error: could not execute query: ERROR:  duplicate key value violates unique constraint \"pg_largeobject_metadata_oid_index\"\nDETAIL:  Key (oid)=(4711) already exists." },
   { "PG_DUPLICATE_KEY", "pg_restore: error: COPY failed for table \"par\": ERROR:  duplicate key value violates unique constraint \"par_pkey\"\nDETAIL:  Key (i)=(1) already exists." },
   { "PG_FOREIGN_KEY", "pg_restore: error: COPY failed for table \"chi\": ERROR:  insert or update on table \"chi\" violates foreign key constraint \"chi_i_fkey\"\nDETAIL:  Key (i)=(1) is not present in table \"par\"." },
+  { "PG_TRUNCATE_REFERENCED", "pg_restore: error: could not execute query: ERROR:  cannot truncate a table " ..
+    "referenced in a foreign key constraint" },
   { "PG_DEPENDENTS", "ERROR:  cannot drop table par because other objects depend on it" },
   { "PG_LARGE_OBJECT_MISSING", "ERROR:  large object 99 does not exist" },
   { "PG_ROLE_MISSING", "pg_restore: error: could not execute query: ERROR:  role \"gone\" does not exist\nCommand was: ALTER TABLE public.gt OWNER TO gone;\n\npg_restore: warning: errors ignored on restore: 1" },

@@ -20,18 +20,12 @@ local M = {}
 
 -- The parent of each partition, by the names of tables.
 local function parents_of(entries)
-  local by_id, parents = {}, {}
+  local names, parents = {}, {}
   for _, entry in ipairs(entries) do
-    local is_partitioned = entry.kind == "TABLE" and (entry.create or ""):find "\nPARTITION BY "
-    by_id[entry.id] = is_partitioned and entry or nil
+    names[entry.id] = M.name(entry)
   end
-  for _, entry in ipairs(entries) do
-    for _, id in ipairs(toc_list.attaches(entry) and entry.needs or {}) do
-      local parent = by_id[id]
-      if parent and (parent.name ~= entry.name or parent.schema ~= entry.schema) then
-        parents[M.name(entry)] = M.name(parent)
-      end
-    end
+  for child, parent in pairs(toc_list.parents(entries)) do
+    parents[names[child]] = names[parent]
   end
   return parents
 end

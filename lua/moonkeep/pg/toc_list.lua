@@ -155,6 +155,26 @@ function M.attaches(entry)
     (entry.create or ""):find "\nALTER TABLE ONLY .* ATTACH PARTITION " ~= nil
 end
 
+-- Of a listing it is not known what a table is.
+local function may_have_partitions(entry)
+  return entry.kind == "TABLE" and (not entry.create or
+    entry.create:find("\nPARTITION BY ", 1, true) ~= nil)
+end
+
+-- The numbers of a partition and of its parent, of an entry that attaches the one to the other.
+local function ends_of(entry, by_id)
+  local child, parent = entry.kind == "TABLE" and entry.id or nil, nil
+  for _, id in ipairs(M.attaches(entry) and entry.needs or {}) do
+    local needed = by_id[id]
+    if needed and needed.name == entry.name and needed.schema == entry.schema then
+      child = id
+    elseif needed and may_have_partitions(needed) then
+      parent = parent or id
+    end
+  end
+  return child, parent
+end
+
 --- The parent of each partition: { [number of its entry] = number of the parent's }.
 function M.parents(entries)
   local by_id, parents = {}, {}
@@ -162,50 +182,35 @@ function M.parents(entries)
     by_id[entry.id] = entry
   end
   for _, entry in ipairs(entries) do
-    local child, parent = entry.kind == "TABLE" and entry or nil, nil
-    for _, id in ipairs(M.attaches(entry) and entry.needs or {}) do
-      local needed = by_id[id]
-      if needed and needed.name == entry.name and needed.schema == entry.schema then
-        child = needed
-      elseif needed and needed.kind == "TABLE" then
-        parent = parent or id
-      end
-    end
+    local child, parent = ends_of(entry, by_id)
     if child and parent then
-      parents[child.id] = parent
+      parents[child] = parent
     end
   end
   return parents
 end
 
+local HAS_DATA = { ["TABLE DATA"] = true, ["MATERIALIZED VIEW DATA"] = true }
+
 -- The partitions of chosen tables, with their rows: the rows of a partitioned table are there.
 local function add_partitions(chosen, by_id, entries)
-  local n_added
-  repeat
-    n_added = 0
-    for _, entry in ipairs(entries) do
-      local child, has_parent = entry.kind == "TABLE" and entry or nil, nil
-      for _, id in ipairs(M.attaches(entry) and entry.needs or {}) do
-        local table_entry = by_id[id]
-        if table_entry and table_entry.name == entry.name and table_entry.schema == entry.schema then
-          child = table_entry
-        elseif table_entry and table_entry.kind == "TABLE" then
-          has_parent = has_parent or chosen[id]
-        end
-      end
-      if child and has_parent and not chosen[child.id] then
-        chosen[child.id], chosen[entry.id] = true, true
-        n_added = n_added + 1
-      elseif child and has_parent then
-        chosen[entry.id] = true
-      end
-      local is_rows = entry.kind == "TABLE DATA" or entry.kind == "MATERIALIZED VIEW DATA"
-      if is_rows and not chosen[entry.id] and
-        (chosen[entry.needs[1] or -1] or chosen[entry.needs[2] or -1]) then
-        chosen[entry.id] = true
-      end
+  local parents, attached = M.parents(entries), {}
+  for _, entry in ipairs(entries) do
+    local above = parents[entry.id]
+    while above and not chosen[above] do
+      above = parents[above]
     end
-  until n_added == 0
+    attached[entry.id] = above ~= nil or nil
+  end
+  for id in pairs(attached) do
+    chosen[id] = true
+  end
+  for _, entry in ipairs(entries) do
+    local child = ends_of(entry, by_id)
+    local is_its = HAS_DATA[entry.kind] and (chosen[entry.needs[1] or -1] or
+      chosen[entry.needs[2] or -1]) or M.attaches(entry) and attached[child or -1]
+    chosen[entry.id] = chosen[entry.id] or is_its or nil
+  end
 end
 
 --- The entries that restore the tables of a pattern, or of a list of them, in their order.

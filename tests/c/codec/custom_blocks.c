@@ -2,19 +2,8 @@
 
 #include <string.h>
 
-#include "codec/tar.h"
+#include "archive.h"
 #include "support.h"
-
-struct bytes {
-    uint8_t data[65536];
-    size_t len;
-};
-
-static void put(struct bytes *bytes, const void *data, size_t len)
-{
-    memcpy(bytes->data + bytes->len, data, len);
-    bytes->len += len;
-}
 
 static void put_int(struct bytes *bytes, uint32_t value)
 {
@@ -33,22 +22,6 @@ static void put_piece(struct bytes *bytes, const char *text)
 {
     put_int(bytes, (uint32_t)strlen(text));
     put(bytes, text, strlen(text));
-}
-
-static void put_file(struct bytes *archive, const char *name, const char *text)
-{
-    static const uint8_t zeros[MK_TAR_BLOCK];
-    uint8_t header[MK_TAR_BLOCK];
-    mk_tar_header(header, name, strlen(text), 1700000000);
-    put(archive, header, sizeof header);
-    put(archive, text, strlen(text));
-    put(archive, zeros, mk_tar_padding(strlen(text)));
-}
-
-static void put_end(struct bytes *archive)
-{
-    static const uint8_t zeros[2 * MK_TAR_BLOCK];
-    put(archive, zeros, sizeof zeros);
 }
 
 /* With so much room for output at a time. */
