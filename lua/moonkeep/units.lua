@@ -51,7 +51,8 @@ end
 
 --- 1, "row" -> "1 row"; 2, "row" -> "2 rows"; 2, "entry" -> "2 entries"
 function M.format_count(n, noun)
-  local many = noun:match "[^aeiou]y$" and noun:gsub("y$", "ies") or noun .. "s"
+  local many = noun:match "[^aeiou]y$" and noun:gsub("y$", "ies") or noun:match "x$" and noun .. "es" or
+    noun .. "s"
   return ("%d %s"):format(n, n == 1 and noun or many)
 end
 

@@ -193,6 +193,8 @@ describe("moonkeep import", function()
     local text = dir.path .. "/notes"
     mk.fs.write(text, "-- my notes\nSELECT 1;\n")
     refused(text, "UNSUPPORTED", "is no dump of pg_dump's")
+    mk.fs.write(text, "")
+    refused(text, "CORRUPT", "is empty")
     refused(dir.path .. "/absent", "NOT_FOUND", "there is no")
     mk.fs.write(text, "BZh91AY&SY" .. ("\0"):rep(600))
     refused(text, "UNSUPPORTED", "by bzip2", "undo that first: bunzip2")

@@ -100,6 +100,8 @@ describe("what a restore needs", function()
     assert.same({ "role owner", "role reader", "tablespace fast" }, of.missing)
     assert.same({ tables = 2, rows = 1000, indexes = 2, foreign_keys = 1 }, of.writes)
     assert.equal("create", of.effect)
+    assert.matches("2 tables, 1000 rows, 2 indexes, 1 foreign key\n",
+      restore(there, "n", "--dry-run", "-d", "app_planned").stdout)
     assert.is_true(of.bytes_needed > 1000000 and of.bytes_free > 0)
     of, run = plan(here, "-d", "app", "--existing", "replace")
     assert.equal(0, run.code)

@@ -248,6 +248,9 @@ function M.inspect(path)
   else
     codec = codec_of(path)
     local head = head_of(path, codec, HEAD_BYTES)
+    if head == "" then
+      errors.raise("CORRUPT", path .. " is empty")
+    end
     if head:sub(1, 5) == "PGDMP" then
       found, format = read_custom(path, codec), "custom"
     elseif head:sub(1, 8) == "toc.dat\0" then
