@@ -128,6 +128,28 @@ local function check_guard(engine)
   end
 end
 
+--- The connection of `loader`, which is made when there is none.
+function M.connection(engine, loader)
+  if not loader.connection then
+    local ok, connection = pcall(engine.connect, engine)
+    if not ok then
+      check_guard(engine) -- or the whole server is gone, which matters more
+      error(connection, 0)
+    end
+    loader.connection = connection
+  end
+  return loader.connection
+end
+
+--- Lets go of a connection that was lost. Raises when the server is gone.
+function M.lost(engine, loader)
+  if loader.connection then
+    loader.connection:close()
+    loader.connection = nil
+  end
+  check_guard(engine)
+end
+
 -- Damage makes errors that look like something else: then that is what is told.
 local function explain(engine, unit, err)
   if err.code == "PG_ERROR" then
@@ -142,11 +164,11 @@ end
 --- was lost.
 function M.load(engine, unit, loader)
   for try = 1, MAX_TRIES do
-    loader.connection = loader.connection or engine:connect()
-    if try > 1 and progress.has(loader.connection, unit) then
+    local connection = M.connection(engine, loader)
+    if try > 1 and progress.has(connection, unit) then
       return -- it had been committed, but we were not told
     end
-    local ok, err = pcall(load, engine, unit, loader.connection)
+    local ok, err = pcall(load, engine, unit, connection)
     if ok then
       return
     end
@@ -156,9 +178,7 @@ function M.load(engine, unit, loader)
     end
     log.warn("the connection that loaded %s was lost: loading it again (%s)", names_of(unit),
       err.message)
-    loader.connection:close()
-    loader.connection = nil
-    check_guard(engine)
+    M.lost(engine, loader)
   end
 end
 

@@ -152,8 +152,7 @@ end
 function Engine:build_index(unit, loader)
   local entry = unit.entry
   local ok, err = pcall(function()
-    loader.connection = loader.connection or self:connect()
-    loader.connection:transaction(function(connection)
+    loaders.connection(self, loader):transaction(function(connection)
       connection:query(("SET LOCAL maintenance_work_mem = '%dkB'"):format(self.maintenance_kb))
       if (entry.tablespace or "") ~= "" and not self.options.no_tablespaces then
         connection:query("SET LOCAL default_tablespace = " .. pg.literal(entry.tablespace))
@@ -162,17 +161,17 @@ function Engine:build_index(unit, loader)
       progress.add_entry(connection, entry)
     end)
   end)
-  err = not ok and errors.of(err)
   if ok then
     self.done[progress.entry(entry)] = ""
-  elseif loaders.is_final(err) then
-    error(err, 0)
-  else
-    log.debug("%s is left for later: %s", entry.name, err.message)
+    return
   end
-  if not ok and err.code == "PG_CONNECTION_LOST" then
-    loader.connection:close()
-    loader.connection = nil
+  err = errors.of(err)
+  if loaders.is_final(err) then
+    error(err, 0)
+  end
+  log.debug("%s is left for later: %s", entry.name, err.message)
+  if err.code ~= "PG_ERROR" then
+    loaders.lost(self, loader)
   end
 end
 
