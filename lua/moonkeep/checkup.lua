@@ -125,7 +125,7 @@ local function compare_rows(connection, tables, manifest, problems)
   for _, row in ipairs(connection:query(ROOTS)) do
     roots[row.name] = row.root
   end
-  for _, known in ipairs(manifest.tables or {}) do
+  for _, known in ipairs(manifest.tables) do
     local name = known.schema .. "." .. known.name
     name = roots[name] or name
     expected[name] = (expected[name] or 0) + known.rows

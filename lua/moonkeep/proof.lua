@@ -89,7 +89,7 @@ local function restored(backup, store)
   local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
     manifest = manifest, stores = { store } }
   local database = restores.restore(here, { into = cluster:database "postgres",
-    database = manifest.source.database == "postgres" and "restored" or nil }, "a scratch server")
+    database = manifest.source.database == "postgres" and "restored" or nil }, true)
   if manifest.dump.format == "directory" then
     compare_with(here, database)
   end

@@ -1,10 +1,12 @@
 #ifndef MK_TESTS_ARCHIVE_H
 #define MK_TESTS_ARCHIVE_H
 
-/* Tar archives of small files, for tests. */
+/* Tar archives of small files, and streams that read them, for tests. */
 #include <string.h>
 
+#include "codec/stream.h"
 #include "codec/tar.h"
+#include "support.h"
 
 struct bytes {
     uint8_t data[65536];
@@ -31,6 +33,32 @@ static inline void put_end(struct bytes *archive)
 {
     static const uint8_t zeros[2 * MK_TAR_BLOCK];
     put(archive, zeros, sizeof zeros);
+}
+
+/* All of `in` through a stream, in pieces of so many bytes, with so much room for output at a time.
+ * Frees the stream. */
+static inline int run_stream(struct mk_stream *stream, const struct bytes *in, size_t piece,
+                             size_t room, struct bytes *out)
+{
+    struct mk_error err;
+    size_t at = 0;
+    int status = MK_OK;
+    assert_non_null(stream);
+    out->len = 0;
+    for (bool done = false; !done && status == MK_OK;) {
+        size_t left = in->len - at;
+        struct mk_stream_io io = {.in = in->data + at,
+                                  .in_len = left < piece ? left : piece,
+                                  .end = left <= piece,
+                                  .out = out->data + out->len,
+                                  .out_cap = room};
+        status = mk_stream_step(stream, &io, &err);
+        at += io.in_used;
+        out->len += io.out_used;
+        done = io.done;
+    }
+    mk_stream_free(stream);
+    return status;
 }
 
 #endif

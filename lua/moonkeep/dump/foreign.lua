@@ -78,8 +78,6 @@ local function read_create(source, create)
   source.locale = option "ICU_LOCALE" or option "BUILTIN_LOCALE"
   source.icu_rules = option "ICU_RULES"
   source.tablespace = create:match 'TABLESPACE = "?([^";]+)'
-  local limit = create:match "CONNECTION LIMIT = (%-?%d+)"
-  source.connection_limit = limit and math.tointeger(tonumber(limit))
 end
 
 -- ALTER DATABASE app SET search_path TO 'a', 'b'; and the same for a role in it.
@@ -141,8 +139,8 @@ local function drop_other_encodings(source)
   source.settings = settings
 end
 
---- What an archive's table of contents says of its database, as a manifest has it.
-function M.source_of(archive)
+-- What an archive's table of contents says of its database, as a manifest has it.
+local function source_of(archive)
   local source = { database = archive.database, server_version = archive.server_version, collate = "",
     ctype = "", encoding = toc.encoding(archive) or "UTF8", settings = {}, extensions = {} }
   local roles, tablespaces = {}, {}
@@ -173,7 +171,7 @@ local function major_of(version)
 end
 
 local function of_archive(archive)
-  return { archive = archive, source = M.source_of(archive), time = time_of(archive),
+  return { archive = archive, source = source_of(archive), time = time_of(archive),
     program = "pg_dump " .. (archive.dump_version or "?"):match "^%S*", major =
     major_of(archive.dump_version), is_compressed = archive.compression ~= 0 }
 end

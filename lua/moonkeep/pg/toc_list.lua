@@ -155,8 +155,8 @@ function M.attaches(entry)
     (entry.create or ""):find "\nALTER TABLE ONLY .* ATTACH PARTITION " ~= nil
 end
 
--- Of a listing it is not known what a table is.
-local function may_have_partitions(entry)
+--- Whether an entry is a partitioned table; of a listing it is not known which tables are.
+function M.may_have_partitions(entry)
   return entry.kind == "TABLE" and (not entry.create or
     entry.create:find("\nPARTITION BY ", 1, true) ~= nil)
 end
@@ -168,7 +168,7 @@ local function ends_of(entry, by_id)
     local needed = by_id[id]
     if needed and needed.name == entry.name and needed.schema == entry.schema then
       child = id
-    elseif needed and may_have_partitions(needed) then
+    elseif needed and M.may_have_partitions(needed) then
       parent = parent or id
     end
   end

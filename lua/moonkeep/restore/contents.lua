@@ -153,8 +153,7 @@ end
 local function has_partitions(entry, by_id)
   for _, id in ipairs(entry.needs) do
     local needed = by_id[id]
-    if needed and (needed.relkind == 112 or -- 'p'; before 1.16 it is not said
-      (needed.create or ""):find("\nPARTITION BY ", 1, true)) then
+    if needed and toc_list.may_have_partitions(needed) then
       return true
     end
     if needed and needed.kind == "CONSTRAINT" and has_partitions(needed, by_id) then

@@ -172,7 +172,7 @@ local function plain_tables(archive)
   local plain, parents = {}, toc_list.parents(archive.entries)
   for _, entry in ipairs(archive.entries) do
     plain[entry.id] = entry.kind == "TABLE" and not parents[entry.id] and
-      not (entry.create or ""):find("\nPARTITION BY ", 1, true) or nil
+      not toc_list.may_have_partitions(entry) or nil
   end
   return plain
 end

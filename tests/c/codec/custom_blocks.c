@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "archive.h"
-#include "support.h"
 
 static void put_int(struct bytes *bytes, uint32_t value)
 {
@@ -29,24 +28,7 @@ static int run(const struct mk_custom_spec *spec, const struct bytes *in, size_t
                struct bytes *out)
 {
     struct mk_error err;
-    struct mk_stream *stream = mk_custom_blocks_new(spec, &err);
-    assert_non_null(stream);
-    size_t at = 0;
-    int status = MK_OK;
-    out->len = 0;
-    for (bool done = false; !done && status == MK_OK;) {
-        struct mk_stream_io io = {.in = in->data + at,
-                                  .in_len = in->len - at,
-                                  .end = true,
-                                  .out = out->data + out->len,
-                                  .out_cap = room};
-        status = mk_stream_step(stream, &io, &err);
-        at += io.in_used;
-        out->len += io.out_used;
-        done = io.done;
-    }
-    mk_stream_free(stream);
-    return status;
+    return run_stream(mk_custom_blocks_new(spec, &err), in, in->len, room, out);
 }
 
 static void check(const struct mk_custom_spec *spec, const struct bytes *in,

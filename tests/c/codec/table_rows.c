@@ -3,7 +3,6 @@
 #include <string.h>
 
 #include "archive.h"
-#include "support.h"
 
 #define END "\\.\n\n\n"
 
@@ -12,25 +11,7 @@ static int run(const struct mk_table_rows_spec *spec, const struct bytes *in, si
                size_t room, struct bytes *out)
 {
     struct mk_error err;
-    struct mk_stream *stream = mk_table_rows_new(spec, &err);
-    assert_non_null(stream);
-    size_t at = 0;
-    int status = MK_OK;
-    out->len = 0;
-    for (bool done = false; !done && status == MK_OK;) {
-        size_t left = in->len - at;
-        struct mk_stream_io io = {.in = in->data + at,
-                                  .in_len = left < piece ? left : piece,
-                                  .end = left <= piece,
-                                  .out = out->data + out->len,
-                                  .out_cap = room};
-        status = mk_stream_step(stream, &io, &err);
-        at += io.in_used;
-        out->len += io.out_used;
-        done = io.done;
-    }
-    mk_stream_free(stream);
-    return status;
+    return run_stream(mk_table_rows_new(spec, &err), in, piece, room, out);
 }
 
 static void check(const struct mk_table_rows_spec *spec, const struct bytes *in,
