@@ -206,7 +206,9 @@ describe("a restore that was interrupted", function()
       do -- as if it had been killed in that step
         local inside <close> = cluster:database(name):connect()
         inside:query "DROP EVENT TRIGGER e"
-        if round == 2 then
+        if round == 1 then -- its notes were still there
+          inside:query "CREATE SCHEMA moonkeep_restore CREATE TABLE progress (done text)"
+        else
           inside:query "TRUNCATE unlogged"
         end
       end

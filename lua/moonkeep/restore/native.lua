@@ -383,8 +383,10 @@ function Engine:step(name, method, ...)
   log.debug("%s: %d ms", name, clock.monotonic() - began)
 end
 
--- Event triggers come when nothing else is left, not even the notes of what was done.
+-- Event triggers come when nothing else is left, not even the notes of what was done. (A restore that
+-- was interrupted in this step may have left either.)
 function Engine:finish()
+  self:end_progress()
   self:run(self.steps.event_triggers)
   self:tell_failures()
 end
@@ -405,7 +407,6 @@ function Engine:steps_in_order()
   self:step("adapters", self.call_adapters, "after")
   self:step("statistics", self.analyze)
   self.working:set_state "triggers"
-  self:end_progress()
   self:finish()
 end
 

@@ -105,9 +105,11 @@ function M.is_emptied(connection, manifest)
   return false
 end
 
---- Removes it.
+--- Removes it, if it is there: an event trigger would also hear of a DROP that has nothing to drop.
 function M.drop(connection)
-  connection:query(("SET client_min_messages = error; DROP SCHEMA IF EXISTS %s CASCADE"):format(SCHEMA))
+  if connection:value("SELECT pg_catalog.to_regnamespace($1)", SCHEMA) then
+    connection:query(("SET client_min_messages = error; DROP SCHEMA %s CASCADE"):format(SCHEMA))
+  end
 end
 
 return M
