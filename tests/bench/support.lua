@@ -64,7 +64,8 @@ end
 
 --- Runs several commands in turn, round after round, after one round that only warms up.
 --- `contenders`: a list of { name, argv, server (a pid whose CPU counts, too), before (function),
---- size (function: bytes, after a run) }. Sets the medians `wall`, `cpu`, `server_cpu`, `mib`,
+--- size (function: bytes, after a run), seconds (function: of the part that is meant, after a run;
+--- without it: the whole command) }. Sets the medians `wall`, `cpu`, `server_cpu`, `mib`,
 --- `size`, and `ratio`: of the wall times, to the first contender's of the same round.
 function M.rounds(folder, contenders)
   local figures = {}
@@ -79,6 +80,7 @@ function M.rounds(folder, contenders)
       mk.sleep "200ms" -- until the server has taken note of its backends' ends
       figure.server_cpu = contender.server and M.cpu_of(contender.server) - server or 0
       figure.size = contender.size and contender.size() or 0
+      figure.wall = contender.seconds and contender.seconds() or figure.wall
       figure.ratio = round > 0 and figure.wall / (i == 1 and figure.wall or
         figures[1][round].wall) or 0
       if round > 0 then
