@@ -124,6 +124,24 @@
 ---@class moonkeep.EachKeys
 ---@field parallel? integer how many at once (default: 1)
 
+---An HTTP request. Certificates are always verified.
+---@class moonkeep.HttpKeys
+---@field url string|moonkeep.Secret `http://` or `https://`
+---@field method? string  (default: "GET"; with a body `"POST"`)
+---@field headers? table<string, string|moonkeep.Secret|false> header lines by name
+---@field body? string|moonkeep.Secret what is sent
+---@field json? any a value that is sent as JSON
+---@field any_status? boolean an answer that is none of success is returned, too; without it raises `HTTP_STATUS`
+---@field retries? integer how often it is tried again when the network fails, or the server asks for that (408, 429, 500, 502, 503, 504) (default: 4)
+---@field repeats? boolean a `POST` may be sent twice
+---@field timeout? moonkeep.Duration for all of one try
+---@field connect_timeout? moonkeep.Duration to be connected (default: "10s")
+---@field idle_timeout? moonkeep.Duration with no byte moving (default: "1m")
+---@field redirects? integer how many are followed (default: 5)
+---@field ca? string a file of certificates, instead of the system's
+---@field proxy? string|moonkeep.Secret its URL; `""`: none (default: as `https_proxy` and `no_proxy` say)
+---@field unix_socket? string connect to this, instead of the URL's host
+
 ---A job: what is backed up, when, where to, and how it is proved.
 ---@class moonkeep.JobKeys
 ---@field name string names the job's folder in every store
@@ -613,6 +631,27 @@ function Child:wait() end
 
 ---ends it
 function Child:close() end
+
+---an HTTP request: `{ status, headers, body }` and `json()`; names of headers are in lower case. Raises `HTTP_STATUS`, `NETWORK`, `TIMEOUT`, `TLS`
+---@param options moonkeep.HttpKeys
+---@return moonkeep.Answer
+function mk.http.request(options) end
+
+---the same
+---@param url string|moonkeep.Secret
+---@param options? moonkeep.HttpKeys
+---@return moonkeep.Answer
+function mk.http.get(url, options) end
+
+---the same
+---@param url string|moonkeep.Secret
+---@param options? moonkeep.HttpKeys
+---@return moonkeep.Answer
+function mk.http.post(url, options) end
+
+---its body, decoded
+---@return any
+function Answer:json() end
 
 ---the table of contents of an archive of pg_dump's: a directory, a custom or a tar file. `archive.entries` has `id`, `kind`, `schema`, `name`, `owner`, `section`, `needs` and more; raises `CORRUPT`, `UNSUPPORTED`
 ---@param path string

@@ -32,6 +32,9 @@ local mk = {
   shield = task.shield,
   flow = require "moonkeep.flow",
   process = require "moonkeep.process",
+  http = (function(http)
+    return { request = http.request, get = http.get, post = http.post }
+  end)(require "moonkeep.http"),
   fs = require "moonkeep.fs",
   toc = require "moonkeep.toc",
   clock = require "moonkeep.clock",

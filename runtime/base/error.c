@@ -36,6 +36,16 @@ static void set_text(struct mk_error *err, int status, const char *op, const cha
     err->sqlstate[0] = '\0';
 }
 
+int mk_error_status(const char *name)
+{
+#define MK_ERROR_MATCH(code, value, text)                                                          \
+    if (strcmp(name, text) == 0)                                                                   \
+        return code;
+    MK_ERROR_CODES(MK_ERROR_MATCH)
+#undef MK_ERROR_MATCH
+    return MK_EIO;
+}
+
 int mk_error_set(struct mk_error *err, int status, const char *op, const char *fmt, ...)
 {
     if (err) {

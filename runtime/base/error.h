@@ -30,7 +30,9 @@
     X(MK_EPGLOST, -15, "PG_CONNECTION_LOST")                                                       \
     X(MK_EBUSY, -16, "BUSY")                                                                       \
     X(MK_ESYS, -17, "SYSTEM")                                                                      \
-    X(MK_EDEADLINE, -18, "DEADLINE")
+    X(MK_EDEADLINE, -18, "DEADLINE")                                                               \
+    X(MK_ENET, -19, "NETWORK")                                                                     \
+    X(MK_ETLS, -20, "TLS")
 
 enum mk_status {
     MK_OK = 0,
@@ -50,6 +52,8 @@ struct mk_error {
 
 /* The stable upper-case name that users, logs and tests see, for example "DISK_FULL". */
 const char *mk_error_name(int status);
+/* The code of such a name; MK_EIO for one that is not of the runtime's own. */
+int mk_error_status(const char *name);
 
 /* Each setter overwrites the whole value and returns `status`, so that callers can
  * `return mk_error_set(...)`. `err` may be NULL. */

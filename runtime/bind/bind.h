@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "flow/flow.h"
+#include "http/http.h"
 #include "pg/pg.h"
 #include "sched/sched.h"
 
@@ -17,6 +18,7 @@ struct mk_runtime {
     struct mk_loop *loop;
     struct mk_pool *pool;
     struct mk_flow_engine *engine;
+    struct mk_http *http; /* NULL until the first request: see mk_runtime_http */
     /* Takes one line of JSON, without the newline; `important` ones are never dropped. */
     void (*emit)(void *arg, const char *json, size_t len, bool important);
     /* Whether answers to questions (mk_answer) are awaited; false when nobody can give any. */
@@ -30,6 +32,8 @@ struct mk_runtime {
 };
 struct mk_runtime *mk_runtime_of(lua_State *L);
 void mk_runtime_set(lua_State *L, struct mk_runtime *runtime);
+/* Made when it is first asked for; NULL with the error. */
+struct mk_http *mk_runtime_http(lua_State *L, struct mk_error *err);
 
 /* The answer, as JSON, to the question that is open, if one is. */
 #define MK_ANSWER_BYTES 8192 /* 1 KiB of text, each byte escaped */
@@ -39,6 +43,8 @@ void mk_answer(struct mk_runtime *runtime, const char *json, size_t len);
 void mk_push_error(lua_State *L, const struct mk_error *err);
 MK_RAISES int mk_raise(lua_State *L, const struct mk_error *err);
 MK_RAISES void mk_raise_nomem(lua_State *L) __attribute__((noreturn));
+/* What is at `index` as an error, as bindings know it: a text is one without a code. */
+MK_RAISES void mk_check_error(lua_State *L, int index, struct mk_error *err);
 /* The message handler of tasks: makes an error value of whatever was raised, adds traceback and
  * `where`, the nearest line that is not the library's own. */
 int mk_error_handler(lua_State *L);
@@ -64,6 +70,9 @@ MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runt
                                            const char *kind, struct mk_error *err);
 MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
                                        const char *kind, struct mk_error *err);
+/* Those that are made of a feed and of parts: see lua_http.c. */
+MK_RAISES struct mk_source *mk_make_feed_source(lua_State *L, int stage, struct mk_error *err);
+MK_RAISES struct mk_sink *mk_make_parts_sink(lua_State *L, int stage, struct mk_error *err);
 /* The same for a transform other than encode and decode, with its name; no name: it is none. */
 MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const char *kind,
                                               const char **name, struct mk_error *err);
@@ -75,6 +84,7 @@ int luaopen_core_process(lua_State *L);
 int luaopen_core_flow(lua_State *L);
 int luaopen_core_pg(lua_State *L);
 int luaopen_core_db(lua_State *L);
+int luaopen_core_http(lua_State *L);
 int luaopen_core_json(lua_State *L);
 int luaopen_core_host(lua_State *L);
 

@@ -45,6 +45,32 @@ MK_RAISES void mk_raise_nomem(lua_State *L)
     abort(); /* lua_error does not return, but its prototype does not say so */
 }
 
+static void copy_field(lua_State *L, int index, const char *key, char *to, size_t room)
+{
+    lua_getfield(L, index, key);
+    size_t len = 0;
+    const char *text = luaL_tolstring(L, -1, &len);
+    len = lua_isnil(L, -2) ? 0 : len < room ? len : room - 1;
+    memcpy(to, text, len);
+    to[len] = '\0';
+    lua_pop(L, 2);
+}
+
+MK_RAISES void mk_check_error(lua_State *L, int index, struct mk_error *err)
+{
+    char code[64];
+    if (!lua_istable(L, index)) {
+        mk_error_set(err, MK_ESYS, "", "%s", luaL_checkstring(L, index));
+        return;
+    }
+    copy_field(L, index, "code", code, sizeof code);
+    *err = (struct mk_error){.status = mk_error_status(code)};
+    copy_field(L, index, "op", err->op, sizeof err->op);
+    copy_field(L, index, "message", err->message, sizeof err->message);
+    copy_field(L, index, "hint", err->hint, sizeof err->hint);
+    copy_field(L, index, "detail", err->detail, sizeof err->detail);
+}
+
 static bool is_error(lua_State *L, int index)
 {
     if (!lua_istable(L, index) || !lua_getmetatable(L, index))
@@ -199,6 +225,14 @@ struct mk_runtime *mk_runtime_of(lua_State *L)
     struct mk_runtime *runtime = lua_touserdata(L, -1);
     lua_pop(L, 1);
     return runtime;
+}
+
+struct mk_http *mk_runtime_http(lua_State *L, struct mk_error *err)
+{
+    struct mk_runtime *runtime = mk_runtime_of(L);
+    if (!runtime->http)
+        runtime->http = mk_http_new(runtime->loop, err);
+    return runtime->http;
 }
 
 MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key)

@@ -6,12 +6,12 @@
  *     { kind = "tee", { { kind = "file", path = ... } }, { { kind = "sha256", label = "x" } } } }
  *
  * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members, codec},
- * file{path}, process{argv...}, memory{text}. Transforms: encode{codec, threads}, decode{codec},
- * large_object_files{packed}, large_object_rows{packed, oid}, custom_blocks{packed, id, members,
- * large_objects, oid, first}, table_rows{member, csv, where}. Sinks: copy{connection, sql},
- * unpack{connection, members}, file{path}, null, text{limit}, sha256, xxh3, rows{packed},
- * large_objects{packed, oid}, process{argv..., early, keep_stdout}, stdin{child}, stdout. A tee
- * holds branches, each a list again; it comes last.
+ * file{path}, process{argv...}, feed{feed}, memory{text}. Transforms: encode{codec, threads},
+ * decode{codec}, large_object_files{packed}, large_object_rows{packed, oid}, custom_blocks{packed,
+ * id, members, large_objects, oid, first}, table_rows{member, csv, where}. Sinks: copy{connection,
+ * sql}, unpack{connection, members}, parts{parts}, file{path}, null, text{limit}, sha256, xxh3,
+ * rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}, stdin{child},
+ * stdout. A tee holds branches, each a list again; it comes last.
  */
 #include <string.h>
 

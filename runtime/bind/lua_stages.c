@@ -94,8 +94,10 @@ MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runt
         lua_pop(L, 1);
         return source;
     }
+    if (strcmp(kind, "feed") == 0)
+        return mk_make_feed_source(L, stage, err);
     luaL_error(L,
-               "a flow cannot begin with \"%s\": its source is copy, pack, file, process or "
+               "a flow cannot begin with \"%s\": its source is copy, pack, file, process, feed or "
                "memory",
                kind);
     return NULL;
@@ -234,9 +236,12 @@ MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime,
         lua_pop(L, 1);
         return mk_sink_text(limit > 0 ? (size_t)limit : 0, err);
     }
-    luaL_error(L,
-               "a flow cannot end with \"%s\": its sinks are copy, unpack, file, process, stdin, "
-               "stdout, sha256, xxh3, rows, large_objects, text and null",
-               kind);
+    if (strcmp(kind, "parts") == 0)
+        return mk_make_parts_sink(L, stage, err);
+    luaL_error(
+        L,
+        "a flow cannot end with \"%s\": its sinks are copy, unpack, parts, file, process, stdin, "
+        "stdout, sha256, xxh3, rows, large_objects, text and null",
+        kind);
     return NULL;
 }

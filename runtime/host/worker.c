@@ -227,6 +227,7 @@ static int teardown(struct worker *self)
         mk_signal_close(self->signals[i]);
     while (mk_loop_run_once(runtime->loop))
         continue;
+    mk_http_free(runtime->http);
     /* Last, so that all that was said on the way out still arrives. */
     mk_log_set(NULL, NULL);
     mk_writer_close(self->writer);

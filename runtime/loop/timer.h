@@ -13,4 +13,9 @@ struct mk_timer *mk_timer_start(struct mk_loop *loop, int64_t delay_ms, void (*f
                                 void *arg, struct mk_error *err);
 void mk_timer_close(struct mk_timer *timer); /* NULL is allowed */
 
+/* The same for one that is set again and again, which needs no memory. */
+struct mk_timer *mk_timer_new(struct mk_loop *loop, void (*fn)(void *arg), void *arg,
+                              struct mk_error *err);
+void mk_timer_set(struct mk_timer *timer, int64_t delay_ms); /* below 0: it is off */
+
 #endif

@@ -137,6 +137,12 @@ return {
     fn("Child:kill", { 'signal: "TERM"|"INT"|"QUIT"|"KILL"' }, {}, "sends a signal"),
     fn("Child:wait", {}, { "integer code", "string stderr" }, "waits for its end"),
     fn("Child:close", {}, {}, "ends it"),
+    fn("mk.http.request", { "options: HttpKeys" }, { "Answer" }, "an HTTP request: `{ status, headers, " ..
+      "body }` and `json()`; names of headers are in lower case. Raises `HTTP_STATUS`, `NETWORK`, " ..
+      "`TIMEOUT`, `TLS`"),
+    fn("mk.http.get", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
+    fn("mk.http.post", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
+    fn("Answer:json", {}, { "any" }, "its body, decoded"),
     fn("mk.toc.open", { "path: string" }, { "table archive" }, "the table of contents of an archive " ..
       "of pg_dump's: a directory, a custom or a tar file. `archive.entries` has `id`, `kind`, " ..
       "`schema`, `name`, `owner`, `section`, `needs` and more; raises `CORRUPT`, `UNSUPPORTED`"),

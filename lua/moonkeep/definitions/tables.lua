@@ -250,6 +250,25 @@ M.process = { title = "mk.process.run", doc = "A child process.", keys = {
   { "user", "string", "run as this user" },
   { "stdin", "string", "what it reads" },
 } }
+M.http = { title = "mk.http.request", doc = "An HTTP request. Certificates are always verified.", keys = {
+  { "url", "secret_text", "`http://` or `https://`", required = true },
+  { "method", "string", "", default = '"GET"; with a body `"POST"`' },
+  { "headers", "environment", "header lines by name" },
+  { "body", "secret_text", "what is sent" },
+  { "json", "any", "a value that is sent as JSON" },
+  { "any_status", "boolean", "an answer that is none of success is returned, too; without it raises " ..
+    "`HTTP_STATUS`" },
+  { "retries", "integer", "how often it is tried again when the network fails, or the server asks for " ..
+    "that (408, 429, 500, 502, 503, 504)", min = 0, max = 100, default = "4" },
+  { "repeats", "boolean", "a `POST` may be sent twice" },
+  { "timeout", "duration", "for all of one try" },
+  { "connect_timeout", "duration", "to be connected", default = '"10s"' },
+  { "idle_timeout", "duration", "with no byte moving", default = '"1m"' },
+  { "redirects", "integer", "how many are followed", min = 0, max = 50, default = "5" },
+  { "ca", "string", "a file of certificates, instead of the system's" },
+  { "proxy", "secret_text", "its URL; `\"\"`: none", default = "as `https_proxy` and `no_proxy` say" },
+  { "unix_socket", "string", "connect to this, instead of the URL's host" },
+} }
 M.arg = { title = "mk.arg", doc = "Options of an argument's type.", keys = {
   { "default", "any", "used when it is not given" },
   { "doc", "string", "what it means" },

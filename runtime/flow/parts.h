@@ -1,0 +1,44 @@
+#ifndef MK_FLOW_PARTS_H
+#define MK_FLOW_PARTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "flow/stage.h"
+
+/*
+ * A sink that cuts what comes into parts of one size, each with its SHA-256, and hands them to
+ * somebody else, who stores them: a store that must know the length and the digest of what it
+ * gets, and gets it again when a connection was lost. One part is being filled and one waits to be
+ * taken; then the flow waits. Loop thread only.
+ */
+struct mk_part {
+    int refs;
+    struct mk_parts *parts;
+    int number;   /* from 1 */
+    bool is_last; /* then it may be shorter, or empty if it is the only one */
+    size_t len;
+    char *bytes;
+    char sha256[65];
+};
+struct mk_part *mk_part_ref(struct mk_part *part);
+void mk_part_unref(struct mk_part *part);
+
+struct mk_parts;
+struct mk_parts *mk_parts_new(struct mk_loop *loop, size_t part_bytes, struct mk_error *err);
+struct mk_parts *mk_parts_ref(struct mk_parts *parts);
+void mk_parts_unref(struct mk_parts *parts);
+/* Its sink, once. It holds a reference. */
+struct mk_sink *mk_sink_parts(struct mk_parts *parts, struct mk_error *err);
+
+/* Calls `ready` once, now or later, when mk_parts_take has an answer. One may ask at a time. */
+void mk_parts_ask(struct mk_parts *parts, void (*ready)(void *arg), void *arg);
+bool mk_parts_is_asked(const struct mk_parts *parts);
+void mk_parts_forget(struct mk_parts *parts); /* nobody asks any more */
+/* The next part, which is the caller's; NULL with MK_OK: there are no more. Anything else: the flow
+ * is over. MK_EBUSY: there is none yet. */
+struct mk_part *mk_parts_take(struct mk_parts *parts, int *status);
+/* What has become of all of them: the sink's verdict. Not MK_OK: any time. */
+void mk_parts_done(struct mk_parts *parts, int status, const struct mk_error *err);
+
+#endif

@@ -1,0 +1,103 @@
+--- Real servers that specs start and stop, each in a folder of its own.
+local mk = require "moonkeep"
+local support = require "support"
+
+local M = {}
+
+local next_port = 21000 + math.random(0, 9000)
+
+--- A port that nobody listens on.
+function M.port()
+  for _ = 1, 1000 do
+    next_port = next_port + 1
+    local ok = pcall(mk.process.run, { argv = { "bash", "-c",
+      ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(next_port) } })
+    if not ok then
+      return next_port
+    end
+  end
+end
+
+--- Waits until somebody listens on a port.
+function M.wait(port)
+  support.eventually("somebody listens on " .. port, function()
+    return pcall(mk.process.run, { argv = { "bash", "-c",
+      ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(port) } })
+  end)
+end
+
+--- A certificate for localhost and 127.0.0.1 of an authority of its own: paths { cert, key, ca }.
+function M.certificate(folder)
+  mk.process.run { cwd = folder, argv = { "bash", "-c", [[
+    exec 2>openssl.log
+    openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=tests -keyout ca.key -out ca.pem
+    openssl req -newkey rsa:2048 -nodes -subj /CN=localhost -keyout key.pem -out request.pem
+    openssl x509 -req -days 2 -in request.pem -CA ca.pem -CAkey ca.key -CAcreateserial -out cert.pem \
+      -extfile <(echo subjectAltName=DNS:localhost,IP:127.0.0.1)]] } }
+  return { cert = folder .. "/cert.pem", key = folder .. "/key.pem", ca = folder .. "/ca.pem" }
+end
+
+-- What a spec gets: fields, and how it is closed.
+local function server(fields, child, tempdir)
+  fields.folder = tempdir.path
+  return setmetatable(fields, { __close = function()
+    child:kill "TERM"
+    child:wait()
+    tempdir:close()
+  end })
+end
+
+local NGINX = [[
+daemon off;
+master_process off;
+pid $folder/pid;
+error_log $folder/error.log;
+events {}
+http {
+  access_log $folder/access.log;
+  client_body_temp_path $folder/body;
+  proxy_temp_path $folder/t1;
+  fastcgi_temp_path $folder/t2;
+  scgi_temp_path $folder/t3;
+  uwsgi_temp_path $folder/t4;
+  default_type text/plain;
+  server {
+    listen 127.0.0.1:$port;
+    listen unix:$folder/socket;
+    listen 127.0.0.1:$tls_port ssl;
+    ssl_certificate $folder/cert.pem;
+    ssl_certificate_key $folder/key.pem;
+    root $folder/www;
+    location /dav/ { dav_methods PUT DELETE; client_max_body_size 0; create_full_put_path on; }
+    location = /moved { return 302 /hello; }
+    location = /gone { return 410 "it was here once"; }
+    location = /agent { return 200 "$http_x_token $request_method $content_type"; }
+    location = /slow { limit_rate 20k; alias $folder/www/big; }
+  }
+}]]
+
+--- nginx with files in `www`: { url, tls_url, ca, socket, www, folder }. It takes PUT and DELETE below
+--- /dav/.
+function M.nginx()
+  local tempdir = mk.fs.tempdir()
+  local folder, port, tls_port = tempdir.path, M.port(), M.port()
+  local certificate = M.certificate(folder)
+  mk.fs.mkdir(folder .. "/www/dav")
+  mk.fs.write(folder .. "/nginx.conf", (NGINX:gsub("%$(%a+_?%a*)", { folder = folder, port = port,
+    tls_port = tls_port })))
+  local child = mk.process.spawn { argv = { "/usr/sbin/nginx", "-p", folder, "-c",
+    folder .. "/nginx.conf" } }
+  M.wait(tls_port)
+  return server({ url = "http://127.0.0.1:" .. port, tls_url = "https://localhost:" .. tls_port,
+    ca = certificate.ca, socket = folder .. "/socket", www = folder .. "/www" }, child, tempdir)
+end
+
+--- A server that does what no real one can be made to do: see http_faults.py. { url, requests() }.
+function M.http_faults()
+  local tempdir, port = mk.fs.tempdir(), M.port()
+  local child = mk.process.spawn { argv = { "/usr/bin/python3", "tests/http_faults.py", tostring(port) } }
+  M.wait(port)
+  return server({ url = "http://127.0.0.1:" .. port }, child, tempdir)
+end
+
+return M
