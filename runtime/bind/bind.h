@@ -86,6 +86,8 @@ int luaopen_core_pg(lua_State *L);
 int luaopen_core_db(lua_State *L);
 int luaopen_core_http(lua_State *L);
 int luaopen_core_json(lua_State *L);
+int luaopen_core_hash(lua_State *L);
+int luaopen_core_xml(lua_State *L);
 int luaopen_core_host(lua_State *L);
 
 #endif

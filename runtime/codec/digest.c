@@ -5,18 +5,17 @@
 #include "codec/digest.h"
 
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <stdio.h>
 #include <xxhash.h>
 
 #include "base/mem.h"
 
-#define SHA256_BYTES 32
-
 struct hash {
     struct mk_digest base;
     EVP_MD_CTX *sha; /* of one the other is NULL */
     XXH3_state_t *xxh;
-    char hex[2 * SHA256_BYTES + 1];
+    char hex[2 * MK_SHA256_BYTES + 1];
 };
 
 static const char *write_hex(struct hash *self, const unsigned char *bytes, size_t len)
@@ -50,7 +49,7 @@ static const char *sha256_finish(struct mk_digest *digest, struct mk_error *err)
     struct hash *self = (struct hash *)digest;
     unsigned char bytes[EVP_MAX_MD_SIZE];
     unsigned len = 0;
-    if (EVP_DigestFinal_ex(self->sha, bytes, &len) == 1 && len == SHA256_BYTES)
+    if (EVP_DigestFinal_ex(self->sha, bytes, &len) == 1 && len == MK_SHA256_BYTES)
         return write_hex(self, bytes, len);
     mk_error_set(err, MK_ESYS, "sha256", "OpenSSL could not finish the hash");
     return NULL;
@@ -106,4 +105,27 @@ struct mk_digest *mk_xxh3_new(struct mk_error *err)
     }
     mk_error_nomem(err, xxh3_type.name);
     return NULL;
+}
+
+/* ---- at once ------------------------------------------------------------------------------- */
+
+bool mk_sha256(const void *bytes, size_t len, uint8_t out[MK_SHA256_BYTES])
+{
+    return EVP_Digest(bytes, len, out, NULL, EVP_sha256(), NULL) == 1;
+}
+
+bool mk_md5(const void *bytes, size_t len, uint8_t out[MK_MD5_BYTES])
+{
+    return EVP_Digest(bytes, len, out, NULL, EVP_md5(), NULL) == 1;
+}
+
+bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
+                    uint8_t out[MK_SHA256_BYTES])
+{
+    return HMAC(EVP_sha256(), key, (int)key_len, bytes, len, out, NULL) != NULL;
+}
+
+void mk_base64(const void *bytes, size_t len, char *out)
+{
+    EVP_EncodeBlock((unsigned char *)out, bytes, (int)len);
 }

@@ -1,7 +1,9 @@
 #ifndef MK_CODEC_DIGEST_H
 #define MK_CODEC_DIGEST_H
 
+#include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -26,6 +28,16 @@ struct mk_digest { /* first member of every implementation */
 /* Their texts are hex digits. NULL with the error: memory is out. */
 struct mk_digest *mk_sha256_new(struct mk_error *err);
 struct mk_digest *mk_xxh3_new(struct mk_error *err);
+
+/* Of small bytes at once. False: OpenSSL has no memory. */
+#define MK_SHA256_BYTES 32
+#define MK_MD5_BYTES    16
+bool mk_sha256(const void *bytes, size_t len, uint8_t out[MK_SHA256_BYTES]);
+bool mk_md5(const void *bytes, size_t len, uint8_t out[MK_MD5_BYTES]);
+bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
+                    uint8_t out[MK_SHA256_BYTES]); /* RFC 2104 */
+/* RFC 4648, with padding and a NUL: `out` has room for (len + 2) / 3 * 4 + 1. */
+void mk_base64(const void *bytes, size_t len, char *out);
 
 static inline void mk_digest_free(struct mk_digest *digest)
 {

@@ -80,6 +80,8 @@ static const luaL_Reg native_modules[] = {
     {"moonkeep.core.http", luaopen_core_http},
     {"moonkeep.core.json", luaopen_core_json},
     {"moonkeep.core.host", luaopen_core_host},
+    {"moonkeep.core.hash", luaopen_core_hash},
+    {"moonkeep.core.xml", luaopen_core_xml},
     {NULL, NULL},
 };
 
