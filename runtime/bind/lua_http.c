@@ -101,19 +101,22 @@ static int l_parts(lua_State *L)
 
 struct taking {
     struct mk_wait wait; /* first */
+    struct mk_part_taker taker;
     struct mk_parts *parts;
 };
 
 static void taking_free(struct taking *taking)
 {
-    mk_parts_forget(taking->parts);
+    mk_parts_forget(taking->parts, &taking->taker);
+    mk_part_unref(taking->taker.part);
     mk_parts_unref(taking->parts);
     mk_free(taking);
 }
 
-static void on_ready(void *arg)
+static void on_taken(struct mk_part_taker *taker)
 {
-    struct taking *taking = arg;
+    struct taking *taking =
+        (struct taking *)(void *)((char *)taker - offsetof(struct taking, taker));
     mk_wait_fire(&taking->wait, MK_OK);
 }
 
@@ -122,7 +125,7 @@ static void taking_cancel(struct mk_wait *wait)
     struct taking *taking = (struct taking *)(void *)wait;
     if (wait->state != MK_WAIT_ARMED)
         return;
-    mk_parts_forget(taking->parts);
+    mk_parts_forget(taking->parts, &taking->taker);
     mk_wait_fire(wait, MK_ECANCELED);
 }
 
@@ -131,21 +134,31 @@ static void taking_drop(struct mk_wait *wait)
     taking_free((struct taking *)(void *)wait);
 }
 
-static int taking_push(lua_State *L, struct mk_wait *wait)
+/* Protected, so that running out of memory loses no part. */
+static int push_part(lua_State *L)
 {
-    struct taking *taking = (struct taking *)(void *)wait;
-    int status = wait->status;
-    struct mk_part *part = status == MK_OK ? mk_parts_take(taking->parts, &status) : NULL;
-    taking_free(taking);
-    if (!part) {
+    struct taking *taking = lua_touserdata(L, 1);
+    if (!taking->taker.part) {
         lua_pushnil(L);
-        lua_pushboolean(L, status != MK_OK);
+        lua_pushboolean(L, taking->wait.status != MK_OK || taking->taker.status != MK_OK);
         return 2;
     }
     struct mk_part **box = lua_newuserdatauv(L, sizeof(struct mk_part *), 0);
-    *box = part;
+    *box = taking->taker.part;
+    taking->taker.part = NULL;
     luaL_setmetatable(L, PART_TYPE);
     return 1;
+}
+
+static int taking_push(lua_State *L, struct mk_wait *wait)
+{
+    struct taking *taking = (struct taking *)(void *)wait;
+    int top = lua_gettop(L);
+    lua_pushcfunction(L, push_part);
+    lua_pushlightuserdata(L, taking);
+    int status = lua_pcall(L, 1, LUA_MULTRET, 0);
+    taking_free(taking);
+    return status == LUA_OK ? lua_gettop(L) - top : lua_error(L);
 }
 
 static const struct mk_await_ops taking_ops = {.push = taking_push, .drop = taking_drop};
@@ -156,14 +169,13 @@ static int l_parts_next(lua_State *L)
 {
     struct mk_parts *parts = check_parts(L, 1);
     mk_await_check(L);
-    if (mk_parts_is_asked(parts))
-        return luaL_error(L, "somebody waits for a part already");
     struct taking *taking = mk_calloc(sizeof *taking);
     if (!taking)
         mk_raise_nomem(L);
     mk_wait_init(&taking->wait, taking_cancel);
     taking->parts = mk_parts_ref(parts);
-    mk_parts_ask(parts, on_ready, taking);
+    taking->taker.done = on_taken;
+    mk_parts_take(parts, &taking->taker);
     return mk_await(L, &taking->wait, &taking_ops);
 }
 

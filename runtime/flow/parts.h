@@ -31,13 +31,17 @@ void mk_parts_unref(struct mk_parts *parts);
 /* Its sink, once. It holds a reference. */
 struct mk_sink *mk_sink_parts(struct mk_parts *parts, struct mk_error *err);
 
-/* Calls `ready` once, now or later, when mk_parts_take has an answer. One may ask at a time. */
-void mk_parts_ask(struct mk_parts *parts, void (*ready)(void *arg), void *arg);
-bool mk_parts_is_asked(const struct mk_parts *parts);
-void mk_parts_forget(struct mk_parts *parts); /* nobody asks any more */
-/* The next part, which is the caller's; NULL with MK_OK: there are no more. Anything else: the flow
- * is over. MK_EBUSY: there is none yet. */
-struct mk_part *mk_parts_take(struct mk_parts *parts, int *status);
+/* Somebody who wants the next part; embedded in what waits for it. */
+struct mk_part_taker {
+    void (*done)(struct mk_part_taker *taker); /* called once, now or later; may only take note */
+    struct mk_part *part; /* the taker's own; NULL with MK_OK: there are no more */
+    int status;           /* MK_ECANCELED: the flow is over */
+    struct mk_part_taker *next;
+};
+/* Several may wait; they are served in turn. */
+void mk_parts_take(struct mk_parts *parts, struct mk_part_taker *taker);
+/* It wants none any more, if it still waits. */
+void mk_parts_forget(struct mk_parts *parts, struct mk_part_taker *taker);
 /* What has become of all of them: the sink's verdict. Not MK_OK: any time. */
 void mk_parts_done(struct mk_parts *parts, int status, const struct mk_error *err);
 

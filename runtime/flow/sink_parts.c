@@ -33,12 +33,11 @@ struct mk_parts {
     struct mk_error err;
     int status;
     bool working;
-    bool finishing; /* finish was called, and not answered */
-    bool ended;     /* the last part has been made */
-    bool taken_all; /* and taken */
-    bool over;      /* aborted, closed, or the taker has said how it ended */
-    void (*on_ready)(void *arg);
-    void *arg;
+    bool finishing;               /* finish was called, and not answered */
+    bool ended;                   /* the last part has been made */
+    bool taken_all;               /* and taken */
+    bool over;                    /* aborted, closed, or the taker has said how it ended */
+    struct mk_part_taker *takers; /* that wait, the first one first */
 };
 
 /* ---- parts -------------------------------------------------------------------------------- */
@@ -110,12 +109,22 @@ static void fill(struct mk_job *job)
 
 /* ---- between the flow and the taker ---------------------------------------------------------- */
 
-static void tell_taker(struct mk_parts *parts)
+/* Serves whoever waits, as far as there is an answer. */
+static void serve(struct mk_parts *parts)
 {
-    void (*on_ready)(void *arg) = parts->on_ready;
-    parts->on_ready = NULL;
-    if (on_ready)
-        on_ready(parts->arg);
+    bool is_over = parts->over || parts->status != MK_OK;
+    for (struct mk_part_taker *taker; (taker = parts->takers);) {
+        if (!is_over && !parts->taken_all && !parts->ready)
+            return;
+        parts->takers = taker->next;
+        taker->status = is_over ? MK_ECANCELED : MK_OK;
+        taker->part = is_over ? NULL : parts->ready;
+        if (taker->part) {
+            parts->taken_all = taker->part->is_last;
+            parts->ready = NULL;
+        }
+        taker->done(taker);
+    }
 }
 
 /* The part that was filled is the taker's. */
@@ -134,7 +143,7 @@ static void hand_on(struct mk_parts *parts, bool is_last)
     part->is_last = is_last;
     parts->ready = part;
     parts->ended = is_last;
-    tell_taker(parts);
+    serve(parts);
 }
 
 static void answer(struct mk_parts *parts)
@@ -179,38 +188,24 @@ static void on_filled(struct mk_job *job)
     advance(parts);
 }
 
-void mk_parts_ask(struct mk_parts *parts, void (*ready)(void *arg), void *arg)
+void mk_parts_take(struct mk_parts *parts, struct mk_part_taker *taker)
 {
-    parts->on_ready = ready;
-    parts->arg = arg;
-    if (parts->ready || parts->taken_all || parts->over || parts->status != MK_OK)
-        tell_taker(parts);
-}
-
-bool mk_parts_is_asked(const struct mk_parts *parts)
-{
-    return parts->on_ready != NULL;
-}
-
-void mk_parts_forget(struct mk_parts *parts)
-{
-    parts->on_ready = NULL;
-}
-
-struct mk_part *mk_parts_take(struct mk_parts *parts, int *status)
-{
-    struct mk_part *part = parts->ready;
-    *status = parts->over || parts->status != MK_OK ? MK_ECANCELED : MK_OK;
-    if (*status != MK_OK || parts->taken_all)
-        return NULL;
-    if (!part) {
-        *status = MK_EBUSY;
-        return NULL;
-    }
-    parts->ready = NULL;
-    parts->taken_all = part->is_last;
+    struct mk_part_taker **link = &parts->takers;
+    while (*link)
+        link = &(*link)->next;
+    *link = taker;
+    taker->next = NULL;
+    serve(parts);
     advance(parts);
-    return part;
+}
+
+void mk_parts_forget(struct mk_parts *parts, struct mk_part_taker *taker)
+{
+    struct mk_part_taker **link = &parts->takers;
+    while (*link && *link != taker)
+        link = &(*link)->next;
+    if (*link)
+        *link = taker->next;
 }
 
 void mk_parts_done(struct mk_parts *parts, int status, const struct mk_error *err)
@@ -253,7 +248,7 @@ static void end(struct mk_parts *parts)
     if (parts->status == MK_OK && !parts->over)
         parts->status = mk_error_set(&parts->err, MK_ECANCELED, "parts", "the flow has ended");
     parts->over = true;
-    tell_taker(parts);
+    serve(parts);
 }
 
 static void parts_abort(struct mk_sink *sink)

@@ -30,8 +30,8 @@ describe("the definitions", function()
 
   it("have every method of the context, and of what functions return", function()
     local classes = { Context = "context", Source = "pg/init", Connection = "pg/init",
-      Cluster = "pg/scratch", Store = "store/file" }
-    local internal = { ["Source:revealed"] = true, ["Store:folder"] = true, ["Store:begin"] = true,
+      Cluster = "pg/scratch", Store = "store/layout" }
+    local internal = { ["Source:revealed"] = true, ["Store:begin"] = true,
       ["Store:source"] = true, ["Store:path"] = true }
     local n = 0
     for class, file in pairs(classes) do

@@ -1,14 +1,20 @@
---- Stores: named places for backups, chosen by URL. Today there is one kind, file:.
----
---- A store offers: begin(job, series, id) -> a closable session that stages objects and publishes
---- the manifest; jobs, series, list, manifest, latest, source for reading. See
---- moonkeep.store.file.
+--- Stores: named places for backups, chosen by URL. How backups lie in them, and what a kind of
+--- store has to offer: moonkeep.store.layout.
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
 
 local M = {}
 
 local KINDS = { file = "moonkeep.store.file" }
+
+local function kinds()
+  local names = {}
+  for name in pairs(KINDS) do
+    names[#names + 1] = name
+  end
+  table.sort(names)
+  return names
+end
 
 -- What a mistake leaves while a recipe is being loaded: nothing ever runs with it.
 local Unusable = { __name = "moonkeep.Store" }
@@ -30,14 +36,16 @@ function M.new(name, url, options)
       "write it as mk.store(\"disk\", \"file:///var/backups/app\")")
   elseif not KINDS[kind] then
     return mistake(("there is no kind of store %q"):format(kind),
-      spec.nearest(kind, { "file" }) and "did you mean \"file\"?" or "there is: file")
+      spec.nearest(kind, kinds()) and ("did you mean %q?"):format(spec.nearest(kind, kinds())) or
+      "there is: " .. table.concat(kinds(), ", "))
   elseif not spec.check("mk.store", "store", options) then
     return setmetatable({ name = name }, Unusable)
   end
-  local store, why, hint = require(KINDS[kind]).new(name, rest)
-  if not store then
+  local driver, why, hint = require(KINDS[kind]).new(rest, options)
+  if not driver then
     return mistake(why, hint)
   end
+  local store = require("moonkeep.store.layout").new(name, driver)
   store.url, store.kind, store.options = url, kind, options
   return store
 end

@@ -7,17 +7,25 @@
 #define PART ((size_t)700001)
 
 struct taker {
+    struct mk_part_taker taker; /* first */
     struct mk_parts *parts;
     bool is_ready, is_asking, over;
-    int n_parts, status;
+    int n_parts;
     uint64_t received;
     bool bad, had_last;
     size_t last_len;
 };
 
-static void on_ready(void *arg)
+static void on_ready(struct mk_part_taker *taker)
 {
-    ((struct taker *)arg)->is_ready = true;
+    ((struct taker *)taker)->is_ready = true;
+}
+
+static void ask(struct taker *taker)
+{
+    taker->is_asking = true;
+    taker->taker = (struct mk_part_taker){.done = on_ready};
+    mk_parts_take(taker->parts, &taker->taker);
 }
 
 static void check_digest(const struct mk_part *part)
@@ -46,19 +54,17 @@ static void look_at(struct taker *taker, const struct mk_part *part)
 /* Asks, takes what there is, and after the last one says that all is well. */
 static void take(struct taker *taker)
 {
-    if (!taker->is_asking && !taker->over) {
-        taker->is_asking = true;
-        mk_parts_ask(taker->parts, on_ready, taker);
-    }
+    if (!taker->is_asking && !taker->over)
+        ask(taker);
     if (!taker->is_ready)
         return;
     taker->is_ready = taker->is_asking = false;
-    struct mk_part *part = mk_parts_take(taker->parts, &taker->status);
+    struct mk_part *part = taker->taker.part;
     if (part)
         look_at(taker, part);
     else
         taker->over = true;
-    if (!part && taker->status == MK_OK)
+    if (!part && taker->taker.status == MK_OK)
         mk_parts_done(taker->parts, MK_OK, NULL);
     mk_part_unref(part);
 }
@@ -85,6 +91,7 @@ static int run(struct rig *rig, struct taker *taker)
 
 static void down(struct rig *rig, struct taker *taker)
 {
+    mk_parts_forget(taker->parts, &taker->taker);
     mk_parts_unref(taker->parts);
     rig_down(rig);
 }
@@ -159,7 +166,7 @@ static void whoever_waits_for_a_part_hears_that_the_flow_has_failed(void **state
     take(&taker);
     take(&taker);
     assert_true(taker.over);
-    assert_int_equal(taker.status, MK_ECANCELED);
+    assert_int_equal(taker.taker.status, MK_ECANCELED);
     assert_false(taker.had_last);
     down(&rig, &taker);
 }
@@ -187,16 +194,41 @@ static void a_part_lives_longer_than_its_flow(void **state)
     struct taker taker;
     setup(&rig, &taker, &counting_new(9 * PART, MK_BLOCK_BYTES)->base);
     mk_flow_start(rig.flow);
-    mk_parts_ask(taker.parts, on_ready, &taker);
+    ask(&taker);
     while (!taker.is_ready)
         mk_loop_run_once(rig.loop);
-    struct mk_part *part = mk_part_ref(mk_parts_take(taker.parts, &taker.status));
+    struct mk_part *part = mk_part_ref(taker.taker.part);
     mk_part_unref(part);
     mk_flow_wait(rig.flow)->cancel(mk_flow_wait(rig.flow));
     rig_wait(&rig, rig.flow);
     down(&rig, &taker);
     check_digest(part);
     mk_part_unref(part);
+}
+
+static void takers_are_served_in_turn(void **state)
+{
+    (void)state;
+    struct rig rig;
+    struct taker taker, others[3] = {{.parts = NULL}};
+    setup(&rig, &taker, &counting_new(2 * PART, MK_BLOCK_BYTES)->base);
+    mk_flow_start(rig.flow);
+    for (int i = 0; i < 3; i++) {
+        others[i].parts = taker.parts;
+        ask(&others[i]);
+    }
+    while (!others[2].is_ready)
+        mk_loop_run_once(rig.loop);
+    assert_int_equal(others[0].taker.part->number, 1);
+    assert_int_equal(others[1].taker.part->number, 2);
+    assert_true(others[1].taker.part->is_last);
+    assert_null(others[2].taker.part);
+    assert_int_equal(others[2].taker.status, MK_OK);
+    for (int i = 0; i < 3; i++)
+        mk_part_unref(others[i].taker.part);
+    mk_parts_done(taker.parts, MK_OK, NULL);
+    assert_ok(rig_wait(&rig, rig.flow), *mk_flow_error(rig.flow));
+    down(&rig, &taker);
 }
 
 static int run_once(struct mk_error *err)
@@ -243,6 +275,7 @@ int main(void)
         cmocka_unit_test(the_takers_failure_is_the_sinks),
         cmocka_unit_test(whoever_waits_for_a_part_hears_that_the_flow_has_failed),
         cmocka_unit_test(nobody_can_say_that_all_is_well_before_all_was_taken),
+        cmocka_unit_test(takers_are_served_in_turn),
         cmocka_unit_test(a_part_lives_longer_than_its_flow),
         cmocka_unit_test(running_out_of_memory_is_reported_and_leaks_nothing),
     };

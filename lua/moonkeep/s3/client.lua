@@ -1,0 +1,323 @@
+--- Requests to an S3 service about one bucket: signed, tried again, and with errors that say what to do.
+---
+--- Credentials are asked for anew with every try, so long uploads outlive them. A request that the
+--- service answers with another region is made again there, once, and so are all that follow.
+local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
+local faults = require "moonkeep.s3.faults"
+local hash = require "moonkeep.core.hash"
+local http = require "moonkeep.http"
+local sign = require "moonkeep.aws.sign"
+local xml = require "moonkeep.core.xml"
+
+local M = {}
+
+local EMPTY_SHA256 = hash.hex(hash.sha256 "")
+
+local Client = {}
+Client.__index = Client
+
+--- A client: { bucket, region, endpoint (URL without a path), path_style, credentials (a function that gives {
+--- id, secret, token }), ca, proxy, tries }.
+function M.new(options)
+  return setmetatable(options, Client)
+end
+
+-- ---- XML ----------------------------------------------------------------------------------------
+
+--- The text of the first element of a name in another; nil: there is none.
+function M.text(element, name)
+  for _, child in ipairs(element or {}) do
+    if child.name == name then
+      return child.text
+    end
+  end
+end
+
+-- ---- errors -------------------------------------------------------------------------------------
+
+local function error_code(answer)
+  local root = answer.body ~= "" and xml.parse(answer.body)
+  if root and root.name == "Error" then
+    return M.text(root, "Code"), M.text(root, "Message"), root
+  end
+  local by_status = { [403] = "AccessDenied", [404] = "NoSuchKey", [412] = "PreconditionFailed",
+    [409] = "ConditionalRequestConflict", [501] = "NotImplemented", [503] = "SlowDown",
+    [301] = "PermanentRedirect" }
+  return by_status[answer.status]
+end
+
+local function shown(self, request)
+  return ("%s s3://%s/%s"):format(request.method, self.bucket, request.key or "")
+end
+
+--- Raises what an answer that is no success means.
+function Client:refuse(request, answer)
+  local code, message = error_code(answer)
+  local fault = faults[code] or { "S3_ERROR" }
+  local text = ("%s: it answered %d"):format(shown(self, request), answer.status)
+  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, (message or "") ~= "" and ": " .. message
+    or "") or text, { hint = fault[2] and fault[2]:format(self.bucket), status = answer.status,
+      s3 = code })
+end
+
+-- ---- requests -----------------------------------------------------------------------------------
+
+-- The host and the path of a key. (A name with dots has no certificate as a host.)
+local function address(self, key)
+  local scheme, host = self.endpoint:match "^(%a+://)([^/]+)$"
+  local path = key and "/" .. sign.encode(key, true) or "/"
+  if self.path_style or self.bucket:find(".", 1, true) then
+    return scheme, host, "/" .. self.bucket .. path
+  end
+  return scheme, self.bucket .. "." .. host, path
+end
+
+local function header_lines(headers)
+  local lines = {}
+  for name, value in pairs(headers) do
+    lines[#lines + 1] = ("%s: %s"):format(name, value)
+  end
+  return lines
+end
+
+-- A signed description for moonkeep.core.http.
+local function signed(self, request)
+  local scheme, host, path = address(self, request.key)
+  local query = sign.query(request.query)
+  local body_sha256 = request.sha256 or request.body and hash.hex(hash.sha256(request.body)) or EMPTY_SHA256
+  local headers = {}
+  for name, value in pairs(request.headers or {}) do
+    headers[name] = value
+  end
+  headers["x-amz-content-sha256"] = body_sha256
+  sign.sign({ method = request.method, host = host, path = path, query = query, headers = headers,
+    body_sha256 = body_sha256 }, self.credentials(), self.region, "s3", clock.wall() // 1000)
+  headers.host = nil
+  return { method = request.method, url = scheme .. host .. path .. (query ~= "" and "?" .. query or ""),
+    headers = header_lines(headers), body = request.body, ca = self.ca, proxy = self.proxy,
+    limit = request.limit, tries = self.tries, connect_ms = self.connect_ms, idle_ms = self.idle_ms,
+    repeats = true }
+end
+
+-- The region that an answer says the bucket is in, if it is another.
+local function other_region(self, answer)
+  if answer.status ~= 301 and answer.status ~= 400 and answer.status ~= 307 then
+    return nil
+  end
+  local region = answer.headers["x-amz-bucket-region"]
+  if not region then
+    local _, _, root = error_code(answer)
+    region = M.text(root, "Region")
+  end
+  return region and region ~= self.region and region ~= "" and region or nil
+end
+
+--- Makes a request: { method, key, query, headers (names in lower case), body (text or part), sha256 (of a
+--- part), limit, allow = { [status] = true } (of no success, that the caller knows what to do with) }. Returns
+--- the answer. Raises what Client:refuse does, NETWORK, TIMEOUT, TLS.
+function Client:call(request)
+  local answer = http.try(function() return signed(self, request) end)
+  local region = other_region(self, answer)
+  if region then
+    self.region = region
+    answer = http.try(function() return signed(self, request) end)
+  end
+  if answer.status // 100 ~= 2 and not (request.allow and request.allow[answer.status]) then
+    self:refuse(request, answer)
+  end
+  return answer
+end
+
+-- ---- objects ------------------------------------------------------------------------------------
+
+--- Lets an object fill a feed. Returns the first answer. Raises also CORRUPT when it is another one than it
+--- was in the beginning.
+function Client:get_into(feed, key)
+  local request = { method = "GET", key = key }
+  local first, bad = http.fill(feed, function(from)
+    request.headers = from > 0 and { range = ("bytes=%d-"):format(from) } or nil
+    return signed(self, request)
+  end)
+  if bad and bad.status // 100 == 2 then
+    errors.raise("CORRUPT", ("%s: it changed while it was read"):format(shown(self, request)))
+  elseif bad then
+    self:refuse(request, bad)
+  end
+  return first
+end
+
+--- The text of a small object. Raises NOT_FOUND.
+function Client:get(key, limit)
+  return self:call { method = "GET", key = key, limit = limit }.body
+end
+
+--- Stores a small object; with `exclusive` only if there is none (ALREADY_EXISTS), where the service can do that:
+--- UNSUPPORTED says that it cannot. `headers`: more of them.
+function Client:put(key, text, exclusive, headers)
+  local all = { ["content-type"] = "application/octet-stream" }
+  for name, value in pairs(headers or {}) do
+    all[name] = value
+  end
+  all["if-none-match"] = exclusive and "*" or nil
+  return self:call { method = "PUT", key = key, body = text, headers = all }
+end
+
+--- { size, etag, time (as the service writes it) }, or nil when there is no such object.
+function Client:stat(key)
+  local answer = self:call { method = "HEAD", key = key, allow = { [404] = true } }
+  if answer.status == 404 then
+    return nil
+  end
+  return { size = math.tointeger(tonumber(answer.headers["content-length"])),
+    etag = answer.headers.etag, time = answer.headers["last-modified"] }
+end
+
+-- The answer as XML, whose outermost element must be of this name: some errors come with status 200.
+local function parsed(self, request, answer, name)
+  local root, why = xml.parse(answer.body)
+  if root and root.name == "Error" then
+    self:refuse(request, answer)
+  elseif not root or root.name ~= name then
+    errors.raise("S3_ERROR", ("%s: the answer is not the one of an S3 service (%s)"):format(
+      shown(self, request), why or root.name), { hint = "check `endpoint`" })
+  end
+  return root
+end
+
+local LIST_LIMIT = 16 * 1024 * 1024
+
+--- Calls fn(key, size, time) for each object whose key begins with `prefix`, in order, and, with `delimiter`,
+--- folder(name) for what those up to the next one have in common.
+function Client:list(prefix, fn, delimiter, folder)
+  local token
+  repeat
+    local request = { method = "GET", limit = LIST_LIMIT, query = { ["list-type"] = 2, prefix = prefix,
+      delimiter = delimiter, ["continuation-token"] = token } }
+    local root = parsed(self, request, self:call(request), "ListBucketResult")
+    for _, child in ipairs(root) do
+      if child.name == "Contents" then
+        fn(M.text(child, "Key"), math.tointeger(tonumber(M.text(child, "Size"))), M.text(child,
+          "LastModified"))
+      elseif child.name == "CommonPrefixes" and folder then
+        folder(M.text(child, "Prefix"))
+      end
+    end
+    token = M.text(root, "IsTruncated") == "true" and M.text(root, "NextContinuationToken") or nil
+  until not token
+end
+
+local ESCAPES = { ["<"] = "&lt;", [">"] = "&gt;", ["&"] = "&amp;", ['"'] = "&quot;", ["\r"] = "&#13;",
+  ["\n"] = "&#10;" }
+
+local function escape(text)
+  return (text:gsub("[<>&\"\r\n]", ESCAPES))
+end
+
+local BATCH = 1000
+
+-- Deletes at most BATCH objects in one request.
+local function delete_batch(self, keys)
+  local list = {}
+  for i, key in ipairs(keys) do
+    list[i] = ("<Object><Key>%s</Key></Object>"):format(escape(key))
+  end
+  local body = "<Delete><Quiet>true</Quiet>" .. table.concat(list) .. "</Delete>"
+  local request = { method = "POST", query = { delete = "" }, body = body, limit = LIST_LIMIT,
+    headers = { ["content-md5"] = hash.base64(hash.md5(body)), ["content-type"] = "application/xml" } }
+  local answer = self:call(request)
+  local root = answer.body ~= "" and parsed(self, request, answer, "DeleteResult") or {}
+  for _, child in ipairs(root) do
+    local code = child.name == "Error" and M.text(child, "Code")
+    if code and code ~= "NoSuchKey" then
+      local fault = faults[code] or { "S3_ERROR" }
+      errors.raise(fault[1], ("could not delete s3://%s/%s: %s"):format(self.bucket, M.text(child, "Key"),
+        code), { hint = fault[2] and fault[2]:format(self.bucket), s3 = code })
+    end
+  end
+end
+
+--- Deletes objects; that one is not there is no error.
+function Client:delete(keys)
+  for from = 1, #keys, BATCH do
+    delete_batch(self, table.move(keys, from, math.min(from + BATCH - 1, #keys), 1, {}))
+  end
+end
+
+-- ---- uploads in parts ---------------------------------------------------------------------------
+
+local function create_upload(self, key, headers)
+  local request = { method = "POST", key = key, query = { uploads = "" }, headers = headers }
+  local root = parsed(self, request, self:call(request), "InitiateMultipartUploadResult")
+  return M.text(root, "UploadId")
+end
+
+--- Ends an upload without a result.
+function Client:abort_upload(key, upload)
+  self:call { method = "DELETE", key = key, query = { uploadId = upload }, allow = { [404] = true } }
+end
+
+local function put_part(self, key, upload, part)
+  local answer = self:call { method = "PUT", key = key, body = part, sha256 = part.sha256,
+    query = { partNumber = part.number, uploadId = upload } }
+  return { number = part.number, etag = answer.headers.etag }
+end
+
+local function complete_upload(self, key, upload, stored)
+  table.sort(stored, function(a, b) return a.number < b.number end)
+  local list = {}
+  for i, part in ipairs(stored) do
+    list[i] = ("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>"):format(part.number,
+      escape(part.etag))
+  end
+  local request = { method = "POST", key = key, query = { uploadId = upload }, body =
+    "<CompleteMultipartUpload>" .. table.concat(list) .. "</CompleteMultipartUpload>",
+    headers = { ["content-type"] = "application/xml" } }
+  parsed(self, request, self:call(request), "CompleteMultipartUploadResult")
+end
+
+-- Sends parts, `parallel` at a time, as they come. Returns { number, etag } of each.
+local function send_parts(self, key, upload, first, parts, parallel)
+  local stored, is_over = {}, false
+  local scope <close> = core_task.scope()
+  for i = 1, parallel do
+    scope:spawn(function()
+      local part = i == 1 and first or parts:next()
+      while part do
+        local one = put_part(self, key, upload, part)
+        stored[#stored + 1] = one -- the length is that of now, not of before it waited
+        part:close()
+        part, is_over = parts:next()
+      end
+    end)
+  end
+  scope:join()
+  return stored, is_over
+end
+
+--- Stores what comes in parts (moonkeep.core.http): in one request when it is one. `headers` are the object's.
+function Client:upload(key, parts, parallel, headers)
+  local first, is_over = parts:next()
+  if is_over then
+    return
+  elseif first.is_last then
+    self:call { method = "PUT", key = key, body = first, sha256 = first.sha256, headers = headers }
+    first:close()
+    return
+  end
+  local upload = create_upload(self, key, headers)
+  local ok, err = pcall(function()
+    local stored, has_ended = send_parts(self, key, upload, first, parts, parallel)
+    if has_ended then
+      errors.raise("CANCELED", "the flow has ended")
+    end
+    complete_upload(self, key, upload, stored)
+  end)
+  if not ok then
+    core_task.shield(function() pcall(self.abort_upload, self, key, upload) end, 15000)
+    error(err, 0)
+  end
+end
+
+return M

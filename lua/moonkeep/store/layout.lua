@@ -1,0 +1,253 @@
+--- How backups lie in a store, of whatever kind:
+---
+---   <job>/<series>/<id>.json      the manifest: its presence is the backup's existence
+---   <job>/<series>/<id>/          its objects
+---   <job>/<series>/.<id>.lock     held by the run that is making it
+---
+--- What a killed run has left is invisible (it has no manifest), and is removed by the next run of the same
+--- series, once the lock shows that its maker is dead.
+---
+--- Where the bytes are is the driver's business, which is what a new kind of store has to offer. Keys are paths
+--- below the store's root; a folder is "" or ends with "/".
+---
+---   read(key), write(key, text, exclusive)  small objects; NOT_FOUND, ALREADY_EXISTS
+---   stat(key)                  { size }, or nil
+---   source(key), sink(key)     stages of a flow; a sink's object is there, whole, when the flow has ended well
+---   names(folder)              what is directly below it, objects and folders; {} when it is not there
+---   folders(folder)            the folders among them
+---   make_folder(folder)        where folders must be made
+---   remove(keys)               objects; those that are not there are no error
+---   remove_folder(folder)      with all in it, also what killed uploads into it have left
+---   hold(key)                  a closable lock, which closing removes; nil: another process that lives has it
+---   path(key)                  its file on this machine, or nil
+local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local stores = require "moonkeep.store"
+
+local M = {}
+
+local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
+local NAME = "^[%w_%%][%w._%%-]*$"
+
+local Store = { __name = "moonkeep.Store" }
+Store.__index = Store
+
+function Store:__tostring()
+  return self.name
+end
+
+local function check_name(what, name)
+  if type(name) ~= "string" or not name:match(NAME) then
+    errors.raise("INVALID", ("%s is not a proper %s"):format(tostring(name), what))
+  end
+  return name
+end
+
+local function folder_of(job, series)
+  return ("%s/%s/"):format(check_name("job name", job), check_name("series", series))
+end
+
+local function check_id(id)
+  if type(id) ~= "string" or not id:match("^" .. ID .. "$") then
+    errors.raise("INVALID", ("%s is not the id of a backup"):format(tostring(id)))
+  end
+  return id
+end
+
+-- ---- reading ------------------------------------------------------------------------------------
+
+--- The ids of the backups of a series, oldest first.
+function Store:list(job, series)
+  local ids = {}
+  for _, name in ipairs(self.driver:names(folder_of(job, series))) do
+    ids[#ids + 1] = name:match("^(" .. ID .. ")%.json$")
+  end
+  table.sort(ids)
+  return ids
+end
+
+--- The manifest of a backup. Raises NOT_FOUND when there is no such backup, CORRUPT when it is
+--- damaged.
+function Store:manifest(job, series, id)
+  local key = ("%s%s.json"):format(folder_of(job, series), check_id(id))
+  local text = self.driver:read(key)
+  local ok, manifest = pcall(manifests.decode, text)
+  if not ok then
+    if errors.is_error(manifest) then
+      manifest.message = ("backup %s in store %s: %s (%s)"):format(id, self.name, manifest.message,
+        self.driver:shown(key))
+    end
+    error(manifest, 0)
+  end
+  return manifest
+end
+
+--- The newest backup of a series; nil, why when there is none.
+function Store:latest(job, series)
+  local ids = self:list(job, series)
+  local id = ids[#ids]
+  if not id then
+    return nil, ("store %s has no backup of %s by job %s"):format(self.name, series, job)
+  end
+  return self:backup(job, series, id)
+end
+
+--- A backup by its id.
+function Store:backup(job, series, id)
+  return stores.backup { id = id, job = job, series = series,
+    manifest = self:manifest(job, series, id), stores = { self }, proof = "stored" }
+end
+
+local function proper(names)
+  local list = {}
+  for _, name in ipairs(names) do
+    list[#list + 1] = name:match(NAME)
+  end
+  table.sort(list)
+  return list
+end
+
+--- The names of the jobs that have a folder here.
+function Store:jobs()
+  return proper(self.driver:folders "")
+end
+
+--- The series of a job.
+function Store:series(job)
+  return proper(self.driver:folders(check_name("job name", job) .. "/"))
+end
+
+local function key_of(job, series, id, object)
+  return ("%s%s/%s"):format(folder_of(job, series), check_id(id), check_name("object name", object))
+end
+
+--- The path of an object, for programs that must read it at any place; nil: it has none.
+function Store:path(backup, object)
+  return self.driver:path(key_of(backup.job, backup.series, backup.id, object))
+end
+
+--- The flow source of an object.
+function Store:source(job, series, id, object)
+  return self.driver:source(key_of(job, series, id, object))
+end
+
+-- ---- writing ------------------------------------------------------------------------------------
+
+local Session = {}
+Session.__index = Session
+
+--- The flow sink of a new object.
+function Session:sink(object)
+  return self.driver:sink(self.folder .. check_name("object name", object))
+end
+
+--- Writes a small object.
+function Session:put(object, text)
+  self.driver:write(self.folder .. check_name("object name", object), text, true)
+end
+
+--- Removes every object that was written, to begin anew.
+function Session:clear()
+  self.driver:remove_folder(self.folder)
+  self.driver:make_folder(self.folder)
+end
+
+--- Writes the manifest: from now on the backup exists.
+function Session:publish(text)
+  self.lock:check()
+  self.driver:write(self.manifest, text, true)
+  self.published = true
+end
+
+--- Without a published manifest, removes everything that was written. The manifest comes first: it
+--- may be there although publishing it has failed (in the sync of its folder, say), and a backup
+--- that can be seen must be whole.
+function Session:close()
+  if self.closed then
+    return
+  end
+  self.closed = true
+  core_task.shield(function()
+    if not self.published then
+      local ok, err = pcall(function()
+        self.driver:remove { self.manifest }
+        self.driver:remove_folder(self.folder)
+      end)
+      if not ok then
+        log.warn("%s: could not remove the unfinished %s: %s", self.store.name,
+          self.driver:shown(self.folder), err.message)
+      end
+    end
+    self.lock:close()
+  end, 15000)
+end
+Session.__close = Session.close
+
+-- What a run that has died may have left: its lock, a half-written manifest, and, when it had not
+-- published, its folder. Returns a table: id -> list of half-written manifests.
+local function leftovers(driver, folder)
+  local names, found = driver:names(folder), {}
+  local is_published = {}
+  for _, name in ipairs(names) do
+    is_published[name:match("^(" .. ID .. ")%.json$") or ""] = true
+  end
+  for _, name in ipairs(names) do
+    local partial_of = name:match("^%.(" .. ID .. ")%.json%..*%.partial$")
+    local id = name:match("^(" .. ID .. ")$")
+    id = partial_of or name:match("^%.(" .. ID .. ")%.lock$") or not is_published[id] and id
+    if id then
+      found[id] = found[id] or {}
+      table.insert(found[id], partial_of and folder .. name or nil)
+    end
+  end
+  return found
+end
+
+local function lock_key(folder, id)
+  return ("%s.%s.lock"):format(folder, id)
+end
+
+-- Removes what runs that have died had left: whoever holds a lock lives.
+local function sweep(driver, folder)
+  for id, partials in pairs(leftovers(driver, folder)) do
+    local lock = driver:hold(lock_key(folder, id))
+    if lock then
+      -- Under the lock, for its maker may have published a moment ago.
+      if not driver:stat(("%s%s.json"):format(folder, id)) then
+        log.info("removing %s, which a killed run had left", driver:shown(folder .. id))
+        driver:remove_folder(("%s%s/"):format(folder, id))
+      end
+      driver:remove(partials)
+      lock:close()
+    end
+  end
+end
+
+--- Begins a backup: a session, whose sinks and puts are invisible until publish.
+function Store:begin(job, series, id)
+  local folder, driver = folder_of(job, series), self.driver
+  check_id(id)
+  driver:make_folder(folder)
+  sweep(driver, folder)
+  local session = setmetatable({ store = self, driver = driver, folder = ("%s%s/"):format(folder, id),
+    manifest = ("%s%s.json"):format(folder, id) }, Session)
+  session.lock = driver:hold(lock_key(folder, id))
+  if not session.lock then
+    errors.raise("BUSY", ("another run is making backup %s"):format(id))
+  end
+  local ok, err = pcall(driver.make_folder, driver, session.folder)
+  if not ok then
+    session:close()
+    error(err, 0)
+  end
+  return session
+end
+
+--- A store of this name, with a driver.
+function M.new(name, driver)
+  return setmetatable({ name = name, driver = driver, root = driver.root }, Store)
+end
+
+return M
