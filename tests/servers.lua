@@ -92,6 +92,40 @@ function M.nginx()
     ca = certificate.ca, socket = folder .. "/socket", www = folder .. "/www" }, child, tempdir)
 end
 
+--- Ceph's S3 gateway, with a cluster in memory: { url, id, secret, driver(bucket, options), folder, admin(...) }.
+--- It takes some 13 seconds to start. TLS: `tls` = true adds tls_url and ca.
+function M.rgw(tls)
+  local tempdir, port = mk.fs.tempdir(), M.port()
+  local folder = tempdir.path
+  local argv = { "bash", "tests/rgw.bash", "up", folder, tostring(M.port()), tostring(port) }
+  local fields = { url = "http://127.0.0.1:" .. port, id = "testkey", secret = "testsecret" }
+  if tls then
+    local certificate, tls_port = M.certificate(folder), M.port()
+    mk.fs.write(folder .. "/both.pem", mk.fs.read(certificate.cert) .. mk.fs.read(certificate.key))
+    argv[#argv + 1], argv[#argv + 2] = tostring(tls_port), folder .. "/both.pem"
+    fields.tls_url, fields.ca = "https://localhost:" .. tls_port, certificate.ca
+  end
+  mk.process.run { argv = argv }
+  function fields.admin(...)
+    return mk.process.run { argv = { "radosgw-admin", "-c", folder .. "/ceph.conf", ... } }
+  end
+  function fields.options(more)
+    local options = { endpoint = fields.url, access_key = fields.id, secret_key = fields.secret }
+    for key, value in pairs(more or {}) do
+      options[key] = value
+    end
+    return options
+  end
+  function fields.driver(place, more)
+    return assert(require("moonkeep.store.s3").new(place, fields.options(more)))
+  end
+  fields.folder = folder
+  return setmetatable(fields, { __close = function()
+    mk.process.run { argv = { "bash", "tests/rgw.bash", "down", folder } }
+    tempdir:close()
+  end })
+end
+
 --- A server that does what no real one can be made to do: see http_faults.py. { url, requests() }.
 function M.http_faults()
   local tempdir, port = mk.fs.tempdir(), M.port()

@@ -212,6 +212,24 @@
 ---@field wait? moonkeep.Duration before the second try; doubled each time (default: "1m")
 ---@field max_wait? moonkeep.Duration at most (default: "15m")
 
+---Options of a store in a bucket of an S3 service. Credentials that are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, instance.
+---@class moonkeep.S3Keys
+---@field offsite? boolean it is at another place than the database
+---@field region? string the bucket's (default: `AWS_REGION`, or `us-east-1`)
+---@field endpoint? string URL of another service than Amazon's (default: `AWS_ENDPOINT_URL_S3`)
+---@field path_style? boolean the bucket's name is in the path, not in the host's name (default: with an `endpoint`)
+---@field access_key? string|moonkeep.Secret with `secret_key`
+---@field secret_key? moonkeep.Secret a secret
+---@field session_token? moonkeep.Secret of credentials that expire
+---@field profile? string of `~/.aws/credentials` (default: `AWS_PROFILE`, or `default`)
+---@field storage_class? string such as `STANDARD_IA`
+---@field encryption? string the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`
+---@field parallel? integer parts of 16 MiB that are sent at once, for each object (default: 2)
+---@field retries? integer how often a request is tried again (default: 4)
+---@field stall? moonkeep.Duration a connection on which nothing moves is given up after this (default: "1m")
+---@field ca? string a file of certificates, instead of the system's
+---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
+
 ---When a job runs: one of `cron`, `at` or `every`. Times are of the zone `tz`. At a change of clocks, a time that does not exist is run right after the gap, a time that exists twice is run once.
 ---@class moonkeep.ScheduleKeys
 ---@field cron? string five fields, names, ranges, steps, or `@hourly`, `@daily`, `@weekly`, `@monthly`, `@yearly`; as in cron, day of month and day of week are ORed when both are given
@@ -226,7 +244,7 @@
 ---@field major? integer the version (default: the newest installed)
 ---@field settings? table server settings by name
 
----Options of a store.
+---Options of a store: of every kind.
 ---@class moonkeep.StoreKeys
 ---@field offsite? boolean it is at another place than the database
 
@@ -261,6 +279,9 @@ local Store = {}
 ---@class moonkeep.Child
 local Child = {}
 
+---@class moonkeep.Answer
+local Answer = {}
+
 ---@class moonkeep
 local mk = {}
 
@@ -275,6 +296,9 @@ mk.flow = {}
 
 ---@class moonkeep.process
 mk.process = {}
+
+---@class moonkeep.http
+mk.http = {}
 
 ---@class moonkeep.fs
 mk.fs = {}
@@ -306,10 +330,10 @@ function mk.task(keys) end
 ---@param keys moonkeep.PolicyKeys
 function mk.policy(keys) end
 
----a place for backups: `file:///var/backups/app`
+---a place for backups: `file:///var/backups/app`, `s3://bucket/prefix`
 ---@param name string
 ---@param url string
----@param options? moonkeep.StoreKeys
+---@param options? moonkeep.StoreKeys|S3Keys
 ---@return moonkeep.Store
 function mk.store(name, url, options) end
 

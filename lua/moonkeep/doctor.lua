@@ -203,8 +203,21 @@ end
 -- A compressed dump without indexes is seldom more than half of the database.
 local ESTIMATE = 2
 
+-- A store that is no folder: writes a small object, reads it, and removes it.
+local function check_bucket(findings, store)
+  local key, driver = ".moonkeep-doctor-" .. host.random(4), store.driver
+  driver:write(key, "probe\n")
+  local text = driver:read(key)
+  driver:remove { key }
+  findings:add(text == "probe\n" and "ok" or "error", "store", ("%s can be written, read and deleted from")
+    :format(store.url))
+end
+
 -- Nothing is made: a folder that is missing may be a mistyped one.
 local function check_store(findings, store, bytes)
+  if not store.root then
+    return check_bucket(findings, store)
+  end
   local folder = store.root
   while folder ~= "" and not fs.exists(folder) do
     folder = folder:match "^(.*)/[^/]*$"

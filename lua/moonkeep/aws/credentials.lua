@@ -12,6 +12,7 @@ local redact = require "moonkeep.redact"
 local secret = require "moonkeep.secret"
 local sign = require "moonkeep.aws.sign"
 local xml = require "moonkeep.core.xml"
+local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
@@ -20,16 +21,7 @@ local REFRESH_S = 300
 -- "2026-11-22T02:00:00Z" -> Unix
 local function time_of(text)
   local y, mo, d, h, mi, s = (text or ""):match "^(%d+)-(%d+)-(%d+)T(%d+):(%d+):(%d+)"
-  if not y then
-    return nil
-  end
-  -- Days from civil (Howard Hinnant's algorithm): os.time would take the zone of this machine.
-  y, mo, d = tonumber(y), tonumber(mo), tonumber(d)
-  y = mo <= 2 and y - 1 or y
-  local era, shifted = y // 400, (mo + 9) % 12
-  local of_year = (153 * shifted + 2) // 5 + d - 1
-  local of_era = (y - era * 400) * 365 + (y - era * 400) // 4 - (y - era * 400) // 100 + of_year
-  return (era * 146097 + of_era - 719468) * 86400 + tonumber(h) * 3600 + tonumber(mi) * 60 + tonumber(s)
+  return y and zone.unix(y, mo, d, h, mi, s)
 end
 
 local function made(id, key, token, expires)

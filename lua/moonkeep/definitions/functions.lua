@@ -19,8 +19,8 @@ return {
     fn("mk.pg", { "what: table<string, string|integer|Secret>|string|Secret" }, { "Source" },
       "a database by libpq's keys, a conninfo string, a URI, or a secret that holds one of the " ..
       "two. Nothing is connected until asked"),
-    fn("mk.store", { "name: string", "url: string", "options?: StoreKeys" }, { "Store" },
-      "a place for backups: `file:///var/backups/app`"),
+    fn("mk.store", { "name: string", "url: string", "options?: StoreKeys|S3Keys" }, { "Store" },
+      "a place for backups: `file:///var/backups/app`, `s3://bucket/prefix`"),
     fn("mk.pg.scratch", { "options?: ScratchKeys" }, { "Cluster" }, "a throwaway cluster, removed " ..
       "when its block is left"),
   } },

@@ -212,9 +212,34 @@ M.checkup = { title = "ctx:checkup", doc = "What a database is looked over for."
   { "jobs", "integer", "connections", min = 1, max = 64, default = "2" },
 } }
 
-M.store = { title = "mk.store", doc = "Options of a store.", keys = {
+local STORE = {
   { "offsite", "boolean", "it is at another place than the database" },
-} }
+}
+
+M.store = { title = "mk.store", doc = "Options of a store: of every kind.", keys = STORE }
+
+M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3 service. Credentials that " ..
+  "are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, " ..
+  "instance.", keys = with(STORE, {
+  { "region", "string", "the bucket's", default = "`AWS_REGION`, or `us-east-1`" },
+  { "endpoint", "string", "URL of another service than Amazon's", default = "`AWS_ENDPOINT_URL_S3`" },
+  { "path_style", "boolean", "the bucket's name is in the path, not in the host's name",
+    default = "with an `endpoint`" },
+  { "access_key", "secret_text", "with `secret_key`" },
+  { "secret_key", "secret", "a secret" },
+  { "session_token", "secret", "of credentials that expire" },
+  { "profile", "string", "of `~/.aws/credentials`", default = "`AWS_PROFILE`, or `default`" },
+  { "storage_class", "string", "such as `STANDARD_IA`" },
+  { "encryption", "string", "the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`" },
+  { "parallel", "integer", "parts of 16 MiB that are sent at once, for each object", min = 1, max = 64,
+    default = "2" },
+  { "retries", "integer", "how often a request is tried again", min = 0, max = 100, default = "4" },
+  { "stall", "duration", "a connection on which nothing moves is given up after this", default = '"1m"' },
+  { "lease", "duration", "a run that has given no sign of life for so long is dead, and what it left is " ..
+    "removed by the next one", default = '"15m"' },
+  { "ca", "string", "a file of certificates, instead of the system's" },
+  { "proxy", "secret_text", "its URL", default = "as `https_proxy` and `no_proxy` say" },
+}) }
 
 M.policy = { title = "mk.policy", doc = "Rules for every job of a folder, in its `policy.lua`.",
   keys = {

@@ -26,9 +26,9 @@ callbacks. *Verbs raise* an error value (`code`, `message`, `hint`, ...; see [ev
 `moonkeep init` writes types for editors that know LuaLS beside a recipe.
 ]]
 
-local TABLES = { "job", "dump", "schedule", "retry", "task", "restore", "policy", "store" }
+local TABLES = { "job", "dump", "schedule", "retry", "task", "restore", "policy", "store", "s3" }
 
-local SMALL = { "scratch", "connect", "transaction", "each", "process", "arg" }
+local SMALL = { "scratch", "connect", "transaction", "each", "process", "http", "arg" }
 
 local function cell(text)
   return (text:gsub("|", "\\|"))

@@ -104,7 +104,7 @@ local function add_function(out, item)
   out[#out + 1] = ("function %s(%s) end\n"):format(item.name, table.concat(names, ", "))
 end
 
-local CLASSES = { "Context", "Source", "Connection", "Cluster", "Store", "Child" }
+local CLASSES = { "Context", "Source", "Connection", "Cluster", "Store", "Child", "Answer" }
 
 --- The text of moonkeep.d.lua.
 function M.text()
@@ -120,7 +120,7 @@ function M.text()
     out[#out + 1] = ("---@class moonkeep.%s\nlocal %s = {}\n"):format(class, class)
   end
   out[#out + 1] = "---@class moonkeep\nlocal mk = {}\n"
-  for _, part in ipairs { "secret", "arg", "flow", "process", "fs", "clock", "json", "log" } do
+  for _, part in ipairs { "secret", "arg", "flow", "process", "http", "fs", "clock", "json", "log" } do
     out[#out + 1] = ("---@class moonkeep.%s\nmk.%s = {}\n"):format(part, part)
   end
   out[#out + 1] = "---@class moonkeep.pg\n---@overload fun(what: table<string, " ..

@@ -10,6 +10,7 @@ local hash = require "moonkeep.core.hash"
 local http = require "moonkeep.http"
 local sign = require "moonkeep.aws.sign"
 local xml = require "moonkeep.core.xml"
+local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
@@ -130,6 +131,15 @@ function Client:call(request)
   return answer
 end
 
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10,
+  Nov = 11, Dec = 12 }
+
+-- "Fri, 27 Nov 2026 16:35:09 GMT" -> Unix
+local function http_time(text)
+  local d, month, y, h, m, s = (text or ""):match "(%d+) (%a+) (%d+) (%d+):(%d+):(%d+)"
+  return MONTHS[month] and zone.unix(y, MONTHS[month], d, h, m, s)
+end
+
 -- ---- objects ------------------------------------------------------------------------------------
 
 --- Lets an object fill a feed. Returns the first answer. Raises also CORRUPT when it is another one than it
@@ -164,14 +174,15 @@ function Client:put(key, text, exclusive, headers)
   return self:call { method = "PUT", key = key, body = text, headers = all }
 end
 
---- { size, etag, time (as the service writes it) }, or nil when there is no such object.
+--- { size, etag, age (seconds, by the service's clock) }, or nil when there is no such object.
 function Client:stat(key)
   local answer = self:call { method = "HEAD", key = key, allow = { [404] = true } }
   if answer.status == 404 then
     return nil
   end
   return { size = math.tointeger(tonumber(answer.headers["content-length"])),
-    etag = answer.headers.etag, time = answer.headers["last-modified"] }
+    etag = answer.headers.etag, age = (http_time(answer.headers.date) or 0) -
+      (http_time(answer.headers["last-modified"]) or 0) }
 end
 
 -- The answer as XML, whose outermost element must be of this name: some errors come with status 200.
@@ -253,9 +264,37 @@ local function create_upload(self, key, headers)
   return M.text(root, "UploadId")
 end
 
---- Ends an upload without a result.
+--- Calls fn(key, upload) for each upload that has begun, and not ended, to keys that begin with `prefix`.
+function Client:list_uploads(prefix, fn)
+  local key_marker, upload_marker
+  repeat
+    local request = { method = "GET", limit = LIST_LIMIT, query = { uploads = "", prefix = prefix,
+      ["key-marker"] = key_marker, ["upload-id-marker"] = upload_marker } }
+    local root = parsed(self, request, self:call(request), "ListMultipartUploadsResult")
+    for _, child in ipairs(root) do
+      if child.name == "Upload" then
+        fn(M.text(child, "Key"), M.text(child, "UploadId"))
+      end
+    end
+    local is_truncated = M.text(root, "IsTruncated") == "true"
+    key_marker = is_truncated and M.text(root, "NextKeyMarker") or nil
+    upload_marker = is_truncated and M.text(root, "NextUploadIdMarker") or nil
+  until not key_marker
+end
+
+local ABORT_TRIES, ABORT_WAIT_MS = 10, 200
+
+--- Ends an upload without a result. A part that was still on its way may bring it back, as the service's manual
+--- says: so it is ended until it is not there any more.
 function Client:abort_upload(key, upload)
-  self:call { method = "DELETE", key = key, query = { uploadId = upload }, allow = { [404] = true } }
+  for try = 1, ABORT_TRIES do
+    local answer = self:call { method = "DELETE", key = key, query = { uploadId = upload },
+      allow = { [404] = true } }
+    if answer.status == 404 then
+      return
+    end
+    core_task.sleep(try * ABORT_WAIT_MS)
+  end
 end
 
 local function put_part(self, key, upload, part)
@@ -306,7 +345,9 @@ function Client:upload(key, parts, parallel, headers)
     first:close()
     return
   end
-  local upload = create_upload(self, key, headers)
+  local upload = core_task.shield(function() -- or nobody would know which to end
+    return create_upload(self, key, headers)
+  end, 30000)
   local ok, err = pcall(function()
     local stored, has_ended = send_parts(self, key, upload, first, parts, parallel)
     if has_ended then

@@ -21,6 +21,12 @@ function M.days(year, month, day)
   return 365 * y + y // 4 - y // 100 + y // 400 + of_year - 719468
 end
 
+--- Seconds since 1970 of a time in UTC; numbers or their texts.
+function M.unix(year, month, day, hour, minute, second)
+  return M.days(tonumber(year), tonumber(month), tonumber(day)) * DAY + tonumber(hour) * 3600 +
+    tonumber(minute) * 60 + tonumber(second)
+end
+
 --- year, month, day, weekday (0 is Sunday) of a day number.
 function M.date(days)
   local z = days + 719468

@@ -5,7 +5,8 @@ local types = require "moonkeep.definitions.types"
 
 local M = {}
 
-local KINDS = { file = "moonkeep.store.file" }
+-- The driver of each kind, and the table of its options.
+local KINDS = { file = { "moonkeep.store.file", "store" }, s3 = { "moonkeep.store.s3", "s3" } }
 
 local function kinds()
   local names = {}
@@ -38,10 +39,10 @@ function M.new(name, url, options)
     return mistake(("there is no kind of store %q"):format(kind),
       spec.nearest(kind, kinds()) and ("did you mean %q?"):format(spec.nearest(kind, kinds())) or
       "there is: " .. table.concat(kinds(), ", "))
-  elseif not spec.check("mk.store", "store", options) then
+  elseif not spec.check("mk.store", KINDS[kind][2], options) then
     return setmetatable({ name = name }, Unusable)
   end
-  local driver, why, hint = require(KINDS[kind]).new(rest, options)
+  local driver, why, hint = require(KINDS[kind][1]).new(rest, options)
   if not driver then
     return mistake(why, hint)
   end

@@ -1,11 +1,19 @@
 --- Objects in a bucket of an S3 service: s3://bucket/prefix.
 ---
---- A driver of stores: see moonkeep.store.driver for the contract. An object appears whole or not at
---- all, as the service has it: one request, or an upload in parts that is completed last.
+--- A driver of stores: see moonkeep.store.layout. An object appears whole or not at all, as the service
+--- has it: one request, or an upload in parts that is completed last.
+---
+--- There are no locks: whoever makes a backup keeps an object, its lease, that it writes anew several times in
+--- `lease` (15 minutes). One that is older, by the service's own clock, belonged to a run that is dead.
 local clients = require "moonkeep.s3.client"
+local clock = require "moonkeep.clock"
 local core = require "moonkeep.core.http"
+local core_task = require "moonkeep.core.task"
 local credentials = require "moonkeep.aws.credentials"
 local errors = require "moonkeep.errors"
+local host = require "moonkeep.core.host"
+local json = require "moonkeep.core.json"
+local log = require "moonkeep.log"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -59,8 +67,8 @@ function Driver:sink(key)
   end }
 end
 
---- The names directly below a folder ("" or one that ends with "/"): objects, folders.
-function Driver:list(folder)
+-- The names directly below a folder: objects, folders.
+local function list(self, folder)
   local objects, folders = {}, {}
   local prefix = self.prefix .. folder
   self.client:list(prefix, function(key)
@@ -69,6 +77,25 @@ function Driver:list(folder)
     folders[#folders + 1] = key:sub(#prefix + 1, -2)
   end)
   return objects, folders
+end
+
+function Driver:names(folder)
+  local objects, folders = list(self, folder)
+  return table.move(folders, 1, #folders, #objects + 1, objects)
+end
+
+function Driver:folders(folder)
+  return (select(2, list(self, folder)))
+end
+
+-- Folders are parts of keys.
+function Driver.make_folder() end
+
+function Driver.path() end
+
+--- What messages call it.
+function Driver:shown(key)
+  return ("s3://%s/%s%s"):format(self.client.bucket, self.prefix, key)
 end
 
 --- Removes objects.
@@ -80,14 +107,77 @@ function Driver:remove(keys)
   self.client:delete(full)
 end
 
---- Removes all below a folder.
+--- Removes all below a folder, and ends uploads to it.
 function Driver:remove_folder(folder)
-  local keys = {}
+  local keys, uploads = {}, {}
   self.client:list(self.prefix .. folder, function(key)
     keys[#keys + 1] = key
   end)
   self.client:delete(keys)
+  self.client:list_uploads(self.prefix .. folder, function(key, upload)
+    uploads[#uploads + 1] = { key, upload }
+  end)
+  for _, one in ipairs(uploads) do
+    self.client:abort_upload(one[1], one[2])
+  end
 end
+
+-- ---- leases -------------------------------------------------------------------------------------
+
+local LEASE_MS = 15 * 60 * 1000
+
+local Lease = {}
+Lease.__index = Lease
+
+local function write_lease(self)
+  self.driver:write(self.key, json.encode { holder = self.holder, host = host.name() })
+  self.written = clock.monotonic()
+end
+
+-- Until it is closed.
+local function renew(self)
+  while true do
+    core_task.sleep(self.driver.lease_ms // 5)
+    local ok, err = pcall(write_lease, self)
+    if not ok then
+      log.debug("could not renew %s: %s", self.driver:shown(self.key), tostring(err))
+    end
+  end
+end
+
+--- Raises BUSY when others may have taken us for dead.
+function Lease:check()
+  if clock.monotonic() - self.written > self.driver.lease_ms then
+    errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed what this " ..
+      "one has stored"):format(self.driver:shown(self.key)))
+  end
+end
+
+function Lease:close()
+  self.scope:cancel(errors.new("CANCELED", "the lease is given up"))
+  pcall(self.scope.join, self.scope)
+  pcall(self.driver.remove, self.driver, { self.key })
+end
+Lease.__close = Lease.close
+
+-- Whether the lease of a run that may be alive is there. Its age is by the service's clock.
+local function is_leased(self, key)
+  local stat = self:stat(key)
+  return stat ~= nil and stat.age * 1000 < self.lease_ms
+end
+
+function Driver:hold(key)
+  if is_leased(self, key) then
+    return nil
+  end
+  local lease = setmetatable({ driver = self, key = key, holder = host.random(8),
+    scope = core_task.scope() }, Lease)
+  write_lease(lease)
+  lease.scope:spawn(renew, lease)
+  return lease
+end
+
+-- ---- making -------------------------------------------------------------------------------------
 
 local function header_of(options)
   local headers = { ["x-amz-storage-class"] = options.storage_class }
@@ -112,6 +202,7 @@ function M.new(rest, options)
   return setmetatable({
     prefix = prefix == "" and "" or prefix:gsub("/$", "") .. "/", headers = header_of(options),
     parallel = options.parallel or PARALLEL,
+    lease_ms = options.lease and units.duration(options.lease) or LEASE_MS,
     client = clients.new { bucket = bucket, region = region, ca = options.ca, proxy = options.proxy,
       endpoint = endpoint or ("https://s3.%s.amazonaws.com"):format(region),
       path_style = options.path_style or (options.path_style == nil and endpoint ~= nil),
