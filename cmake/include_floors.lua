@@ -3,8 +3,8 @@
 -- Floors include only downwards, siblings don't include each other, and each foreign library is
 -- known to the rooms that wrap it and to nobody else. docs/internals/house.md has the picture.
 
-local FLOOR = { base = 0, buf = 1, codec = 1, loop = 2, pg = 3, db = 3, flow = 4, sched = 5, bind = 6,
-  host = 7 }
+local FLOOR = { base = 0, buf = 1, codec = 1, loop = 2, pg = 3, http = 3, db = 3, flow = 4, sched = 5,
+  bind = 6, host = 7 }
 
 -- header pattern -> rooms that may include it
 local FOREIGN = {
@@ -13,6 +13,8 @@ local FOREIGN = {
   ["^lauxlib%.h$"] = { "sched", "bind", "host" },
   ["^lualib%.h$"] = { "host" },
   ["^libpq%-fe%.h$"] = { "pg" },
+  ["^curl/"] = { "http" },
+  ["^expat%.h$"] = { "bind" },
   ["^sqlite3%.h$"] = { "db" },
   ["^zlib%.h$"] = { "codec" },
   ["^isa%-l%.h$"] = { "codec" },

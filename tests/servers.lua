@@ -92,8 +92,8 @@ function M.nginx()
     ca = certificate.ca, socket = folder .. "/socket", www = folder .. "/www" }, child, tempdir)
 end
 
---- Ceph's S3 gateway, with a cluster in memory: { url, id, secret, driver(bucket, options), folder, admin(...) }.
---- It takes some 13 seconds to start. TLS: `tls` = true adds tls_url and ca.
+--- Ceph's S3 gateway, with a cluster in memory: { url, id, secret, driver(bucket, options), folder,
+--- admin(...) }. It takes some 13 seconds to start. TLS: `tls` = true adds tls_url and ca.
 function M.rgw(tls)
   local tempdir, port = mk.fs.tempdir(), M.port()
   local folder = tempdir.path
@@ -129,7 +129,8 @@ end
 --- A server that does what no real one can be made to do: see http_faults.py. { url, requests() }.
 function M.http_faults()
   local tempdir, port = mk.fs.tempdir(), M.port()
-  local child = mk.process.spawn { argv = { "/usr/bin/python3", "tests/http_faults.py", tostring(port) } }
+  local child = mk.process.spawn { argv = { "/usr/bin/python3", "tests/http_faults.py",
+    tostring(port) } }
   M.wait(port)
   return server({ url = "http://127.0.0.1:" .. port }, child, tempdir)
 end

@@ -1,5 +1,6 @@
---- What every kind of store must do, whatever it is: `suite(it, make)` makes the tests with busted's `it`;
---- `make()` gives a driver of an empty place, and a function that counts what failed uploads have left there.
+--- What every kind of store must do, whatever it is: `suite(it, make)` makes the tests with busted's
+--- `it`; `make()` gives a driver of an empty place, and a function that counts what failed uploads
+--- have left there.
 local assert = require "luassert"
 local core_task = require "moonkeep.core.task"
 local flow = require "moonkeep.flow"
@@ -27,8 +28,8 @@ local function file_of(dir, size)
 end
 
 local function store(driver, key, path)
-  return flow.run { { kind = "file", path = path }, { kind = "tee", { { kind = "sha256", label = "sum" } },
-    { driver:sink(key) } } }
+  return flow.run { { kind = "file", path = path }, { kind = "tee",
+    { { kind = "sha256", label = "sum" } }, { driver:sink(key) } } }
 end
 
 local function sum_of(driver, key)
@@ -96,7 +97,8 @@ return function(it, make)
     for _, folder in ipairs { "job/", "job/a/", "job/a/x/", "job/a%2Fb/", "other/" } do
       driver:make_folder(folder)
     end
-    for _, key in ipairs { "job/a/1", "job/a/2.json", "job/a/x/3", "job/a%2Fb/4", "other/5", "job/.lock" } do
+    for _, key in ipairs { "job/a/1", "job/a/2.json", "job/a/x/3", "job/a%2Fb/4", "other/5",
+      "job/.lock" } do
       driver:write(key, key)
     end
     assert.same({ "job", "other" }, sorted(driver:folders ""))

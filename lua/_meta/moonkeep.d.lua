@@ -226,7 +226,8 @@
 ---@field encryption? string the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`
 ---@field parallel? integer parts of 16 MiB that are sent at once, for each object (default: 2)
 ---@field retries? integer how often a request is tried again (default: 4)
----@field stall? moonkeep.Duration a connection on which nothing moves is given up after this (default: "1m")
+---@field stall? moonkeep.Duration a connection on which nothing moves is given up after it (default: "1m")
+---@field lease? moonkeep.Duration a run that has given no sign of life for so long is dead, and what it left is removed by the next one (default: "15m")
 ---@field ca? string a file of certificates, instead of the system's
 ---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
 

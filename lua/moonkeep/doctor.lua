@@ -209,8 +209,8 @@ local function check_bucket(findings, store)
   driver:write(key, "probe\n")
   local text = driver:read(key)
   driver:remove { key }
-  findings:add(text == "probe\n" and "ok" or "error", "store", ("%s can be written, read and deleted from")
-    :format(store.url))
+  findings:add(text == "probe\n" and "ok" or "error", "store",
+    ("%s can be written, read and deleted from"):format(store.url))
 end
 
 -- Nothing is made: a folder that is missing may be a mistyped one.

@@ -1,8 +1,8 @@
 --- Flows for Lua: run one, with progress, and get its counters by label. See
 --- runtime/bind/lua_flow.c for the stages.
 ---
---- A feed or parts may have a function `drive`, which fills the feed or stores the parts while the flow runs:
---- when it returns, all is done; what it raises fails the stage.
+--- A feed or parts may have a function `drive`, which fills the feed or stores the parts while the
+--- flow runs: when it returns, all is done; what it raises fails the stage.
 local core = require "moonkeep.core.flow"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
@@ -20,7 +20,8 @@ local function run(flow, meter)
   meter.done = meter.done + flow:report()[1].bytes_read
 end
 
--- Runs what drives a stage, and says how that ended. `raised` gets what it raised: the stage's error knows less.
+-- Runs what drives a stage, and says how that ended. `raised` gets what it raised: the stage's
+-- error knows less.
 local function drive(stage, raised)
   local ok, err = pcall(stage.drive)
   local feed, parts = stage.feed, stage.parts
@@ -59,8 +60,9 @@ local function richer(err, raised)
 end
 
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many
---- bytes the source will have, as far as is known), or meter (of several flows); independent; limiter.
---- Returns a table by label: { bytes_in, bytes_out, result, error }, and the source as `source`.
+--- bytes the source will have, as far as is known), or meter (of several flows); independent;
+--- limiter. Returns a table by label: { bytes_in, bytes_out, result, error }, and the source as
+--- `source`.
 function M.run(stages, options)
   options = options or {}
   local flow = core.new(stages, options)

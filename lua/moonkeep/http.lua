@@ -1,9 +1,9 @@
 --- HTTP requests: what recipes call, and what stores are made of.
 ---
---- What failed on the way (NETWORK, TIMEOUT) or was answered with "later" (408, 429, 500, 502, 503, 504) is
---- tried again when the method allows it: after a random part of 0.5 s, 1 s, 2 s ... up to 20 s, or after what the
---- server asks for. A request that may not be repeated (POST) is tried again only when the server has said that it
---- did nothing (429, 503), or when `repeats = true`.
+--- What failed on the way (NETWORK, TIMEOUT) or was answered with "later" (408, 429, 500, 502, 503,
+--- 504) is tried again when the method allows it: after a random part of 0.5 s, 1 s, 2 s ... up to
+--- 20 s, or after what the server asks for. A request that may not be repeated (POST) is tried
+--- again only when the server has said that it did nothing (429, 503), or when `repeats = true`.
 local core = require "moonkeep.core.http"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
@@ -75,9 +75,10 @@ local function told(answer)
   return ("it answered %d"):format(answer.status)
 end
 
---- Makes a request of moonkeep.core.http, again as long as that helps, and returns the answer, of any
---- status. `make(try)` makes the description (method, url, headers, body ..., and `tries`, `repeats`), anew each
---- time, for signatures and credentials grow old. Raises NETWORK, TIMEOUT, TLS.
+--- Makes a request of moonkeep.core.http, again as long as that helps, and returns the answer, of
+--- any status. `make(try)` makes the description (method, url, headers, body ..., and `tries`,
+--- `repeats`), anew each time, for signatures and credentials grow old. Raises NETWORK, TIMEOUT,
+--- TLS.
 function M.try(make)
   local try = 1
   while true do
@@ -113,10 +114,11 @@ local function check_range(answer, from, first)
     answer.headers.etag == first.headers.etag
 end
 
---- Lets answers fill a feed: when one is cut off, the next goes on where it was. `make(from)` makes the
---- description of a request for the bytes from that one on (0: all). Returns the first answer; an answer that is
---- no success, or not of the same object, is returned as the second value, and the feed is not ended. The feed is
---- the caller's to finish or to fail. Raises NETWORK, TIMEOUT, TLS.
+--- Lets answers fill a feed: when one is cut off, the next goes on where it was. `make(from)` makes
+--- the description of a request for the bytes from that one on (0: all). Returns the first answer;
+--- an answer that is no success, or not of the same object, is returned as the second value, and
+--- the feed is not ended. The feed is the caller's to finish or to fail. Raises NETWORK, TIMEOUT,
+--- TLS.
 function M.fill(feed, make)
   local first, tries = nil, 1
   while true do
@@ -190,8 +192,9 @@ local function refuse(request, answer)
     detail = answer.body ~= "" and answer.body:sub(1, MAX_QUOTED) or nil, status = answer.status })
 end
 
---- mk.http.request { url = ..., method = "POST", json = {...} } -> { status, headers, body, json() }. Raises
---- HTTP_STATUS when the status is none of success, unless `any_status`; NETWORK, TIMEOUT, TLS.
+--- mk.http.request { url = ..., method = "POST", json = {...} } -> { status, headers, body, json()
+--- }. Raises HTTP_STATUS when the status is none of success, unless `any_status`; NETWORK, TIMEOUT,
+--- TLS.
 function M.request(options)
   spec.check("mk.http.request", "http", options)
   local request = request_of(options)

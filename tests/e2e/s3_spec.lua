@@ -1,10 +1,12 @@
 -- Stores in buckets, against Ceph's S3 gateway, which checks signatures.
 local core_task = require "moonkeep.core.task"
+local fingerprint = require "fingerprint"
 local layout = require "moonkeep.store.layout"
 local mk = require "moonkeep"
 local servers = require "servers"
 local suite = require "store_suite"
 local support = require "support"
+local verify = require "moonkeep.verify"
 
 describe("a store in a bucket", function()
   local rgw, n = nil, 0
@@ -42,7 +44,8 @@ describe("a store in a bucket", function()
     local err = refused({ secret_key = "wrong" }, "secret key does not belong to the access key")
     assert.equal("PERMISSION_DENIED", err.code)
     assert.matches("^GET s3://bucket1/: it answered 403, SignatureDoesNotMatch", err.message)
-    assert.equal("PERMISSION_DENIED", refused({ access_key = "nobody" }, "does not know this access key").code)
+    err = refused({ access_key = "nobody" }, "does not know this access key")
+    assert.equal("PERMISSION_DENIED", err.code)
     local driver = rgw.driver "nowhere"
     err = support.caught(driver.write, driver, "a", "b")
     assert.equal("NOT_FOUND", err.code)
@@ -133,5 +136,116 @@ describe("a store in a bucket", function()
     assert.equal(0, uploads(driver))
     assert.equal("BUSY", support.caught(alive.publish, alive, "{}").code)
     core_task.sleep(1)
+  end)
+
+  -- ---- whole runs ---------------------------------------------------------------------------------
+
+  describe("gets a backup", function()
+    local cluster, dir
+
+    setup(function()
+      cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
+      local c <close> = cluster:create_database("app"):connect()
+      c:query(support.SMALL .. support.BIG)
+    end)
+    teardown(function()
+      cluster:close()
+      dir:close()
+    end)
+
+    local function recipe(name, more)
+      return ([[
+        local mk = require "moonkeep"
+        return mk.job { name = "s3", dump = { jobs = 2 }, verify = "decoded", compress = "none",
+          source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+          upload = { mk.store("s3", "s3://%s/app", { endpoint = %q, access_key = %q,
+            secret_key = mk.secret.env "S3_SECRET"%s }) } }]]):format(cluster.folder, name, rgw.url,
+        rgw.id, more or "")
+    end
+
+    local function env()
+      return { S3_SECRET = rgw.secret }
+    end
+
+    it("from which it is restored, by what says how to reach it", function()
+      local _, name = bucket()
+      local run = support.run_recipe(dir.path, recipe(name), { env = env() })
+      assert.equal(0, run.code, run.stderr)
+      for _, arguments in ipairs { { "restore", "latest", "--from", run.path, "--into",
+        ("host=%s user=postgres"):format(cluster.folder), "--database", "copy" },
+        { "verify", "latest", "--from", run.path, "--level=read" }, { "list", "--from", run.path } } do
+        local done = support.start(dir.path, arguments, env()):finish()
+        assert.equal(0, done.code, done.stderr)
+        assert.is_nil((done.stdout .. done.stderr):find(rgw.secret, 1, true))
+      end
+      local tables = fingerprint.compare(fingerprint.of(cluster:database "app"),
+        fingerprint.of(cluster:database "copy"))
+      assert.equal(3, tables)
+    end)
+
+    it("is looked for in a URL with the credentials of the environment", function()
+      local _, name = bucket()
+      assert.equal(0, support.run_recipe(dir.path, recipe(name), { env = env() }).code)
+      local list = support.start(dir.path, { "list", "--from", ("s3://%s/app"):format(name) }, {
+        AWS_ENDPOINT_URL_S3 = rgw.url, AWS_ACCESS_KEY_ID = rgw.id, AWS_SECRET_ACCESS_KEY = rgw.secret })
+      list:finish()
+      assert.equal(0, list.code, list.stderr)
+      assert.matches("1 backup", list.stdout)
+    end)
+
+    it("that is nowhere when its run was killed, and cleared away when its lease has run out", function()
+      local _, name = bucket()
+      local driver = rgw.driver(name .. "/app")
+      local run = support.start_recipe(dir.path, recipe(name, ', lease = "2s"'), { env = env() })
+      support.eventually("something is being uploaded", function()
+        return uploads(driver) > 0
+      end)
+      mk.process.run { argv = { "kill", "-KILL", tostring(run:worker_pid()) } }
+      run:finish()
+      assert.equal(1, run.code)
+      local st = layout.new("s", driver)
+      assert.same({}, st:list("s3", "app"))
+      mk.sleep "2s"
+      local again = support.run_recipe(dir.path, recipe(name, ', lease = "2s"'), { env = env() })
+      assert.equal(0, again.code, again.stderr)
+      assert.equal(1, #st:list("s3", "app"))
+      assert.equal(2, #driver:names "s3/app/")
+      assert.equal(0, uploads(driver))
+    end)
+
+    it("that fails leaves nothing, and tells why", function()
+      local driver, name = bucket()
+      local run = support.run_recipe(dir.path, recipe(name):gsub(name, "nowhere"), { env = env() })
+      assert.equal(1, run.code)
+      assert.equal("NOT_FOUND", run.result.error.code)
+      assert.matches("there is no bucket nowhere", run.result.error.hint)
+      run = support.run_recipe(dir.path, recipe(name):gsub("dump = {", 'dump = { table = "none",'), {
+        env = env() })
+      assert.equal(1, run.code)
+      assert.same({}, driver:names "s3/app/")
+    end)
+
+    it("is damaged there, and that is found", function()
+      local _, name = bucket()
+      local driver = rgw.driver(name .. "/app")
+      assert.equal(0, support.run_recipe(dir.path, recipe(name), { env = env() }).code)
+      local st = layout.new("s", driver)
+      local backup = assert(st:latest("s3", "app"))
+      local object
+      for _, one in ipairs(backup.manifest.objects) do
+        object = one.size > 1000000 and one or object
+      end
+      local key = ("s3/app/%s/%s"):format(backup.id, object.name)
+      mk.flow.run { driver:source(key), { kind = "file", path = dir.path .. "/object" } }
+      mk.process.run { cwd = dir.path, argv = { "bash", "-c",
+        "printf X | dd of=object bs=1 seek=500000 conv=notrunc status=none" } }
+      mk.flow.run { { kind = "file", path = dir.path .. "/object" }, driver:sink(key) }
+      local err = support.caught(verify.read, backup, st)
+      assert.equal("CORRUPT", err.code)
+      assert.truthy(err.message:find(object.name, 1, true))
+      driver:remove { key }
+      err = support.caught(verify.read, backup, st)
+      assert.equal("CORRUPT", err.code)
+    end)
   end)
 end)

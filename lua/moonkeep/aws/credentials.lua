@@ -1,9 +1,10 @@
 --- Credentials of AWS and of what speaks its protocol: { id, secret, token, expires (Unix) }.
 ---
---- Found in this order, as Amazon's own programs do: what the recipe gives; AWS_ACCESS_KEY_ID ...; a web
---- identity (AWS_WEB_IDENTITY_TOKEN_FILE, as pods of EKS have); a profile of ~/.aws/credentials or ~/.aws/config;
---- a container's endpoint (ECS, EKS); the instance's (IMDSv2). What expires is asked for again five minutes before.
---- Source: docs.aws.amazon.com, "Standardized credential providers".
+--- Found in this order, as Amazon's own programs do: what the recipe gives; AWS_ACCESS_KEY_ID ...;
+--- a web identity (AWS_WEB_IDENTITY_TOKEN_FILE, as pods of EKS have); a profile of
+--- ~/.aws/credentials or ~/.aws/config; a container's endpoint (ECS, EKS); the instance's (IMDSv2).
+--- What expires is asked for again five minutes before. Source: docs.aws.amazon.com, "Standardized
+--- credential providers".
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
@@ -32,7 +33,7 @@ local function made(id, key, token, expires)
   return { id = id, secret = key, token = token ~= "" and token or nil, expires = expires }
 end
 
--- ---- providers: each gives credentials, or nil when it does not apply ---------------------------------
+-- ---- providers: each gives credentials, or nil when it does not apply ------------------------
 
 local function of_options(options)
   if options.access_key then
@@ -167,8 +168,8 @@ end
 
 local PROVIDERS = { of_options, of_environment, of_web_identity, of_profile, of_container, of_instance }
 
---- A function that gives credentials that are good now. `options`: those of an s3: store. `env`: for tests.
---- Raises SECRET_MISSING.
+--- A function that gives credentials that are good now. `options`: those of an s3: store. `env`:
+--- for tests. Raises SECRET_MISSING.
 function M.chain(options, env)
   env = env or function(name)
     local value = secret.optional_env(name)
@@ -185,8 +186,9 @@ function M.chain(options, env)
         return current
       end
     end
-    errors.raise("SECRET_MISSING", "there are no credentials for S3", { hint = "give the store access_key " ..
-      "and secret_key as secrets, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host a role" })
+    errors.raise("SECRET_MISSING", "there are no credentials for S3", { hint = "give the store " ..
+      "access_key and secret_key, set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or give this host " ..
+      "a role" })
   end
 end
 

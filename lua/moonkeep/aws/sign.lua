@@ -1,7 +1,7 @@
 --- Signature Version 4 of AWS, as object stores check it.
 ---
---- Source: docs.aws.amazon.com, "Create a signed AWS API request" (canonical request, string to sign, key). For S3
---- the path is encoded once, and not normalised.
+--- Source: docs.aws.amazon.com, "Create a signed AWS API request" (canonical request, string to
+--- sign, key). For S3 the path is encoded once, and not normalised.
 local hash = require "moonkeep.core.hash"
 
 local M = {}
@@ -46,9 +46,9 @@ local function signing_key(secret, date, region, service)
   return hash.hmac_sha256(key, "aws4_request")
 end
 
---- Signs a request: { method, host, path (encoded), query (as M.query makes it), headers (by name in lower
---- case; gets host, x-amz-date, x-amz-security-token, authorization), body_sha256 (hex) }, with credentials
---- { id, secret, token }, at a time of Unix.
+--- Signs a request: { method, host, path (encoded), query (as M.query makes it), headers (by name
+--- in lower case; gets host, x-amz-date, x-amz-security-token, authorization), body_sha256 (hex) },
+--- with credentials { id, secret, token }, at a time of Unix.
 function M.sign(request, credentials, region, service, time)
   local stamp = os.date("!%Y%m%dT%H%M%SZ", time)
   local date = stamp:sub(1, 8)

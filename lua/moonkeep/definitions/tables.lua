@@ -218,9 +218,9 @@ local STORE = {
 
 M.store = { title = "mk.store", doc = "Options of a store: of every kind.", keys = STORE }
 
-M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3 service. Credentials that " ..
-  "are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, " ..
-  "instance.", keys = with(STORE, {
+M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3 service. Credentials " ..
+  "that are not given are looked for as Amazon's own programs do: environment, web identity, profile, " ..
+  "container, instance.", keys = with(STORE, {
   { "region", "string", "the bucket's", default = "`AWS_REGION`, or `us-east-1`" },
   { "endpoint", "string", "URL of another service than Amazon's", default = "`AWS_ENDPOINT_URL_S3`" },
   { "path_style", "boolean", "the bucket's name is in the path, not in the host's name",
@@ -234,9 +234,9 @@ M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3
   { "parallel", "integer", "parts of 16 MiB that are sent at once, for each object", min = 1, max = 64,
     default = "2" },
   { "retries", "integer", "how often a request is tried again", min = 0, max = 100, default = "4" },
-  { "stall", "duration", "a connection on which nothing moves is given up after this", default = '"1m"' },
-  { "lease", "duration", "a run that has given no sign of life for so long is dead, and what it left is " ..
-    "removed by the next one", default = '"15m"' },
+  { "stall", "duration", "a connection on which nothing moves is given up after it", default = '"1m"' },
+  { "lease", "duration", "a run that has given no sign of life for so long is dead, and what it " ..
+    "left is removed by the next one", default = '"15m"' },
   { "ca", "string", "a file of certificates, instead of the system's" },
   { "proxy", "secret_text", "its URL", default = "as `https_proxy` and `no_proxy` say" },
 }) }
@@ -275,7 +275,8 @@ M.process = { title = "mk.process.run", doc = "A child process.", keys = {
   { "user", "string", "run as this user" },
   { "stdin", "string", "what it reads" },
 } }
-M.http = { title = "mk.http.request", doc = "An HTTP request. Certificates are always verified.", keys = {
+M.http = { title = "mk.http.request", doc = "An HTTP request. Certificates are always verified.",
+  keys = {
   { "url", "secret_text", "`http://` or `https://`", required = true },
   { "method", "string", "", default = '"GET"; with a body `"POST"`' },
   { "headers", "environment", "header lines by name" },
@@ -283,8 +284,8 @@ M.http = { title = "mk.http.request", doc = "An HTTP request. Certificates are a
   { "json", "any", "a value that is sent as JSON" },
   { "any_status", "boolean", "an answer that is none of success is returned, too; without it raises " ..
     "`HTTP_STATUS`" },
-  { "retries", "integer", "how often it is tried again when the network fails, or the server asks for " ..
-    "that (408, 429, 500, 502, 503, 504)", min = 0, max = 100, default = "4" },
+  { "retries", "integer", "how often it is tried again when the network fails, or the server asks " ..
+    "for that (408, 429, 500, 502, 503, 504)", min = 0, max = 100, default = "4" },
   { "repeats", "boolean", "a `POST` may be sent twice" },
   { "timeout", "duration", "for all of one try" },
   { "connect_timeout", "duration", "to be connected", default = '"10s"' },

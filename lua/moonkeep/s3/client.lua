@@ -1,4 +1,5 @@
---- Requests to an S3 service about one bucket: signed, tried again, and with errors that say what to do.
+--- Requests to an S3 service about one bucket: signed, tried again, and with errors that say what
+--- to do.
 ---
 --- Credentials are asked for anew with every try, so long uploads outlive them. A request that the
 --- service answers with another region is made again there, once, and so are all that follow.
@@ -19,8 +20,8 @@ local EMPTY_SHA256 = hash.hex(hash.sha256 "")
 local Client = {}
 Client.__index = Client
 
---- A client: { bucket, region, endpoint (URL without a path), path_style, credentials (a function that gives {
---- id, secret, token }), ca, proxy, tries }.
+--- A client: { bucket, region, endpoint (URL without a path), path_style, credentials (a function
+--- that gives { id, secret, token }), ca, proxy, tries }.
 function M.new(options)
   return setmetatable(options, Client)
 end
@@ -58,8 +59,8 @@ function Client:refuse(request, answer)
   local code, message = error_code(answer)
   local fault = faults[code] or { "S3_ERROR" }
   local text = ("%s: it answered %d"):format(shown(self, request), answer.status)
-  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, (message or "") ~= "" and ": " .. message
-    or "") or text, { hint = fault[2] and fault[2]:format(self.bucket), status = answer.status,
+  message = (message or "") ~= "" and ": " .. message or ""
+  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, message) or text, { hint = fault[2] and fault[2]:format(self.bucket), status = answer.status,
       s3 = code })
 end
 
@@ -87,7 +88,8 @@ end
 local function signed(self, request)
   local scheme, host, path = address(self, request.key)
   local query = sign.query(request.query)
-  local body_sha256 = request.sha256 or request.body and hash.hex(hash.sha256(request.body)) or EMPTY_SHA256
+  local body_sha256 = request.sha256 or request.body and hash.hex(hash.sha256(request.body)) or
+    EMPTY_SHA256
   local headers = {}
   for name, value in pairs(request.headers or {}) do
     headers[name] = value
@@ -115,9 +117,9 @@ local function other_region(self, answer)
   return region and region ~= self.region and region ~= "" and region or nil
 end
 
---- Makes a request: { method, key, query, headers (names in lower case), body (text or part), sha256 (of a
---- part), limit, allow = { [status] = true } (of no success, that the caller knows what to do with) }. Returns
---- the answer. Raises what Client:refuse does, NETWORK, TIMEOUT, TLS.
+--- Makes a request: { method, key, query, headers (names in lower case), body (text or part),
+--- sha256 (of a part), limit, allow = { [status] = true } (of no success, that the caller knows
+--- what to do with) }. Returns the answer. Raises what Client:refuse does, NETWORK, TIMEOUT, TLS.
 function Client:call(request)
   local answer = http.try(function() return signed(self, request) end)
   local region = other_region(self, answer)
@@ -131,8 +133,8 @@ function Client:call(request)
   return answer
 end
 
-local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9, Oct = 10,
-  Nov = 11, Dec = 12 }
+local MONTHS = { Jan = 1, Feb = 2, Mar = 3, Apr = 4, May = 5, Jun = 6, Jul = 7, Aug = 8, Sep = 9,
+  Oct = 10, Nov = 11, Dec = 12 }
 
 -- "Fri, 27 Nov 2026 16:35:09 GMT" -> Unix
 local function http_time(text)
@@ -142,8 +144,8 @@ end
 
 -- ---- objects ------------------------------------------------------------------------------------
 
---- Lets an object fill a feed. Returns the first answer. Raises also CORRUPT when it is another one than it
---- was in the beginning.
+--- Lets an object fill a feed. Returns the first answer. Raises also CORRUPT when it is another one
+--- than it was in the beginning.
 function Client:get_into(feed, key)
   local request = { method = "GET", key = key }
   local first, bad = http.fill(feed, function(from)
@@ -163,8 +165,8 @@ function Client:get(key, limit)
   return self:call { method = "GET", key = key, limit = limit }.body
 end
 
---- Stores a small object; with `exclusive` only if there is none (ALREADY_EXISTS), where the service can do that:
---- UNSUPPORTED says that it cannot. `headers`: more of them.
+--- Stores a small object; with `exclusive` only if there is none (ALREADY_EXISTS), where the
+--- service can do that: UNSUPPORTED says that it cannot. `headers`: more of them.
 function Client:put(key, text, exclusive, headers)
   local all = { ["content-type"] = "application/octet-stream" }
   for name, value in pairs(headers or {}) do
@@ -185,7 +187,8 @@ function Client:stat(key)
       (http_time(answer.headers["last-modified"]) or 0) }
 end
 
--- The answer as XML, whose outermost element must be of this name: some errors come with status 200.
+-- The answer as XML, whose outermost element must be of this name: some errors come with status
+-- 200.
 local function parsed(self, request, answer, name)
   local root, why = xml.parse(answer.body)
   if root and root.name == "Error" then
@@ -199,8 +202,8 @@ end
 
 local LIST_LIMIT = 16 * 1024 * 1024
 
---- Calls fn(key, size, time) for each object whose key begins with `prefix`, in order, and, with `delimiter`,
---- folder(name) for what those up to the next one have in common.
+--- Calls fn(key, size, time) for each object whose key begins with `prefix`, in order, and, with
+--- `delimiter`, folder(name) for what those up to the next one have in common.
 function Client:list(prefix, fn, delimiter, folder)
   local token
   repeat
@@ -243,8 +246,8 @@ local function delete_batch(self, keys)
     local code = child.name == "Error" and M.text(child, "Code")
     if code and code ~= "NoSuchKey" then
       local fault = faults[code] or { "S3_ERROR" }
-      errors.raise(fault[1], ("could not delete s3://%s/%s: %s"):format(self.bucket, M.text(child, "Key"),
-        code), { hint = fault[2] and fault[2]:format(self.bucket), s3 = code })
+      errors.raise(fault[1], ("could not delete s3://%s/%s: %s"):format(self.bucket,
+        M.text(child, "Key"), code), { hint = fault[2] and fault[2]:format(self.bucket), s3 = code })
     end
   end
 end
@@ -264,7 +267,8 @@ local function create_upload(self, key, headers)
   return M.text(root, "UploadId")
 end
 
---- Calls fn(key, upload) for each upload that has begun, and not ended, to keys that begin with `prefix`.
+--- Calls fn(key, upload) for each upload that has begun, and not ended, to keys that begin with
+--- `prefix`.
 function Client:list_uploads(prefix, fn)
   local key_marker, upload_marker
   repeat
@@ -284,8 +288,8 @@ end
 
 local ABORT_TRIES, ABORT_WAIT_MS = 10, 200
 
---- Ends an upload without a result. A part that was still on its way may bring it back, as the service's manual
---- says: so it is ended until it is not there any more.
+--- Ends an upload without a result. A part that was still on its way may bring it back, as the
+--- service's manual says: so it is ended until it is not there any more.
 function Client:abort_upload(key, upload)
   for try = 1, ABORT_TRIES do
     local answer = self:call { method = "DELETE", key = key, query = { uploadId = upload },
@@ -335,7 +339,8 @@ local function send_parts(self, key, upload, first, parts, parallel)
   return stored, is_over
 end
 
---- Stores what comes in parts (moonkeep.core.http): in one request when it is one. `headers` are the object's.
+--- Stores what comes in parts (moonkeep.core.http): in one request when it is one. `headers` are
+--- the object's.
 function Client:upload(key, parts, parallel, headers)
   local first, is_over = parts:next()
   if is_over then

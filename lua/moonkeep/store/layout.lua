@@ -4,22 +4,24 @@
 ---   <job>/<series>/<id>/          its objects
 ---   <job>/<series>/.<id>.lock     held by the run that is making it
 ---
---- What a killed run has left is invisible (it has no manifest), and is removed by the next run of the same
---- series, once the lock shows that its maker is dead.
+--- What a killed run has left is invisible (it has no manifest), and is removed by the next run of
+--- the same series, once the lock shows that its maker is dead.
 ---
---- Where the bytes are is the driver's business, which is what a new kind of store has to offer. Keys are paths
---- below the store's root; a folder is "" or ends with "/".
+--- Where the bytes are is the driver's business, which is what a new kind of store has to offer.
+--- Keys are paths below the store's root; a folder is "" or ends with "/".
 ---
 ---   read(key), write(key, text, exclusive)  small objects; NOT_FOUND, ALREADY_EXISTS
 ---   stat(key)                  { size }, or nil
----   source(key), sink(key)     stages of a flow; a sink's object is there, whole, when the flow has ended well
----   names(folder)              what is directly below it, objects and folders; {} when it is not there
+---   source(key), sink(key)     stages of a flow; a sink's object is there, whole, when that ended well
+---   names(folder)              what is directly below it, objects and folders; {}: it is not there
 ---   folders(folder)            the folders among them
 ---   make_folder(folder)        where folders must be made
 ---   remove(keys)               objects; those that are not there are no error
 ---   remove_folder(folder)      with all in it, also what killed uploads into it have left
----   hold(key)                  a closable lock, which closing removes; nil: another process that lives has it
+---   hold(key)                  a closable lock, which closing removes, with check(), which raises when
+---                              it may have been lost; nil: another process that lives has it
 ---   path(key)                  its file on this machine, or nil
+---   shown(key)                 what messages call it
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"

@@ -1,10 +1,11 @@
 --- Objects in a bucket of an S3 service: s3://bucket/prefix.
 ---
---- A driver of stores: see moonkeep.store.layout. An object appears whole or not at all, as the service
---- has it: one request, or an upload in parts that is completed last.
+--- A driver of stores: see moonkeep.store.layout. An object appears whole or not at all, as the
+--- service has it: one request, or an upload in parts that is completed last.
 ---
---- There are no locks: whoever makes a backup keeps an object, its lease, that it writes anew several times in
---- `lease` (15 minutes). One that is older, by the service's own clock, belonged to a run that is dead.
+--- There are no locks: whoever makes a backup keeps an object, its lease, that it writes anew
+--- several times in `lease` (15 minutes). One that is older, by the service's own clock, belonged
+--- to a run that is dead.
 local clients = require "moonkeep.s3.client"
 local clock = require "moonkeep.clock"
 local core = require "moonkeep.core.http"
@@ -148,8 +149,8 @@ end
 --- Raises BUSY when others may have taken us for dead.
 function Lease:check()
   if clock.monotonic() - self.written > self.driver.lease_ms then
-    errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed what this " ..
-      "one has stored"):format(self.driver:shown(self.key)))
+    errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed what " ..
+      "this one has stored"):format(self.driver:shown(self.key)))
   end
 end
 
@@ -197,7 +198,8 @@ function M.new(rest, options)
   elseif prefix:find "//" or prefix:sub(1, 1) == "/" then
     return nil, ("the prefix %s has an empty folder in it"):format(prefix)
   end
-  local region = options.region or os.getenv "AWS_REGION" or os.getenv "AWS_DEFAULT_REGION" or "us-east-1"
+  local region = options.region or os.getenv "AWS_REGION" or os.getenv "AWS_DEFAULT_REGION" or
+    "us-east-1"
   local endpoint = options.endpoint or os.getenv "AWS_ENDPOINT_URL_S3" or os.getenv "AWS_ENDPOINT_URL"
   return setmetatable({
     prefix = prefix == "" and "" or prefix:gsub("/$", "") .. "/", headers = header_of(options),
