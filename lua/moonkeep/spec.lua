@@ -102,8 +102,10 @@ local function check_key(found, definition, path, key, value)
   local why = types[entry[2]].check(value, entry)
   if why then
     local is_told = why:find "^must not" or why:find(": see ", 1, true)
+    -- what stands where a secret should may be one
+    local what = entry[2] == "secret" and "a " .. type(value) or shown(value)
     found[#found + 1] = { key = full, text = ("%s %s%s"):format(full, why, is_told and "" or
-      ", not " .. shown(value)) }
+      ", not " .. what) }
   elseif entry.keys then
     find_mistakes(found, tables[entry.keys], full .. ".", value)
   end

@@ -467,7 +467,10 @@ static void check_ends(lua_State *L, struct request *request)
         request->body = request->text;
     } else if (!lua_isnil(L, -1)) {
         struct mk_part **box = luaL_checkudata(L, -1, PART_TYPE);
-        luaL_argcheck(L, *box, 1, "its part is closed");
+        if (!*box) {
+            luaL_error(L, "its part is closed");
+            return;
+        }
         request->part = mk_part_ref(*box);
         request->body = (*box)->bytes;
         request->body_len = (*box)->len;

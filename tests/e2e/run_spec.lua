@@ -203,8 +203,8 @@ describe("moonkeep", function()
       refused(job 'source = "app"', "INVALID", "as mk.pg makes it", 2)
       refused(job 'dump = { fromat = "custom" }', "INVALID", 'did you mean "format"', 2)
       refused(job 'dump = { format = "zip" }', "INVALID", "must be one of custom, plain, tar", 2)
-      refused('local mk = require "moonkeep"\nmk.store("x", "s3://b")', "INVALID",
-        'no kind of store "s3"', 2)
+      refused('local mk = require "moonkeep"\nmk.store("x", "gs://b")', "INVALID",
+        'no kind of store "gs"', 2)
       refused('local mk = require "moonkeep"\nmk.store("x", "file://b")', "INVALID",
         "not an absolute path", 2)
       refused('local mk = require "moonkeep"\nreturn mk.job { name = "x" }', "INVALID",

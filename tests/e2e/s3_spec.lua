@@ -225,6 +225,37 @@ describe("a store in a bucket", function()
       assert.same({}, driver:names "s3/app/")
     end)
 
+    it("as docs/guide/buckets.md says", function()
+      local page = mk.fs.read "docs/guide/buckets.md"
+      local text = page:match "```lua\n(.-)```":gsub("/var/backups/app", dir.path .. "/disk")
+      rgw.driver("acme-backups").client:call { method = "PUT" }
+      local variables = { PGHOST = cluster.folder, PGUSER = "postgres", AWS_ENDPOINT_URL_S3 = rgw.url,
+        AWS_ACCESS_KEY_ID = rgw.id, AWS_SECRET_ACCESS_KEY = rgw.secret }
+      assert.equal(0, support.run_recipe(dir.path, text, { env = variables }).code)
+      local commands = 0
+      for line in page:gmatch "\n(moonkeep [^\n]+)" do
+        local words = {}
+        for word in line:gsub("host=db2", "host=" .. cluster.folder):gmatch "%S+" do
+          words[#words + 1] = word
+        end
+        local run = support.start(dir.path, { table.unpack(words, 2) }, variables):finish()
+        assert.equal(0, run.code, line .. run.stderr)
+        commands = commands + 1
+      end
+      assert.equal(3, commands)
+      local driver = rgw.driver "acme-backups/app"
+      local id = layout.new("s", driver):latest("nightly", "app").id
+      local command = page:match "\n(aws [^\n]+)":gsub("20261122T020000Z%-3f9a2c", id)
+      variables.AWS_CA_BUNDLE, variables.AWS_DEFAULT_REGION = false, "us-east-1"
+      mk.fs.mkdir(dir.path .. "/got")
+      command = command:gsub("^aws ", "aws --endpoint-url " .. rgw.url .. " ") ..
+        " --no-progress >log"
+      mk.process.run { argv = { "bash", "-c", command }, cwd = dir.path .. "/got", env = variables }
+      support.restore_by_text(cluster, dir.path .. "/got", "by_text")
+      assert.equal(3, (fingerprint.compare(fingerprint.of(cluster:database "app"),
+        fingerprint.of(cluster:database "by_text"))))
+    end)
+
     it("is damaged there, and that is found", function()
       local _, name = bucket()
       local driver = rgw.driver(name .. "/app")

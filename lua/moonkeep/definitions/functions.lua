@@ -137,9 +137,9 @@ return {
     fn("Child:kill", { 'signal: "TERM"|"INT"|"QUIT"|"KILL"' }, {}, "sends a signal"),
     fn("Child:wait", {}, { "integer code", "string stderr" }, "waits for its end"),
     fn("Child:close", {}, {}, "ends it"),
-    fn("mk.http.request", { "options: HttpKeys" }, { "Answer" }, "an HTTP request: `{ status, " ..
-      "headers, body }` and `json()`; names of headers are in lower case. Raises `HTTP_STATUS`, `NETWORK`, " ..
-      "`TIMEOUT`, `TLS`"),
+    fn("mk.http.request", { "options: HttpKeys" }, { "Answer" }, "an HTTP request: `{ " ..
+      "status, headers, body }` and `json()`; names of headers are in lower case. Raises " ..
+      "`HTTP_STATUS`, `NETWORK`, `TIMEOUT`, `TLS`"),
     fn("mk.http.get", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
     fn("mk.http.post", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
     fn("Answer:json", {}, { "any" }, "its body, decoded"),

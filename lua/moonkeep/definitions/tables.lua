@@ -218,9 +218,9 @@ local STORE = {
 
 M.store = { title = "mk.store", doc = "Options of a store: of every kind.", keys = STORE }
 
-M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3 service. Credentials " ..
-  "that are not given are looked for as Amazon's own programs do: environment, web identity, profile, " ..
-  "container, instance.", keys = with(STORE, {
+M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3 service. " ..
+  "Credentials that are not given are looked for as Amazon's own programs do: environment, web " ..
+  "identity, profile, container, instance.", keys = with(STORE, {
   { "region", "string", "the bucket's", default = "`AWS_REGION`, or `us-east-1`" },
   { "endpoint", "string", "URL of another service than Amazon's", default = "`AWS_ENDPOINT_URL_S3`" },
   { "path_style", "boolean", "the bucket's name is in the path, not in the host's name",

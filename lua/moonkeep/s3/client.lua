@@ -60,8 +60,8 @@ function Client:refuse(request, answer)
   local fault = faults[code] or { "S3_ERROR" }
   local text = ("%s: it answered %d"):format(shown(self, request), answer.status)
   message = (message or "") ~= "" and ": " .. message or ""
-  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, message) or text, { hint = fault[2] and fault[2]:format(self.bucket), status = answer.status,
-      s3 = code })
+  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, message) or text, {
+    hint = fault[2] and fault[2]:format(self.bucket), status = answer.status, s3 = code })
 end
 
 -- ---- requests -----------------------------------------------------------------------------------

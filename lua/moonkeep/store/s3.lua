@@ -149,8 +149,8 @@ end
 --- Raises BUSY when others may have taken us for dead.
 function Lease:check()
   if clock.monotonic() - self.written > self.driver.lease_ms then
-    errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed what " ..
-      "this one has stored"):format(self.driver:shown(self.key)))
+    errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed " ..
+      "what this one has stored"):format(self.driver:shown(self.key)))
   end
 end
 
