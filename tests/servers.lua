@@ -72,6 +72,28 @@ http {
     location = /moved { return 302 /hello; }
     location = /gone { return 410 "it was here once"; }
     location = /agent { return 200 "$http_x_token $request_method $content_type"; }
+    # what gives credentials: an instance, a container, STS
+    location = /latest/api/token { if ($request_method != PUT) { return 405; } return 200 TOKEN; }
+    location = /latest/meta-data/iam/security-credentials/ {
+      if ($http_x_aws_ec2_metadata_token != TOKEN) { return 401; }
+      return 200 "the-role\n";
+    }
+    location = /latest/meta-data/iam/security-credentials/the-role {
+      if ($http_x_aws_ec2_metadata_token != TOKEN) { return 401; }
+      return 200 '{"AccessKeyId": "of instance", "SecretAccessKey": "s1", "Token": "t1",
+        "Expiration": "2030-01-01T00:00:00Z"}';
+    }
+    location = /container {
+      if ($http_authorization != "may I") { return 403; }
+      return 200 '{"AccessKeyId": "of container", "SecretAccessKey": "s2", "Token": "t2",
+        "Expiration": "2020-01-01T00:00:00Z"}';
+    }
+    location = / {
+      if ($request_method != POST) { return 405; }
+      return 200 '<R xmlns="q"><S><Credentials><AccessKeyId>of web</AccessKeyId>
+        <SecretAccessKey>s3</SecretAccessKey><SessionToken>t3</SessionToken>
+        <Expiration>2030-01-01T00:00:00Z</Expiration></Credentials></S></R>';
+    }
     location = /slow { limit_rate 20k; alias $folder/www/big; }
   }
 }]]
@@ -124,6 +146,19 @@ function M.rgw(tls)
     mk.process.run { argv = { "bash", "tests/rgw.bash", "down", folder } }
     tempdir:close()
   end })
+end
+
+--- A proxy before a server on a port of this machine: { url, set(mode) }; see proxy.py.
+function M.proxy(upstream_port)
+  local tempdir, port = mk.fs.tempdir(), M.port()
+  local mode = tempdir.path .. "/mode"
+  mk.fs.write(mode, "pass")
+  local child = mk.process.spawn { argv = { "/usr/bin/python3", "tests/proxy.py", tostring(port),
+    tostring(upstream_port), mode } }
+  M.wait(port)
+  return server({ url = "http://127.0.0.1:" .. port, set = function(text)
+    mk.fs.write(mode, text)
+  end }, child, tempdir)
 end
 
 --- A server that does what no real one can be made to do: see http_faults.py. { url, requests() }.

@@ -13,6 +13,10 @@
 #include "http/http_impl.h"
 
 #define MAX_HEAD (64u * 1024) /* bytes of header lines, which are for Lua */
+/* A server is asked whether it wants a body of this size or more (Expect: 100-continue), for it
+ * would reset the connection under one that it refuses. For less that costs more than it spares: a
+ * server that does not know it is waited for a second. */
+#define ASK_BYTES (1024 * 1024)
 
 /* ---- callbacks ---------------------------------------------------------------------------- */
 
@@ -88,15 +92,21 @@ static bool show(struct mk_http_transfer *transfer, const struct mk_http_spec *s
     return is_url;
 }
 
-static bool add_headers(struct mk_http_transfer *transfer, const char *const *headers)
+static bool add_header(struct mk_http_transfer *transfer, const char *line)
 {
-    for (; headers && *headers; headers++) {
-        struct curl_slist *list = curl_slist_append(transfer->headers, *headers);
-        if (!list)
-            return false;
+    struct curl_slist *list = curl_slist_append(transfer->headers, line);
+    if (list)
         transfer->headers = list;
-    }
-    return true;
+    return list != NULL;
+}
+
+static bool add_headers(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
+{
+    for (const char *const *line = spec->headers; line && *line; line++)
+        if (!add_header(transfer, *line))
+            return false;
+    bool asks = !spec->has_body || spec->body_bytes < 0 || spec->body_bytes >= ASK_BYTES;
+    return asks || add_header(transfer, "Expect:");
 }
 
 static void set_body(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
@@ -158,7 +168,7 @@ struct mk_http_transfer *mk_http_start(struct mk_http *http, const struct mk_htt
         transfer->arg = arg;
         transfer->easy = curl_easy_init();
     }
-    bool ok = transfer && transfer->easy && add_headers(transfer, spec->headers);
+    bool ok = transfer && transfer->easy && add_headers(transfer, spec);
     if (ok)
         set_options(transfer, spec);
     ok = ok && curl_easy_setopt(transfer->easy, CURLOPT_URL, spec->url) == CURLE_OK;

@@ -171,10 +171,7 @@ local PROVIDERS = { of_options, of_environment, of_web_identity, of_profile, of_
 --- A function that gives credentials that are good now. `options`: those of an s3: store. `env`:
 --- for tests. Raises SECRET_MISSING.
 function M.chain(options, env)
-  env = env or function(name)
-    local value = secret.optional_env(name)
-    return value and secret.reveal(value)
-  end
+  env = env or os.getenv
   local current
   return function()
     if current and (not current.expires or current.expires - REFRESH_S > clock.wall() // 1000) then

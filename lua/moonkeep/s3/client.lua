@@ -100,7 +100,7 @@ local function signed(self, request)
   headers.host = nil
   return { method = request.method, url = scheme .. host .. path .. (query ~= "" and "?" .. query or ""),
     headers = header_lines(headers), body = request.body, ca = self.ca, proxy = self.proxy,
-    limit = request.limit, tries = self.tries, connect_ms = self.connect_ms, idle_ms = self.idle_ms,
+    limit = request.limit, tries = request.tries or self.tries, connect_ms = self.connect_ms, idle_ms = self.idle_ms,
     repeats = true }
 end
 
@@ -232,13 +232,14 @@ end
 local BATCH = 1000
 
 -- Deletes at most BATCH objects in one request.
-local function delete_batch(self, keys)
+local function delete_batch(self, keys, tries)
   local list = {}
   for i, key in ipairs(keys) do
     list[i] = ("<Object><Key>%s</Key></Object>"):format(escape(key))
   end
   local body = "<Delete><Quiet>true</Quiet>" .. table.concat(list) .. "</Delete>"
   local request = { method = "POST", query = { delete = "" }, body = body, limit = LIST_LIMIT,
+    tries = tries,
     headers = { ["content-md5"] = hash.base64(hash.md5(body)), ["content-type"] = "application/xml" } }
   local answer = self:call(request)
   local root = answer.body ~= "" and parsed(self, request, answer, "DeleteResult") or {}
@@ -252,10 +253,10 @@ local function delete_batch(self, keys)
   end
 end
 
---- Deletes objects; that one is not there is no error.
-function Client:delete(keys)
+--- Deletes objects; that one is not there is no error. `tries`: other than those of all requests.
+function Client:delete(keys, tries)
   for from = 1, #keys, BATCH do
-    delete_batch(self, table.move(keys, from, math.min(from + BATCH - 1, #keys), 1, {}))
+    delete_batch(self, table.move(keys, from, math.min(from + BATCH - 1, #keys), 1, {}), tries)
   end
 end
 

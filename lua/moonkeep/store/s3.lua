@@ -126,6 +126,7 @@ end
 -- ---- leases -------------------------------------------------------------------------------------
 
 local LEASE_MS = 15 * 60 * 1000
+local REMOVE_TRIES = 2
 
 local Lease = {}
 Lease.__index = Lease
@@ -157,7 +158,8 @@ end
 function Lease:close()
   self.scope:cancel(errors.new("CANCELED", "the lease is given up"))
   pcall(self.scope.join, self.scope)
-  pcall(self.driver.remove, self.driver, { self.key })
+  pcall(self.driver.client.delete, self.driver.client, { self.driver.prefix .. self.key },
+    REMOVE_TRIES) -- nobody needs that: it runs out by itself
 end
 Lease.__close = Lease.close
 

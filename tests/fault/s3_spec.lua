@@ -1,0 +1,125 @@
+-- A bucket behind a network that fails, and a service that does not answer.
+local layout = require "moonkeep.store.layout"
+local mk = require "moonkeep"
+local servers = require "servers"
+local support = require "support"
+local verify = require "moonkeep.verify"
+
+describe("a bucket", function()
+  local rgw, proxy, cluster, dir
+
+  setup(function()
+    rgw = servers.rgw()
+    proxy = servers.proxy(tonumber(rgw.url:match "%d+$"))
+    cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
+    do
+      local c <close> = cluster:create_database("app"):connect()
+      c:query(support.SMALL .. support.BIG)
+    end
+    rgw.driver("faults").client:call { method = "PUT" }
+    -- the first upload in parts makes the gateway create a pool, which takes a second
+    rgw.driver("faults").client:call { method = "POST", key = "warm", query = { uploads = "" } }
+    rgw.driver("faults"):remove_folder "warm"
+  end)
+  teardown(function()
+    cluster:close()
+    dir:close()
+    getmetatable(proxy).__close()
+    getmetatable(rgw).__close()
+  end)
+
+  local n = 0
+
+  -- A backup through the proxy, and the driver that sees its place without it.
+  local function back_up(mode, more)
+    n = n + 1
+    local place = "faults/" .. n
+    proxy.set(mode)
+    local run = support.start_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "j", dump = { jobs = 2 }, verify = "stored", compress = "none",
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+        upload = { mk.store("s3", "s3://%s", { endpoint = %q, access_key = %q,
+          secret_key = mk.secret.env "S3_SECRET", stall = "1s"%s }) } }]]):format(cluster.folder, place,
+      proxy.url, rgw.id, more or ""), { env = { S3_SECRET = rgw.secret } })
+    return run, rgw.driver(place)
+  end
+
+  -- Whether it is there, whole, seen without the proxy.
+  local function check_whole(driver)
+    local store = layout.new("s", driver)
+    verify.read(assert(store:latest("j", "app")), store)
+  end
+
+  local function uploads(driver)
+    local count = 0
+    driver.client:list_uploads(driver.prefix, function() count = count + 1 end)
+    return count
+  end
+
+  it("that asks to be slower, again and again, gets its backup", function()
+    local run, driver = back_up "busy 6"
+    run:finish()
+    assert.equal(0, run.code, run.stderr)
+    check_whole(driver)
+  end)
+
+  it("gets it over connections that are reset in the middle of parts", function()
+    for _, bytes in ipairs { 300, 9000000 } do
+      local run, driver = back_up("sometimes " .. bytes)
+      run:finish()
+      assert.equal(0, run.code, run.stderr)
+      check_whole(driver)
+      assert.equal(0, uploads(driver))
+    end
+  end)
+
+  it("that cannot be reached any more fails the run, and shows nothing of it", function()
+    for _, mode in ipairs { "reset 100000", "stall 100000" } do
+      local run, driver = back_up(mode, ", retries = 1")
+      run:finish()
+      assert.equal(1, run.code, mode)
+      assert.truthy(({ NETWORK = true, TIMEOUT = true })[run.result.error.code], run.stderr)
+      assert.matches("PUT http://127.0.0.1:%d+/faults/", run.result.error.message)
+      assert.same({}, layout.new("s", driver):list("j", "app"))
+    end
+  end)
+
+  it("whose answers are cut off is read to the end", function()
+    local run, driver = back_up "pass"
+    assert.equal(0, run:finish().code, run.stderr)
+    local store = layout.new("s", driver)
+    local backup = assert(store:latest("j", "app"))
+    for _, bytes in ipairs { 9000000 } do
+      proxy.set("cut " .. bytes)
+      verify.read(backup, layout.new("s", rgw.driver("faults/" .. n, { endpoint = proxy.url })))
+    end
+    proxy.set "cut 20"
+    local err = support.caught(verify.read, backup, layout.new("s", rgw.driver("faults/" .. n, {
+      endpoint = proxy.url, retries = 1 })))
+    assert.equal("NETWORK", err.code)
+  end)
+
+  it("whose service stands still for a while gets its backup all the same", function()
+    local pid = mk.fs.read(rgw.folder .. "/client.rgw.a.pid"):match "%d+"
+    local run, driver = back_up("pass", ', retries = 9')
+    support.eventually("something is being uploaded", function() return uploads(driver) > 0 end)
+    mk.process.run { argv = { "kill", "-STOP", pid } }
+    mk.sleep "3s"
+    mk.process.run { argv = { "kill", "-CONT", pid } }
+    assert.equal(0, run:finish().code, run.stderr)
+    check_whole(driver)
+  end)
+
+  it("notices that the clock of this machine is wrong", function()
+    proxy.set "pass"
+    local list = mk.process.spawn { argv = { "sh", "-c", 'exec faketime -f +2h "$@" 2>"$ERR"', "sh",
+      support.binary, "list", "--from", "s3://faults/1" }, env = { AWS_ENDPOINT_URL_S3 = rgw.url,
+        AWS_ACCESS_KEY_ID = rgw.id, AWS_SECRET_ACCESS_KEY = rgw.secret, ERR = dir.path .. "/err",
+        MOONKEEP_STATE = dir.path .. "/state" } }
+    assert.equal(1, (list:wait()))
+    local text = mk.fs.read(dir.path .. "/err")
+    assert.matches("RequestTimeTooSkewed", text)
+    assert.matches("clock is wrong", text)
+  end)
+end)
