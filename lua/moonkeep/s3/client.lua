@@ -100,8 +100,8 @@ local function signed(self, request)
   headers.host = nil
   return { method = request.method, url = scheme .. host .. path .. (query ~= "" and "?" .. query or ""),
     headers = header_lines(headers), body = request.body, ca = self.ca, proxy = self.proxy,
-    limit = request.limit, tries = request.tries or self.tries, connect_ms = self.connect_ms, idle_ms = self.idle_ms,
-    repeats = true }
+    limit = request.limit, tries = request.tries or self.tries, connect_ms = self.connect_ms,
+    idle_ms = self.idle_ms, repeats = true }
 end
 
 -- The region that an answer says the bucket is in, if it is another.
