@@ -1,6 +1,5 @@
 --- Real servers that specs start and stop, each in a folder of its own.
 local mk = require "moonkeep"
-local support = require "support"
 
 local M = {}
 
@@ -20,10 +19,14 @@ end
 
 --- Waits until somebody listens on a port.
 function M.wait(port)
-  support.eventually("somebody listens on " .. port, function()
-    return pcall(mk.process.run, { argv = { "bash", "-c",
-      ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(port) } })
-  end)
+  for _ = 1, 1000 do
+    if pcall(mk.process.run, { argv = { "bash", "-c",
+      ("exec 3<>/dev/tcp/127.0.0.1/%d"):format(port) } }) then
+      return
+    end
+    mk.sleep "10ms"
+  end
+  error("nobody listens on " .. port)
 end
 
 --- A certificate for localhost and 127.0.0.1 of an authority of its own: paths { cert, key, ca }.
@@ -146,6 +149,25 @@ function M.rgw(tls)
     mk.process.run { argv = { "bash", "tests/rgw.bash", "down", folder } }
     tempdir:close()
   end })
+end
+
+-- Where moto_server is, if it is.
+local function moto()
+  local ok, path = pcall(mk.process.run, { argv = { "sh", "-c", "command -v moto_server" } })
+  return ok and path:match "%S+" or nil
+end
+M.has_moto = moto
+
+--- moto, which checks no signatures, but has what Ceph's gateway has not: { url, driver(place) }.
+function M.moto()
+  local tempdir, port = mk.fs.tempdir(), M.port()
+  local child = mk.process.spawn { argv = { moto(), "-H", "127.0.0.1", "-p", tostring(port) } }
+  M.wait(port)
+  local url = "http://127.0.0.1:" .. port
+  return server({ url = url, driver = function(place)
+    return assert(require("moonkeep.store.s3").new(place, { endpoint = url, access_key = "any",
+      secret_key = "any" }))
+  end }, child, tempdir)
 end
 
 --- A proxy before a server on a port of this machine: { url, set(mode) }; see proxy.py.

@@ -280,3 +280,23 @@ describe("a store in a bucket", function()
     end)
   end)
 end)
+
+local describe_moto = servers.has_moto() and describe or pending
+
+describe_moto("a store in a bucket of moto", function()
+  local moto, n = nil, 0
+
+  setup(function() moto = servers.moto() end)
+  teardown(function() getmetatable(moto).__close() end)
+
+  suite(it, function()
+    n = n + 1
+    local driver = moto.driver(("bucket%d/prefix"):format(n))
+    driver.client:call { method = "PUT" }
+    return driver, function()
+      local count = 0
+      driver.client:list_uploads("", function() count = count + 1 end)
+      return count
+    end
+  end)
+end)

@@ -1,6 +1,7 @@
 --- What a restore needs to find on the server, and what of that is missing: extensions, roles,
 --- tablespaces. Looked for before anything is touched: pg_restore would fail at the first of them, or
 --- at the last, hours later.
+local names_of = require "moonkeep.names_of"
 local adapters = require "moonkeep.restore.adapters"
 local contents = require "moonkeep.restore.contents"
 local errors = require "moonkeep.errors"
@@ -132,15 +133,6 @@ local function wrong_version(manifest, row)
       return ("extension %s of version %s (it has %s)"):format(row.name, had.version, row.version)
     end
   end
-end
-
-local function names_of(set)
-  local names = {}
-  for name in pairs(set) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
 end
 
 --- What the server lacks for a restore (see restore/init.lua): two lists of texts, what and what to do.

@@ -1,5 +1,6 @@
 --- Stores: named places for backups, chosen by URL. How backups lie in them, and what a kind of
 --- store has to offer: moonkeep.store.layout.
+local names_of = require "moonkeep.names_of"
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
 
@@ -8,14 +9,6 @@ local M = {}
 -- The driver of each kind, and the table of its options.
 local KINDS = { file = { "moonkeep.store.file", "store" }, s3 = { "moonkeep.store.s3", "s3" } }
 
-local function kinds()
-  local names = {}
-  for name in pairs(KINDS) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
-  return names
-end
 
 -- What a mistake leaves while a recipe is being loaded: nothing ever runs with it.
 local Unusable = { __name = "moonkeep.Store" }
@@ -36,9 +29,10 @@ function M.new(name, url, options)
     return mistake(("%q is not a URL"):format(tostring(url)),
       "write it as mk.store(\"disk\", \"file:///var/backups/app\")")
   elseif not KINDS[kind] then
+    local kinds = names_of(KINDS)
+    local meant = spec.nearest(kind, kinds)
     return mistake(("there is no kind of store %q"):format(kind),
-      spec.nearest(kind, kinds()) and ("did you mean %q?"):format(spec.nearest(kind, kinds())) or
-      "there is: " .. table.concat(kinds(), ", "))
+      meant and ("did you mean %q?"):format(meant) or "there is: " .. table.concat(kinds, ", "))
   elseif not spec.check("mk.store", KINDS[kind][2], options) then
     return setmetatable({ name = name }, Unusable)
   end
