@@ -187,13 +187,13 @@ function Client:stat(key)
       (http_time(answer.headers["last-modified"]) or 0) }
 end
 
--- The answer as XML, whose outermost element must be of this name: some errors come with status
--- 200.
+-- The answer as XML, whose outermost element's name must begin with this: some errors come with
+-- status 200.
 local function parsed(self, request, answer, name)
   local root, why = xml.parse(answer.body)
   if root and root.name == "Error" then
     self:refuse(request, answer)
-  elseif not root or root.name ~= name then
+  elseif not root or root.name:sub(1, #name) ~= name then
     errors.raise("S3_ERROR", ("%s: the answer is not the one of an S3 service (%s)"):format(
       shown(self, request), why or root.name), { hint = "check `endpoint`" })
   end
@@ -318,7 +318,7 @@ local function complete_upload(self, key, upload, stored)
   local request = { method = "POST", key = key, query = { uploadId = upload }, body =
     "<CompleteMultipartUpload>" .. table.concat(list) .. "</CompleteMultipartUpload>",
     headers = { ["content-type"] = "application/xml" } }
-  parsed(self, request, self:call(request), "CompleteMultipartUploadResult")
+  parsed(self, request, self:call(request), "CompleteMultipartUploadRes") -- of moto: Response
 end
 
 -- Sends parts, `parallel` at a time, as they come. Returns { number, etag } of each.
