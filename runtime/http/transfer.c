@@ -241,6 +241,9 @@ static void explain(struct mk_http_transfer *transfer, CURLcode code, struct mk_
                            "authority's file with `ca`; verification cannot be switched off");
     else if (code == CURLE_SSL_CACERT_BADFILE)
         mk_error_hint(err, "`ca` must be a readable file of certificates in PEM form");
+    else if (code == CURLE_COULDNT_CONNECT)
+        mk_error_hint(err, "nobody answers there: check the address, whether the server runs, and "
+                           "what is between here and there");
     else if (code == CURLE_COULDNT_RESOLVE_HOST)
         mk_error_hint(err, "check the name, and this machine's DNS");
 }

@@ -79,6 +79,7 @@ describe("a request", function()
       { retries = 0 })
     assert.equal("NETWORK", err.code)
     assert.matches("GET http://127%.0%.0%.1:1/x: ", err.message)
+    assert.matches("nobody answers there", err.hint)
     err = support.caught(mk.http.get, "nonsense")
     assert.same({ "INVALID", "the URL is not one: it begins with http:// or https://" },
       { err.code, err.message })
