@@ -255,6 +255,10 @@ end
 
 --- Deletes objects; that one is not there is no error. `tries`: other than those of all requests.
 function Client:delete(keys, tries)
+  if #keys == 1 then -- in Ceph a batch takes twenty times as long
+    self:call { method = "DELETE", key = keys[1], allow = { [404] = true }, tries = tries }
+    return
+  end
   for from = 1, #keys, BATCH do
     delete_batch(self, table.move(keys, from, math.min(from + BATCH - 1, #keys), 1, {}), tries)
   end
