@@ -23,16 +23,19 @@ struct mk_parts {
     size_t part_bytes;
     struct mk_sink base;
     bool has_sink;
-    struct mk_part *filling, *ready;
-    struct mk_digest *digest; /* of the one that is being filled */
+    struct mk_part *ready;
     int n_parts;
-    char *spare;            /* memory of a part that is over, for the next one */
-    struct mk_job job;      /* from here on the worker's, while `working` */
-    struct mk_block *block; /* that was put; or NULL */
-    size_t used;            /* of it */
+    char *spare; /* memory of a part that is over, for the next one */
     struct mk_error err;
     int status;
-    bool working;
+    bool working; /* meanwhile the following is the worker's */
+    struct mk_job job;
+    struct mk_part *filling;
+    struct mk_digest *digest; /* of it */
+    struct mk_block *block;   /* that was put; or NULL */
+    size_t used;              /* of it */
+    struct mk_error fill_err;
+    int fill_status;              /* up to here */
     bool finishing;               /* finish was called, and not answered */
     bool ended;                   /* the last part has been made */
     bool taken_all;               /* and taken */
@@ -104,7 +107,7 @@ static void fill(struct mk_job *job)
     memcpy(part->bytes + part->len, from, n);
     part->len += n;
     parts->used += n;
-    parts->status = parts->digest->type->update(parts->digest, from, n, &parts->err);
+    parts->fill_status = parts->digest->type->update(parts->digest, from, n, &parts->fill_err);
 }
 
 /* ---- between the flow and the taker ---------------------------------------------------------- */
@@ -185,6 +188,10 @@ static void on_filled(struct mk_job *job)
     struct mk_parts *parts =
         (struct mk_parts *)(void *)((char *)job - offsetof(struct mk_parts, job));
     parts->working = false;
+    if (parts->status == MK_OK && parts->fill_status != MK_OK) {
+        parts->status = parts->fill_status;
+        parts->err = parts->fill_err;
+    }
     advance(parts);
 }
 
