@@ -44,7 +44,7 @@ local AWS = with_env({ AWS_ACCESS_KEY_ID = rgw.id, AWS_SECRET_ACCESS_KEY = rgw.s
   ("/usr/bin/aws --endpoint-url %s s3"):format(rgw.url))
 local RCLONE = with_env({ RCLONE_CONFIG_R_TYPE = "s3", RCLONE_CONFIG_R_PROVIDER = "Ceph",
   RCLONE_CONFIG_R_ENDPOINT = rgw.url, RCLONE_CONFIG_R_ACCESS_KEY_ID = rgw.id,
-  RCLONE_CONFIG_R_SECRET_ACCESS_KEY = rgw.secret }, "rclone")
+  RCLONE_CONFIG_R_SECRET_ACCESS_KEY = rgw.secret, RCLONE_CONFIG = "" }, "rclone")
 
 -- The gateway keeps what was deleted until it is collected, and all of it is in memory.
 local function clean()
@@ -115,8 +115,8 @@ do
   c:query [[
     CREATE TABLE wide AS SELECT i AS id, now() - i * interval '1 second' AS at,
       jsonb_build_object('user', i % 5000, 'path', '/v1/' || md5((i % 90000)::text),
-        'ms', (i * 37) % 9000) AS payload, md5(i::text) AS token FROM generate_series(1, 3000000) i;
-    VACUUM ANALYZE]]
+        'ms', (i * 37) % 9000) AS payload, md5(i::text) AS token FROM generate_series(1, 3000000) i]]
+  c:query "VACUUM ANALYZE"
 end
 
 local function job(name, store)
