@@ -53,7 +53,7 @@ end
 
 -- ---- trying again ---------------------------------------------------------------------------------
 
--- "120", or a date, which is compared with the server's own: ours may be wrong.
+-- Of seconds; a date is as if nothing was said, for our clock may be wrong.
 local function retry_after_ms(answer)
   local value = answer and answer.headers["retry-after"]
   local seconds = tonumber(value)
@@ -150,7 +150,8 @@ end
 
 -- ---- for recipes ----------------------------------------------------------------------------------
 
-local function header_lines(headers)
+--- Headers by name, whose values may be secrets, as lines.
+function M.header_lines(headers)
   local lines = {}
   for name, value in pairs(headers or {}) do
     lines[#lines + 1] = ("%s: %s"):format(name, tostring(secret.reveal(value)))
@@ -166,7 +167,7 @@ end
 -- What a recipe writes, as moonkeep.core.http takes it.
 local function request_of(options)
   local body = secret.reveal(options.body)
-  local lines = header_lines(options.headers)
+  local lines = M.header_lines(options.headers)
   if options.json ~= nil then
     body = json.encode(options.json)
     lines[#lines + 1] = "Content-Type: application/json"

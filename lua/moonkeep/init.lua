@@ -1,5 +1,6 @@
 --- What `require "moonkeep"` gives to a recipe.
 local jobs = require "moonkeep.job"
+local names_of = require "moonkeep.names_of"
 local pg = require "moonkeep.pg"
 local scratch = require "moonkeep.pg.scratch"
 local secret = require "moonkeep.secret"
@@ -45,10 +46,5 @@ local mk = {
 
 -- What is misspelt is told, instead of "attempt to call a nil value".
 return setmetatable(mk, { __index = function(_, name)
-  local names = {}
-  for key in pairs(mk) do
-    names[#names + 1] = key
-  end
-  table.sort(names)
-  error(("mk has no %q%s"):format(tostring(name), spec.suggestion(name, names)), 2)
+  error(("mk has no %q%s"):format(tostring(name), spec.suggestion(name, names_of(mk))), 2)
 end })

@@ -28,15 +28,13 @@ struct mk_http_spec { /* used only during mk_http_start */
     int64_t connect_ms, idle_ms, total_ms;
     int max_redirects; /* 0: a redirection is an answer like others */
     bool has_body;
-    int64_t body_bytes; /* -1: not known, which HTTP calls chunked */
+    int64_t body_bytes;
 };
-
-#define MK_HTTP_LATER SIZE_MAX
 
 /* Called from inside libcurl, but for `done`: may call anything of this header. */
 struct mk_http_handler {
-    /* Puts the next bytes of the body into `bytes` and returns how many: 0 at its end,
-     * MK_HTTP_LATER when there are none yet. NULL: there is no body. */
+    /* Puts the next bytes of the body into `bytes` and returns how many, 0 at its end. NULL: there
+     * is no body. */
     size_t (*send)(void *arg, char *bytes, size_t room);
     /* The body is to be sent again from its beginning; false: that cannot be. NULL: never. */
     bool (*rewind)(void *arg);
@@ -54,7 +52,7 @@ struct mk_http_transfer;
 struct mk_http_transfer *mk_http_start(struct mk_http *http, const struct mk_http_spec *spec,
                                        const struct mk_http_handler *handler, void *arg,
                                        struct mk_error *err);
-/* There are bytes to send again, or room to receive. */
+/* There is room to receive again. */
 void mk_http_resume(struct mk_http_transfer *transfer);
 /* done follows soon, if it has not been called yet. */
 void mk_http_cancel(struct mk_http_transfer *transfer);

@@ -23,8 +23,8 @@ struct mk_http_transfer {
     void *arg;
     struct mk_http_transfer *next; /* of those that are pending */
     bool is_pending;
-    bool added;  /* it is the multi handle's */
-    bool paused; /* in some direction */
+    bool added; /* it is the multi handle's */
+    bool paused;
     bool resume, canceled, over;
     char *head; /* header lines */
     size_t head_len;

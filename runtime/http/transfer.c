@@ -2,9 +2,8 @@
  * One request: its options, the callbacks through which its bytes go, and what libcurl's codes
  * mean. See http.h; multi.c runs it.
  *
- * A callback that can do nothing now pauses the transfer, and mk_http_resume unpauses it: both
- * directions at once, for one that still cannot just pauses again. The header lines of an answer
- * replace those of the one before it (100 Continue, a redirection).
+ * An answer for which there is no room now pauses the transfer, and mk_http_resume unpauses it. The
+ * header lines of an answer replace those of the one before it (100 Continue, a redirection).
  */
 #include <stdio.h>
 #include <string.h>
@@ -23,11 +22,7 @@
 static size_t on_send(char *bytes, size_t size, size_t n, void *arg)
 {
     struct mk_http_transfer *transfer = arg;
-    size_t sent = transfer->handler->send(transfer->arg, bytes, size * n);
-    if (sent != MK_HTTP_LATER)
-        return sent;
-    transfer->paused = true;
-    return CURL_READFUNC_PAUSE;
+    return transfer->handler->send(transfer->arg, bytes, size * n);
 }
 
 static int on_seek(void *arg, curl_off_t offset, int origin)
@@ -105,7 +100,7 @@ static bool add_headers(struct mk_http_transfer *transfer, const struct mk_http_
     for (const char *const *line = spec->headers; line && *line; line++)
         if (!add_header(transfer, *line))
             return false;
-    bool asks = !spec->has_body || spec->body_bytes < 0 || spec->body_bytes >= ASK_BYTES;
+    bool asks = !spec->has_body || spec->body_bytes >= ASK_BYTES;
     return asks || add_header(transfer, "Expect:");
 }
 
@@ -125,7 +120,6 @@ static void set_body(struct mk_http_transfer *transfer, const struct mk_http_spe
     curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
 }
 
-/* A body that is received in pieces of this size is taken with fewer calls. */
 static void set_options(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
 {
     CURL *easy = transfer->easy;
@@ -181,8 +175,7 @@ struct mk_http_transfer *mk_http_start(struct mk_http *http, const struct mk_htt
     if (!show(transfer, spec)) {
         mk_http_transfer_free(transfer);
         mk_error_set(err, MK_EINVAL, "http",
-                     "the URL is not one: it begins with http:// or "
-                     "https://");
+                     "the URL is not one: it begins with http:// or https://");
         return NULL;
     }
     mk__http_pend(transfer);

@@ -1,5 +1,4 @@
 -- Stores in buckets, against Ceph's S3 gateway, which checks signatures.
-local core_task = require "moonkeep.core.task"
 local fingerprint = require "fingerprint"
 local layout = require "moonkeep.store.layout"
 local mk = require "moonkeep"
@@ -135,7 +134,6 @@ describe("a store in a bucket", function()
     assert.same({}, driver:names "job/app/")
     assert.equal(0, uploads(driver))
     assert.equal("BUSY", support.caught(alive.publish, alive, "{}").code)
-    core_task.sleep(1)
   end)
 
   -- ---- whole runs ---------------------------------------------------------------------------------

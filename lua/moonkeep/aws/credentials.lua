@@ -9,6 +9,7 @@ local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local http = require "moonkeep.http"
+local merge = require "moonkeep.merge"
 local redact = require "moonkeep.redact"
 local secret = require "moonkeep.secret"
 local sign = require "moonkeep.aws.sign"
@@ -88,9 +89,7 @@ end
 local QUICK = { connect_ms = 2000, idle_ms = 5000, total_ms = 10000, tries = 3 }
 
 local function ask(request)
-  for key, value in pairs(QUICK) do
-    request[key] = request[key] or value
-  end
+  request = merge(QUICK, request)
   local answer = http.try(function() return request end)
   if answer.status ~= 200 then
     errors.raise("SECRET_MISSING", ("%s answered %d"):format(request.url:gsub("%?.*", ""),

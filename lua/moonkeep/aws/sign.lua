@@ -2,7 +2,9 @@
 ---
 --- Source: docs.aws.amazon.com, "Create a signed AWS API request" (canonical request, string to
 --- sign, key). For S3 the path is encoded once, and not normalised.
+local clock = require "moonkeep.clock"
 local hash = require "moonkeep.core.hash"
+local names_of = require "moonkeep.names_of"
 
 local M = {}
 
@@ -27,11 +29,7 @@ end
 
 -- Header lines in canonical form, and their names.
 local function canonical_headers(headers)
-  local names, lines = {}, {}
-  for name in pairs(headers) do
-    names[#names + 1] = name
-  end
-  table.sort(names)
+  local names, lines = names_of(headers), {}
   for i, name in ipairs(names) do
     local value = headers[name]:gsub("^%s+", ""):gsub("%s+$", ""):gsub("%s+", " ")
     lines[i] = ("%s:%s\n"):format(name, value)
@@ -50,7 +48,7 @@ end
 --- in lower case; gets host, x-amz-date, x-amz-security-token, authorization), body_sha256 (hex) },
 --- with credentials { id, secret, token }, at a time of Unix.
 function M.sign(request, credentials, region, service, time)
-  local stamp = os.date("!%Y%m%dT%H%M%SZ", time)
+  local stamp = clock.compact(time)
   local date = stamp:sub(1, 8)
   local headers = request.headers
   headers.host, headers["x-amz-date"] = request.host, stamp

@@ -54,14 +54,20 @@ local function shown(self, request)
   return ("%s s3://%s/%s"):format(request.method, self.bucket, request.key or "")
 end
 
+-- What a service's code is here, and what to do about it.
+local function explain(self, code)
+  local fault = faults[code] or { "S3_ERROR" }
+  return fault[1], fault[2] and fault[2]:format(self.bucket)
+end
+
 --- Raises what an answer that is no success means.
 function Client:refuse(request, answer)
   local code, message = error_code(answer)
-  local fault = faults[code] or { "S3_ERROR" }
+  local name, hint = explain(self, code)
   local text = ("%s: it answered %d"):format(shown(self, request), answer.status)
   message = (message or "") ~= "" and ": " .. message or ""
-  errors.raise(fault[1], code and ("%s, %s%s"):format(text, code, message) or text, {
-    hint = fault[2] and fault[2]:format(self.bucket), status = answer.status, s3 = code })
+  errors.raise(name, code and ("%s, %s%s"):format(text, code, message) or text, {
+    hint = hint, status = answer.status, s3 = code })
 end
 
 -- ---- requests -----------------------------------------------------------------------------------
@@ -74,14 +80,6 @@ local function address(self, key)
     return scheme, host, "/" .. self.bucket .. path
   end
   return scheme, self.bucket .. "." .. host, path
-end
-
-local function header_lines(headers)
-  local lines = {}
-  for name, value in pairs(headers) do
-    lines[#lines + 1] = ("%s: %s"):format(name, value)
-  end
-  return lines
 end
 
 -- A signed description for moonkeep.core.http.
@@ -99,9 +97,9 @@ local function signed(self, request)
     body_sha256 = body_sha256 }, self.credentials(), self.region, "s3", clock.wall() // 1000)
   headers.host = nil
   return { method = request.method, url = scheme .. host .. path .. (query ~= "" and "?" .. query or ""),
-    headers = header_lines(headers), body = request.body, ca = self.ca, proxy = self.proxy,
-    limit = request.limit, tries = request.tries or self.tries, connect_ms = self.connect_ms,
-    idle_ms = self.idle_ms, repeats = true }
+    headers = http.header_lines(headers), body = request.body, ca = self.ca, proxy = self.proxy,
+    limit = request.limit, tries = request.tries or self.tries, idle_ms = self.idle_ms,
+    repeats = true }
 end
 
 -- The region that an answer says the bucket is in, if it is another.
@@ -246,9 +244,9 @@ local function delete_batch(self, keys, tries)
   for _, child in ipairs(root) do
     local code = child.name == "Error" and M.text(child, "Code")
     if code and code ~= "NoSuchKey" then
-      local fault = faults[code] or { "S3_ERROR" }
-      errors.raise(fault[1], ("could not delete s3://%s/%s: %s"):format(self.bucket,
-        M.text(child, "Key"), code), { hint = fault[2] and fault[2]:format(self.bucket), s3 = code })
+      local name, hint = explain(self, code)
+      errors.raise(name, ("could not delete s3://%s/%s: %s"):format(self.bucket,
+        M.text(child, "Key"), code), { hint = hint, s3 = code })
     end
   end
 end

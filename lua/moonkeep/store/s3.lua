@@ -210,8 +210,8 @@ function M.new(rest, options)
     client = clients.new { bucket = bucket, region = region, ca = options.ca, proxy = options.proxy,
       endpoint = endpoint or ("https://s3.%s.amazonaws.com"):format(region),
       path_style = options.path_style or (options.path_style == nil and endpoint ~= nil),
-      credentials = credentials.chain(options), tries = (options.retries or 4) + 1,
-      idle_ms = options.stall and units.duration(options.stall) or 60000, connect_ms = 10000 } }, Driver)
+      credentials = credentials.chain(options), tries = options.retries and options.retries + 1,
+      idle_ms = options.stall and units.duration(options.stall) } }, Driver)
 end
 
 return M
