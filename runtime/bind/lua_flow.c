@@ -11,7 +11,8 @@
  * id, members, large_objects, oid, first}, table_rows{member, csv, where}. Sinks: copy{connection,
  * sql}, unpack{connection, members}, parts{parts}, file{path}, null, text{limit}, sha256, xxh3,
  * rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}, stdin{child},
- * stdout. A tee holds branches, each a list again; it comes last.
+ * stdout. A tee holds branches, each a list again; it comes last. A sink may also have `optional`,
+ * `stall_ms` and `limiter`.
  */
 #include <string.h>
 
@@ -44,11 +45,53 @@ static struct flow *check_flow(lua_State *L)
     return *box;
 }
 
+/* ---- limiters ------------------------------------------------------------------------------ */
+
+#define LIMITER_TYPE "moonkeep.limiter"
+
+static struct mk_limiter *check_limiter(lua_State *L, int index)
+{
+    struct mk_limiter **box = luaL_checkudata(L, index, LIMITER_TYPE);
+    return *box;
+}
+
+/* limiter() -> a rate that flows share, without a limit at first */
+static int l_limiter(lua_State *L)
+{
+    struct mk_limiter **box = lua_newuserdatauv(L, sizeof(struct mk_limiter *), 0);
+    *box = NULL;
+    luaL_setmetatable(L, LIMITER_TYPE);
+    struct mk_error err;
+    *box = mk_limiter_new(mk_runtime_of(L)->loop, &err);
+    if (!*box)
+        return mk_raise(L, &err);
+    return 1;
+}
+
+/* limiter:set(bytes per second); 0: no limit */
+static int l_limiter_set(lua_State *L)
+{
+    struct mk_limiter *limiter = check_limiter(L, 1);
+    lua_Integer rate = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, rate >= 0 && rate <= INT64_MAX / 100000, 2, "not a rate");
+    mk_limiter_set_rate(limiter, rate);
+    return 0;
+}
+
+static int l_limiter_gc(lua_State *L)
+{
+    struct mk_limiter **box = luaL_checkudata(L, 1, LIMITER_TYPE);
+    mk_limiter_unref(*box);
+    *box = NULL;
+    return 0;
+}
+
 /* ---- building: protected, so that any mistake frees what was built ------------------------- */
 
 struct builder {
     struct flow *flow;
     struct mk_runtime *runtime;
+    struct mk_limiter *limiter; /* of the source; or NULL */
 };
 
 static void add_label(lua_State *L, struct flow *flow, int stage)
@@ -150,7 +193,19 @@ static struct mk_node *build_source(lua_State *L, struct builder *b, int stage, 
     struct mk_node *node = mk_flow_source(b->flow->flow, source);
     if (!node)
         mk_raise_nomem(L);
+    if (b->limiter)
+        mk_flow_set_limiter(node, b->limiter);
     return node;
+}
+
+/* How a sink is treated: see mk_flow_set_optional and mk_flow_set_limiter. */
+static void set_terms(lua_State *L, struct mk_node *sink, int stage)
+{
+    if (lua_getfield(L, stage, "stall_ms") != LUA_TNIL || mk_field_bool(L, stage, "optional"))
+        mk_flow_set_optional(sink, luaL_optinteger(L, -1, 0));
+    if (lua_getfield(L, stage, "limiter") != LUA_TNIL)
+        mk_flow_set_limiter(sink, check_limiter(L, -1));
+    lua_pop(L, 2);
 }
 
 /* One stage below `parent`. Returns the node that the next stage hangs on, NULL after a sink. */
@@ -176,8 +231,10 @@ static struct mk_node *build_stage(lua_State *L, struct builder *b, struct mk_no
         struct mk_sink *sink = mk_make_sink(L, b->runtime, stage, kind, &err);
         if (!sink)
             mk_raise(L, &err);
-        if (!mk_flow_sink(b->flow->flow, parent, sink))
+        struct mk_node *added = mk_flow_sink(b->flow->flow, parent, sink);
+        if (!added)
             mk_raise_nomem(L);
+        set_terms(L, added, stage);
     }
     add_label(L, b->flow, stage);
     return NULL;
@@ -206,47 +263,6 @@ static int protected_build(lua_State *L)
     return 0;
 }
 
-/* ---- limiters ------------------------------------------------------------------------------ */
-
-#define LIMITER_TYPE "moonkeep.limiter"
-
-static struct mk_limiter *check_limiter(lua_State *L, int index)
-{
-    struct mk_limiter **box = luaL_checkudata(L, index, LIMITER_TYPE);
-    return *box;
-}
-
-/* limiter() -> a rate that flows share, without a limit at first */
-static int l_limiter(lua_State *L)
-{
-    struct mk_limiter **box = lua_newuserdatauv(L, sizeof(struct mk_limiter *), 0);
-    *box = NULL;
-    luaL_setmetatable(L, LIMITER_TYPE);
-    struct mk_error err;
-    *box = mk_limiter_new(mk_runtime_of(L)->loop, &err);
-    if (!*box)
-        return mk_raise(L, &err);
-    return 1;
-}
-
-/* limiter:set(bytes per second); 0: no limit */
-static int l_limiter_set(lua_State *L)
-{
-    struct mk_limiter *limiter = check_limiter(L, 1);
-    lua_Integer rate = luaL_checkinteger(L, 2);
-    luaL_argcheck(L, rate >= 0 && rate <= INT64_MAX / 100000, 2, "not a rate");
-    mk_limiter_set_rate(limiter, rate);
-    return 0;
-}
-
-static int l_limiter_gc(lua_State *L)
-{
-    struct mk_limiter **box = luaL_checkudata(L, 1, LIMITER_TYPE);
-    mk_limiter_unref(*box);
-    *box = NULL;
-    return 0;
-}
-
 /* ---- making -------------------------------------------------------------------------------- */
 
 /* new(description, { independent = bool, limiter = limiter }) -> flow */
@@ -272,9 +288,7 @@ static int l_new(lua_State *L)
     *box = flow;
     if (independent)
         mk_flow_set_independent(flow->flow);
-    if (limiter)
-        mk_flow_set_limiter(flow->flow, limiter);
-    struct builder builder = {flow, runtime};
+    struct builder builder = {flow, runtime, limiter};
     lua_pushcfunction(L, protected_build);
     lua_pushvalue(L, 1);
     lua_pushlightuserdata(L, &builder);

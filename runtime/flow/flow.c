@@ -111,15 +111,22 @@ void mk_flow_set_independent(struct mk_flow *flow)
     flow->independent = true;
 }
 
-void mk_flow_set_limiter(struct mk_flow *flow, struct mk_limiter *limiter)
+void mk_flow_set_limiter(struct mk_node *node, struct mk_limiter *limiter)
 {
-    mk_limiter_unref(flow->limiter);
-    flow->limiter = mk_limiter_ref(limiter);
+    mk_limiter_unref(node->limiter);
+    node->limiter = mk_limiter_ref(limiter);
+}
+
+void mk_flow_set_optional(struct mk_node *sink, int64_t stall_ms)
+{
+    sink->optional = true;
+    sink->stall_ms = stall_ms;
 }
 
 void mk_flow_start(struct mk_flow *flow)
 {
     flow->started = true;
+    mk__flow_start_watch(flow);
     mk__flow_pump(flow);
 }
 
@@ -147,12 +154,12 @@ void mk_flow_free(struct mk_flow *flow)
             node->source->node = NULL;
         if (!node->closed && node->sink)
             node->sink->node = NULL;
+        mk__limiter_forget(node);
+        mk_limiter_unref(node->limiter);
         mk_free(node->result);
         mk_free(node);
     }
-    if (flow->limiter)
-        mk__limiter_forget(flow->limiter, flow);
-    mk_limiter_unref(flow->limiter);
+    mk_timer_close(flow->watch);
     mk_free(flow);
 }
 

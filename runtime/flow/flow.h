@@ -14,8 +14,8 @@
  * node with several children is a tee, which shares each block by reference. Build it from the
  * source down, then start it; it ends by firing its wait, exactly once, after every stage has
  * closed. Sinks' results (digests) can be read until the flow is freed. Any failure fails the flow,
- * unless `independent` is set: then a branch whose sink fails is cut off with a verdict of its own,
- * and the flow goes on while a sink is left. A transform that fails is no store's fault: it always
+ * but that of an optional sink: its branch is cut off with a verdict of its own, and the flow goes
+ * on while another optional sink is left. A transform that fails is no store's fault: it always
  * fails the flow.
  */
 struct mk_flow;
@@ -37,9 +37,13 @@ struct mk_node *mk_flow_ordered(struct mk_flow *flow, struct mk_node *parent,
                                 struct mk_ordered *stage, struct mk_error *err);
 struct mk_node *mk_flow_sink(struct mk_flow *flow, struct mk_node *parent, struct mk_sink *sink);
 
+/* All before start. Every sink is optional. */
 void mk_flow_set_independent(struct mk_flow *flow);
-/* Before start: the source reads no faster than the limiter allows, which the flow holds. */
-void mk_flow_set_limiter(struct mk_flow *flow, struct mk_limiter *limiter);
+/* The source reads, or a sink takes, no faster than the limiter allows, which the flow holds. */
+void mk_flow_set_limiter(struct mk_node *node, struct mk_limiter *limiter);
+/* One sink is optional. With stall_ms > 0 it is also cut off when it has been busy with one block
+ * (or with its end) for so long while another optional one is not. */
+void mk_flow_set_optional(struct mk_node *sink, int64_t stall_ms);
 /* Begins to move blocks. A short flow may have fired its wait when this returns. */
 void mk_flow_start(struct mk_flow *flow);
 struct mk_wait *mk_flow_wait(struct mk_flow *flow);

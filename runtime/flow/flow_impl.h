@@ -7,6 +7,7 @@
 #include "buf/queue.h"
 #include "flow/flow.h"
 #include "flow/ordered.h"
+#include "loop/timer.h"
 #include "loop/workers.h"
 
 #define MAX_NODES  32 /* per flow */
@@ -32,6 +33,12 @@ struct mk_node {
     size_t result_len;
     char *result; /* what the stage has said after a good end */
     struct mk_error err;
+    bool optional;              /* sink: see mk_flow_set_optional */
+    int64_t stall_ms;           /* the same */
+    int64_t busy_since;         /* the same; of the monotonic clock */
+    struct mk_limiter *limiter; /* of a source or a sink; or NULL */
+    bool is_limited;            /* waits for it */
+    struct mk_node *next_limited;
 
     struct mk_source *source;
     struct mk_sink *sink;
@@ -66,9 +73,8 @@ struct mk_flow {
     bool fired;
     bool is_parked;
     struct mk_flow *next_parked;
-    struct mk_limiter *limiter; /* or NULL */
-    bool is_limited;            /* waits for it */
-    struct mk_flow *next_limited;
+    struct mk_timer *watch; /* looks for sinks that stall; or NULL */
+    int64_t watch_ms;
     int n_nodes;
     struct mk_node *nodes[MAX_NODES]; /* parents before children */
 };
@@ -92,14 +98,16 @@ void mk__flow_emit(struct mk_node *node, struct mk_block *block);
 void mk__flow_drop_blocks(struct mk_node *node);
 void mk__flow_end_node(struct mk_node *node);
 void mk__flow_close_node(struct mk_node *node);
+/* Begins to look for sinks that stall, if any may be cut off for that. */
+void mk__flow_start_watch(struct mk_flow *flow);
 
 /* limiter.c */
 
-/* Whether the flow may read on; if not, it is pumped when it may. */
-bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_flow *flow);
+/* Whether the node may move on; if not, its flow is pumped when it may. */
+bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_node *node);
 void mk__limiter_charge(struct mk_limiter *limiter, size_t bytes);
 /* It no longer waits. */
-void mk__limiter_forget(struct mk_limiter *limiter, struct mk_flow *flow);
+void mk__limiter_forget(struct mk_node *node);
 
 /* nodes.c: how each kind of node runs */
 

@@ -1,7 +1,7 @@
 /*
- * A bucket that fills with time and that reading empties, below zero if need be: see limiter.h. A
- * source may read while it is not empty. Flows that may not are in a list, and are pumped when the
- * time has come; one timer is enough, for they all wait for the same.
+ * A bucket that fills with time and that bytes empty, below zero if need be: see limiter.h. A
+ * source or sink may go on while it is not empty. Those that may not are in a list, and their flows
+ * are pumped when the time has come; one timer is enough, for they all wait for the same.
  *
  * Limit: the bucket holds BURST_MS of the rate, so after a pause that much goes at once.
  */
@@ -21,8 +21,8 @@ struct mk_limiter {
     int64_t bytes;   /* in the bucket */
     int64_t seen_ms; /* when it was looked at */
     struct mk_timer *timer;
-    struct mk_flow *waiting;
-    struct mk_flow *waking; /* those that are being pumped, one after the other */
+    struct mk_node *waiting;
+    struct mk_node *waking; /* those whose flows are being pumped, one after the other */
 };
 
 struct mk_limiter *mk_limiter_new(struct mk_loop *loop, struct mk_error *err)
@@ -67,12 +67,12 @@ static void fill(struct mk_limiter *limiter)
 
 static void pump_waiting(struct mk_limiter *limiter)
 {
-    mk_limiter_ref(limiter); /* the last flow may end meanwhile */
+    mk_limiter_ref(limiter); /* the last one may end meanwhile */
     limiter->waking = limiter->waiting;
     limiter->waiting = NULL;
     while (limiter->waking) {
-        struct mk_flow *flow = limiter->waking;
-        mk__limiter_forget(limiter, flow);
+        struct mk_flow *flow = limiter->waking->flow;
+        mk__limiter_forget(limiter->waking);
         mk__flow_pump(flow);
     }
     mk_limiter_unref(limiter);
@@ -97,17 +97,17 @@ void mk_limiter_set_rate(struct mk_limiter *limiter, int64_t bytes_per_second)
     pump_waiting(limiter); /* those that still must wait wait anew */
 }
 
-bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_flow *flow)
+bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_node *node)
 {
     if (limiter->rate == 0)
         return true;
     fill(limiter);
     if (limiter->bytes >= 0)
         return true;
-    if (!flow->is_limited) {
-        flow->is_limited = true;
-        flow->next_limited = limiter->waiting;
-        limiter->waiting = flow;
+    if (!node->is_limited) {
+        node->is_limited = true;
+        node->next_limited = limiter->waiting;
+        limiter->waiting = node;
     }
     if (!limiter->timer) {
         struct mk_error err;
@@ -123,21 +123,21 @@ void mk__limiter_charge(struct mk_limiter *limiter, size_t bytes)
         limiter->bytes -= (int64_t)bytes;
 }
 
-static bool remove_from(struct mk_flow **link, struct mk_flow *flow)
+static bool remove_from(struct mk_node **link, struct mk_node *node)
 {
-    while (*link && *link != flow)
+    while (*link && *link != node)
         link = &(*link)->next_limited;
     if (!*link)
         return false;
-    *link = flow->next_limited;
+    *link = node->next_limited;
     return true;
 }
 
-void mk__limiter_forget(struct mk_limiter *limiter, struct mk_flow *flow)
+void mk__limiter_forget(struct mk_node *node)
 {
-    if (!flow->is_limited)
+    if (!node->is_limited)
         return;
-    flow->is_limited = false;
-    if (!remove_from(&limiter->waiting, flow))
-        remove_from(&limiter->waking, flow);
+    node->is_limited = false;
+    if (!remove_from(&node->limiter->waiting, node))
+        remove_from(&node->limiter->waking, node);
 }

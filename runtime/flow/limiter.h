@@ -8,9 +8,9 @@
 #include <stdint.h>
 
 /*
- * A rate in bytes per second that several flows share: their sources wait while more has been read
- * than that. What was read is charged afterwards, so the limit is exceeded by at most a block of
- * each flow, and made up for. The rate may change at any time. Loop thread only.
+ * A rate in bytes per second that sources or sinks of several flows share: they wait while more has
+ * moved than that. What has moved is charged afterwards, so the limit is exceeded by at most a
+ * block of each, and made up for. The rate may change at any time. Loop thread only.
  */
 struct mk_limiter;
 struct mk_limiter *mk_limiter_new(struct mk_loop *loop, struct mk_error *err);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "flow/flow_impl.h"
 
@@ -38,7 +39,7 @@ static bool run_source(struct mk_node *node)
     struct mk_flow *flow = node->flow;
     if (node->busy || node->ended || !mk__flow_children_have_room(node))
         return false;
-    if (flow->limiter && !mk__limiter_allows(flow->limiter, flow))
+    if (node->limiter && !mk__limiter_allows(node->limiter, node))
         return false;
     if (!mk_pool_has_room(flow->engine->pool) && !nothing_in_flight(flow)) {
         mk__flow_park(flow);
@@ -65,8 +66,8 @@ void mk_source_filled(struct mk_source *source, bool end, int status, const stru
     uint64_t before = node->bytes_read;
     node->bytes_read =
         source->type->bytes_read ? source->type->bytes_read(source) : before + block->len;
-    if (node->flow->limiter)
-        mk__limiter_charge(node->flow->limiter, node->bytes_read - before);
+    if (node->limiter)
+        mk__limiter_charge(node->limiter, node->bytes_read - before);
     if (status != MK_OK) {
         mk_block_unref(block);
         mk__flow_fail(node->flow, node, status, err);
@@ -253,10 +254,15 @@ static bool run_sink(struct mk_node *node)
 {
     if (node->busy || node->ended)
         return false;
+    if (node->limiter && !mk__limiter_allows(node->limiter, node))
+        return false;
     node->block = mk_queue_get(&node->in);
     if (!node->block && !node->in_ended)
         return false;
     node->busy = true;
+    node->busy_since = node->stall_ms > 0 ? mk_monotonic_ms() : 0;
+    if (node->block && node->limiter)
+        mk__limiter_charge(node->limiter, node->block->len);
     if (node->block) {
         node->sink->type->put(node->sink, node->block);
     } else {

@@ -12,8 +12,13 @@
  * - Callbacks may come from inside the call that started the work: they set a mark and return to
  *   the pump loop, which never nests.
  *
- * Limits: MAX_NODES stages per flow; one source.
+ * - A sink that stalls is cut off only while another one that matters is well, so what holds all of
+ *   them up (the source, the network of this machine) cuts nothing off.
+ *
+ * Limits: MAX_NODES stages per flow; one source. A sink that does not answer its abort (a file
+ * system that hangs) keeps the flow from ending.
  */
+#include "base/clock.h"
 #include "flow/flow_impl.h"
 
 /* ---- waiting for the pool ---------------------------------------------------------------- */
@@ -119,10 +124,15 @@ void mk__flow_fail(struct mk_flow *flow, const struct mk_node *node, int status,
     flow->pumping = was_pumping;
 }
 
-static bool has_living_sink(const struct mk_flow *flow)
+static bool is_optional(const struct mk_node *node)
+{
+    return node->kind == NODE_SINK && !node->dead && (node->optional || node->flow->independent);
+}
+
+static bool has_optional_sink(const struct mk_flow *flow)
 {
     for (int i = 0; i < flow->n_nodes; i++)
-        if (flow->nodes[i]->kind == NODE_SINK && !flow->nodes[i]->dead)
+        if (is_optional(flow->nodes[i]))
             return true;
     return false;
 }
@@ -164,9 +174,9 @@ void mk__flow_sink_failed(struct mk_node *node, int status, const struct mk_erro
     if (err)
         node->err = *err;
     struct mk_flow *flow = node->flow;
-    if (flow->independent && !flow->stopping) {
+    if (is_optional(node) && !flow->stopping) {
         cut_branch(node);
-        if (has_living_sink(flow))
+        if (has_optional_sink(flow))
             return;
     }
     mk__flow_fail(flow, node, status, err);
@@ -180,6 +190,61 @@ void mk__flow_on_cancel(struct mk_wait *wait)
         return; /* how it ended is decided, and stages may be gone */
     mk__flow_fail(flow, NULL, MK_ECANCELED, NULL);
     mk__flow_pump(flow);
+}
+
+/* ---- sinks that stall ---------------------------------------------------------------------- */
+
+static int64_t busy_for(const struct mk_node *node)
+{
+    return node->busy && node->busy_since ? mk_monotonic_ms() - node->busy_since : 0;
+}
+
+/* Whether another one goes on: a sink that waits for blocks, or has been busy for a moment only. */
+static bool another_is_well(const struct mk_flow *flow, const struct mk_node *node)
+{
+    for (int i = 0; i < flow->n_nodes; i++) {
+        const struct mk_node *other = flow->nodes[i];
+        if (other != node && is_optional(other) && busy_for(other) < node->stall_ms / 2)
+            return true;
+    }
+    return false;
+}
+
+static void on_watch(void *arg)
+{
+    struct mk_flow *flow = arg;
+    mk_timer_set(flow->watch, flow->watch_ms);
+    bool was_pumping = flow->pumping;
+    flow->pumping = true; /* a sink may answer from inside its abort */
+    for (int i = 0; i < flow->n_nodes; i++) {
+        struct mk_node *node = flow->nodes[i];
+        if (node->stall_ms <= 0 || !is_optional(node) || busy_for(node) < node->stall_ms ||
+            !another_is_well(flow, node))
+            continue;
+        struct mk_error err;
+        mk_error_set(&err, MK_ETIMEOUT, node->name,
+                     "it has taken nothing for %.3g s, while another one goes on",
+                     (double)node->stall_ms / 1000);
+        mk__flow_sink_failed(node, MK_ETIMEOUT, &err);
+    }
+    flow->pumping = was_pumping;
+    mk__flow_pump(flow);
+}
+
+void mk__flow_start_watch(struct mk_flow *flow)
+{
+    int64_t shortest = 0;
+    for (int i = 0; i < flow->n_nodes; i++) {
+        int64_t stall_ms = flow->nodes[i]->stall_ms;
+        if (stall_ms > 0 && (shortest == 0 || stall_ms < shortest))
+            shortest = stall_ms;
+    }
+    struct mk_error err;
+    flow->watch_ms = shortest < 40 ? 10 : shortest / 4;
+    if (shortest > 0)
+        flow->watch = mk_timer_new(flow->engine->loop, on_watch, flow, &err);
+    if (flow->watch) /* no memory: nothing is cut off */
+        mk_timer_set(flow->watch, flow->watch_ms);
 }
 
 /* ---- the pump ---------------------------------------------------------------------------- */
@@ -288,8 +353,10 @@ void mk__flow_pump(struct mk_flow *flow)
     if (closed) {
         flow->fired = true;
         mk__flow_unpark(flow);
-        if (flow->limiter)
-            mk__limiter_forget(flow->limiter, flow);
+        mk_timer_close(flow->watch);
+        flow->watch = NULL;
+        for (int i = 0; i < flow->n_nodes; i++)
+            mk__limiter_forget(flow->nodes[i]);
         mk_wait_fire(&flow->wait, flow->status); /* whoever waits may have freed the flow */
     }
     wake_parked(engine);

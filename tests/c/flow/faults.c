@@ -71,9 +71,10 @@ static bool limited_tree(struct rig *rig)
     if (!limiter)
         return false;
     mk_limiter_set_rate(limiter, 2000);
-    mk_flow_set_limiter(rig->flow, limiter);
-    mk_limiter_unref(limiter);
     struct mk_node *node = add_source(rig, mk_source_memory(copy, sizeof copy - 1, &rig->err));
+    if (node)
+        mk_flow_set_limiter(node, limiter);
+    mk_limiter_unref(limiter);
     node = add_stream(rig, node, node ? mk_large_objects_new(true, &rig->err) : NULL);
     return add_sink(rig, node, node ? mk_sink_text(4096, &rig->err) : NULL) &&
            add_sink(
