@@ -57,6 +57,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 
 ---What a database is looked over for.
@@ -68,6 +69,11 @@
 ---@class moonkeep.ConnectKeys
 ---@field timeout? moonkeep.Duration for connecting (default: "30s")
 ---@field patient? boolean without the timeouts of statements and locks that the role or the database has
+
+---How many stores must have a backup in the end. One that fails, or falls behind, gets its copy from another one when the dump is over; a run that ends with fewer copies is `degraded`, and exits with 3. Without any, it has failed.
+---@class moonkeep.CopiesKeys
+---@field min? integer so many stores (default: all of `upload`)
+---@field offsite? integer so many of those that have `offsite = true` (default: 0)
 
 ---What a dump holds. Names are pg_dump's long options with underscores, and mean the same; patterns are pg_dump's.
 ---@class moonkeep.DumpKeys
@@ -152,6 +158,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 ---@field schedule? moonkeep.ScheduleKeys when; for `next`, `status`, `export cron` and `export systemd`
 ---@field deadline? moonkeep.Duration the supervisor stops the run after this long
@@ -215,6 +222,8 @@
 ---Options of a store in a bucket of an S3 service. Credentials that are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, instance.
 ---@class moonkeep.S3Keys
 ---@field offsite? boolean it is at another place than the database
+---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
+---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 ---@field region? string the bucket's (default: `AWS_REGION`, or `us-east-1`)
 ---@field endpoint? string URL of another service than Amazon's (default: `AWS_ENDPOINT_URL_S3`)
 ---@field path_style? boolean the bucket's name is in the path, not in the host's name (default: with an `endpoint`)
@@ -226,7 +235,6 @@
 ---@field encryption? string the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`
 ---@field parallel? integer parts of 16 MiB that are sent at once, for each object (default: 2)
 ---@field retries? integer how often a request is tried again (default: 4)
----@field stall? moonkeep.Duration a connection on which nothing moves is given up after it (default: "1m")
 ---@field lease? moonkeep.Duration a run that has given no sign of life for so long is dead, and what it left is removed by the next one (default: "15m")
 ---@field ca? string a file of certificates, instead of the system's
 ---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
@@ -248,6 +256,8 @@
 ---Options of a store: of every kind.
 ---@class moonkeep.StoreKeys
 ---@field offsite? boolean it is at another place than the database
+---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
+---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 
 ---A task: something that is run by hand, with arguments.
 ---@class moonkeep.TaskKeys
@@ -424,11 +434,17 @@ function Context:dump(options) end
 ---@return moonkeep.Stream
 function Context:compress(stream, codec) end
 
----moves the bytes and publishes: `{ id, job, series, manifest, stores, proof }`
+---moves the bytes and publishes: `{ id, job, series, manifest, stores, proof, missing }`; `missing` are the stores that have no copy, `{ store, error }`
 ---@param stream moonkeep.Stream
 ---@param stores? moonkeep.Store[]
 ---@return moonkeep.Backup
 function Context:upload(stream, stores) end
+
+---copies it into more stores, byte for byte
+---@param backup moonkeep.Backup
+---@param stores moonkeep.Store[]
+---@return moonkeep.Backup
+function Context:copy(backup, stores) end
 
 ---reads it again, in each of its stores
 ---@param backup moonkeep.Backup

@@ -5,6 +5,7 @@
 --- by the native engine (dump/native.lua), or as one stream of pg_dump's (dump/single.lua). The
 --- manifest comes last.
 local clock = require "moonkeep.clock"
+local copies_of = require "moonkeep.copies"
 local database = require "moonkeep.pg.database"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
@@ -12,7 +13,6 @@ local globals = require "moonkeep.pg.globals"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local native = require "moonkeep.dump.native"
-local publication = require "moonkeep.publication"
 local restore_text = require "moonkeep.restore_text"
 local server = require "moonkeep.dump.server"
 local single = require "moonkeep.dump.single"
@@ -114,9 +114,9 @@ local function connections(stream)
   return " and " .. units.format_count(jobs, "connection")
 end
 
---- Moves a stream into every store of the list and publishes it there. Returns the backup:
---- { id, job, series, manifest, stores, proof }. On any failure nothing is published anywhere.
---- `extra`: fields for the manifest (tags, globals, run).
+--- Moves a stream into every store of the list and publishes it there. Returns the backup: see
+--- Copies:publish. When it raises, nothing is published anywhere. `extra`: fields for the manifest
+--- (tags, globals, run).
 function M.upload(job, stream, targets, extra)
   extra = extra or {}
   local began = clock.monotonic()
@@ -124,33 +124,29 @@ function M.upload(job, stream, targets, extra)
   local description, major, system = describe(source)
   local is_globals = stream.kind == "globals"
   local series = is_globals and globals.SERIES or stores.series(description.database)
-  local id = publication.new_id(job, series, targets)
   local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
-  local sessions <close> = publication.begin(job, series, id, targets)
+  local copies <close> = copies_of.begin(job, series, targets)
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), program, connections(stream), stream.codec)
-  local result, format = dump(stream, { source = source, options = stream.options, major = major,
-    codec = stream.codec, sessions = sessions,
+  local ok, result, format = pcall(dump, stream, { source = source, options = stream.options,
+    major = major, codec = stream.codec, copies = copies,
     primary = stream.options.prefer == "standby" and function(why)
       return server.choose_primary(stream.source, why)
     end or nil,
     title = ("%s of %s"):format(is_globals and "globals" or "dump", tostring(stream.source)),
-    total = expected_bytes(job, series, targets[1]),
-    put = function(...) publication.put(sessions, ...) end })
+    total = expected_bytes(job, series, copies:first()) })
+  if not ok then
+    copies:blame(result)
+  end
   if not is_globals then
-    publication.put(sessions, result.objects, "database.sql", "properties",
+    copies:put(result.objects, "database.sql", "properties",
       restore_text.properties_sql(description))
   end
-  local manifest = publication.manifest(stream, { id = id, job = job, series = series, began = began,
+  local manifest = manifests.make(stream, { id = copies.id, job = job, series = series, began = began,
     source = description, system = system, major = major, program = program, format = format,
     run = extra.run, tags = extra.tags, globals = extra.globals }, result)
-  publication.publish(sessions, manifest)
-  local size, decoded = manifests.sizes(manifest)
-  log.info("published %s: %s, %s before compression, in %s", id, units.format_size(size),
-    units.format_size(decoded), #targets == 1 and targets[1].name or (#targets .. " stores"))
-  return stores.backup { id = id, job = job, series = series, manifest = manifest,
-    stores = targets, proof = "stored" }
+  return copies:publish(job, series, manifest)
 end
 
 return M

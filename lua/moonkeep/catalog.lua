@@ -34,6 +34,17 @@ M.MIGRATIONS = {
         job TEXT NOT NULL, series TEXT NOT NULL, id TEXT NOT NULL, target TEXT NOT NULL,
         ended_ms INTEGER NOT NULL, seconds REAL NOT NULL, decoded_size INTEGER NOT NULL)]],
     "CREATE INDEX restores_by_series ON restores (job, series, ended_ms)" },
+  -- a run may also be degraded: SQLite changes a CHECK only by making the table anew
+  { "ALTER TABLE runs RENAME TO old_runs",
+    [[CREATE TABLE runs (
+        id TEXT PRIMARY KEY, job TEXT NOT NULL, kind TEXT NOT NULL, recipe TEXT, host TEXT,
+        started_ms INTEGER NOT NULL, ended_ms INTEGER,
+        status TEXT NOT NULL CHECK (status IN ('running', 'ok', 'degraded', 'failed', 'skipped',
+          'killed')),
+        tries INTEGER, error_code TEXT, error_message TEXT, error_where TEXT, log TEXT)]],
+    "INSERT INTO runs SELECT * FROM old_runs",
+    "DROP TABLE old_runs",
+    "CREATE INDEX runs_by_job ON runs (job, started_ms)" },
 }
 
 local LOCK_TRIES = 200
@@ -193,7 +204,8 @@ local function backup_statement(backup, store, proof, when)
     manifest.run and manifest.run.id, proof, when, n = 11 }
 end
 
---- Writes down how it ended: "ok", "failed" or "skipped", with the error, and what it published.
+--- Writes down how it ended: "ok", "degraded", "failed" or "skipped", with the error, and what it
+--- published.
 function Run:finish(status, published, err, tries)
   err = err or {}
   local statements = { { [[UPDATE runs SET ended_ms = ?2, status = ?3, tries = ?4, error_code = ?5,

@@ -2,6 +2,7 @@
 local backups = require "moonkeep.backup"
 local checkups = require "moonkeep.checkup"
 local compare = require "moonkeep.compare"
+local copies = require "moonkeep.copy"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
@@ -13,6 +14,7 @@ local restores = require "moonkeep.restore"
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
 local units = require "moonkeep.units"
+local verdict = require "moonkeep.verdict"
 
 local Context = {}
 Context.__index = function(_, name)
@@ -71,18 +73,24 @@ function Context:compress(stream, codec)
   return backups.compress(stream, codec)
 end
 
-local function upload(self, stream, targets, globals_id)
+-- Proves what was uploaded, when that is wanted, and notes what there should be more of.
+local function upload(self, stream, targets, how)
   local backup = backups.upload(self.job.name, stream, targets,
-    { run = self.run_id, tags = self.job.tags, globals = globals_id })
+    { run = self.run_id, tags = self.job.tags, globals = how.globals })
   self.published[#self.published + 1] = backup
+  if how.verify then
+    proof.prove_copies(backup, how.verify)
+  end
+  self.problems[#self.problems + 1] = verdict.of(backup, how.copies, targets)
   return backup
 end
 
 --- Moves a stream into stores (default: the job's) and publishes the backup there.
 function Context:upload(stream, targets)
+  local copies_wanted = not targets and self.job.copies or nil
   targets = targets or required(self, {}, "upload")
   check("ctx:upload", "stream", "stream", stream, "stores", "stores", targets)
-  return upload(self, stream, targets)
+  return upload(self, stream, targets, { copies = copies_wanted })
 end
 
 --- Proves a backup: level "read", "decoded" or "restored".
@@ -108,8 +116,10 @@ local function make(self, stream, options, globals_id)
   if codec then
     stream = backups.compress(stream, codec)
   end
-  return proof.prove(upload(self, stream, targets, globals_id),
-    setting(self, options, "verify") or "read")
+  -- what the job wants is of its own stores
+  local copies_wanted = options.copies or not options.upload and self.job.copies or nil
+  return upload(self, stream, targets, { globals = globals_id, copies = copies_wanted,
+    verify = setting(self, options, "verify") or "read" })
 end
 
 local function are_local(targets)
@@ -171,6 +181,16 @@ local function add_failure(first, raised, source)
   first.also = first.also or {}
   table.insert(first.also, errors.new(err.code, ("%s: %s"):format(tostring(source), err.message)))
   return first
+end
+
+--- Copies a backup into other stores, byte for byte; they become stores of it.
+function Context:copy(backup, targets)
+  check("ctx:copy", "backup", "backup", backup, "stores", "stores", targets)
+  for _, store in ipairs(targets) do
+    copies.backup(backup, backup.stores[1], store)
+    table.insert(backup.stores, store)
+  end
+  return backup
 end
 
 --- Dumps, compresses, uploads and verifies as the job's keys say; `options` override them. Returns
@@ -274,7 +294,8 @@ end
 
 local M = { METHODS = Context }
 
---- A context: fields job (its keys), published (the list of backups to fill), run_id, consent.
+--- A context: fields job (its keys), published (the list of backups to fill), problems (the list of
+--- texts to fill with what makes the run a degraded one), run_id, consent.
 function M.new(fields)
   return setmetatable(fields, Context)
 end

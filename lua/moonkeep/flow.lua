@@ -1,8 +1,10 @@
 --- Flows for Lua: run one, with progress, and get its counters by label. See
 --- runtime/bind/lua_flow.c for the stages.
 ---
---- A feed or parts may have a function `drive`, which fills the feed or stores the parts while the
---- flow runs: when it returns, all is done; what it raises fails the stage.
+--- A stage may have functions: `drive`, of a feed or parts, fills the feed or stores the parts while
+--- the flow runs: when it returns, all is done; what it raises fails the stage. `ended(err)`, of a
+--- sink with a label, is told how it ended when that was by itself: well with the whole flow, or by
+--- an error of its own. (When something else fails the flow, it is not called.)
 local core = require "moonkeep.core.flow"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
@@ -20,6 +22,8 @@ local function run(flow, meter)
   meter.done = meter.done + flow:report()[1].bytes_read
 end
 
+-- ---- what drives stages ---------------------------------------------------------------------------
+
 -- Runs what drives a stage, and says how that ended. `raised` gets what it raised: the stage's
 -- error knows less.
 local function drive(stage, raised)
@@ -36,15 +40,37 @@ local function drive(stage, raised)
   end
 end
 
+local Drivers = {}
+Drivers.__index = Drivers
+
+Drivers.__close = function(self)
+  for _, driver in ipairs(self) do
+    driver.scope:cancel()
+    pcall(driver.scope.join, driver.scope)
+  end
+end
+
 -- Starts what drives the stages of a flow, also those of its branches.
-local function drive_all(scope, stages, raised)
+function Drivers:start(stages)
   for _, stage in ipairs(stages) do
     if stage.kind == "tee" then
       for _, branch in ipairs(stage) do
-        drive_all(scope, branch, raised)
+        self:start(branch)
       end
     elseif stage.drive then
-      scope:spawn(drive, stage, raised)
+      local scope = core_task.scope()
+      self[#self + 1] = { stage = stage, scope = scope }
+      scope:spawn(drive, stage, self.raised)
+    end
+  end
+end
+
+-- Waits for them; not for those of stages that were cut off, which may hang for long.
+function Drivers:finish(report)
+  for _, driver in ipairs(self) do
+    local node = report[driver.stage.label]
+    if not (node and node.error) then
+      driver.scope:join()
     end
   end
 end
@@ -59,6 +85,33 @@ local function richer(err, raised)
   return err
 end
 
+-- ---- how it ended -----------------------------------------------------------------------------------
+
+local function report_of(flow, raised)
+  local report = {}
+  for i, node in ipairs(flow:report()) do
+    node.error = node.error and richer(node.error, raised)
+    report[node.label or i] = node
+  end
+  report.source = report[1]
+  return report
+end
+
+local function tell(stages, report, is_well)
+  for _, stage in ipairs(stages) do
+    if stage.kind == "tee" then
+      for _, branch in ipairs(stage) do
+        tell(branch, report, is_well)
+      end
+    elseif stage.ended then
+      local err = report[stage.label].error
+      if err or is_well then
+        stage.ended(err)
+      end
+    end
+  end
+end
+
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many
 --- bytes the source will have, as far as is known), or meter (of several flows); independent;
 --- limiter. Returns a table by label: { bytes_in, bytes_out, result, error }, and the source as
@@ -67,24 +120,19 @@ function M.run(stages, options)
   options = options or {}
   local flow = core.new(stages, options)
   local meter = options.meter or meters.new(options.title, options.total)
-  local raised = {}
   local scope <close> = core_task.scope()
   if options.title then
     scope:spawn(meter.show, meter)
   end
-  local drivers <close> = core_task.scope()
-  drive_all(drivers, stages, raised)
+  local drivers <close> = setmetatable({ raised = {} }, Drivers)
+  drivers:start(stages)
   local ok, err = pcall(run, flow, meter)
+  local report = report_of(flow, drivers.raised)
+  tell(stages, report, ok)
   if not ok then
-    error(richer(err, raised), 0)
+    error(richer(err, drivers.raised), 0)
   end
-  drivers:join()
-  local report = {}
-  for i, node in ipairs(flow:report()) do
-    node.error = node.error and richer(node.error, raised)
-    report[node.label or i] = node
-  end
-  report.source = report[1]
+  drivers:finish(report)
   return report
 end
 

@@ -5,13 +5,13 @@
 --- on the way, so one that is cut is not taken over. A directory becomes a backup of the native engine:
 --- rows are counted and hashed on the way.
 local clock = require "moonkeep.clock"
+local copies_of = require "moonkeep.copies"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local foreign = require "moonkeep.dump.foreign"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
-local publication = require "moonkeep.publication"
 local restore_text = require "moonkeep.restore_text"
 local single = require "moonkeep.dump.single"
 local stores = require "moonkeep.store"
@@ -19,7 +19,6 @@ local sums = require "moonkeep.dump.sums"
 local tasks = require "moonkeep.task"
 local toc = require "moonkeep.pg.toc"
 local tools = require "moonkeep.pg.tools"
-local units = require "moonkeep.units"
 
 local M = {}
 
@@ -40,12 +39,12 @@ local function whole_stage(found)
     "--format=" .. found.format } }
 end
 
-local function import_stream(found, codec, sessions)
+local function import_stream(found, codec, copies)
   local _, _, suffix = flow.codec(codec)
   local object = { name = single.object_name(found.format) .. suffix, role = "data", codec = codec }
   local branches = { kind = "tee", { single.proof_stage(found.format, found.major) },
     { { kind = "null", label = "plain" } },
-    { { kind = "encode", codec = codec }, stores.sinks(sessions, object.name) } }
+    { { kind = "encode", codec = codec }, copies:sinks(object.name) } }
   if found.format ~= "plain" then
     branches[#branches + 1] = { whole_stage(found) }
   end
@@ -82,14 +81,14 @@ local function file_of(found, name)
 end
 
 -- One file into the stores; `digest`: the stage that sums it up.
-local function move(found, codec, sessions, name, role, digest, result)
+local function move(found, codec, copies, name, role, digest, result)
   local path, its = file_of(found, name)
   local _, _, suffix = flow.codec(codec)
   local object = { name = name .. suffix, role = role, codec = codec }
   digest.label = "sum"
   local ok, report = pcall(flow.run, { { kind = "file", path = path }, { kind = "decode", codec = its },
     { kind = "tee", { digest }, { { kind = "null", label = "plain" } },
-      { { kind = "encode", codec = codec, threads = 1 }, stores.sinks(sessions, object.name) } } })
+      { { kind = "encode", codec = codec, threads = 1 }, copies:sinks(object.name) } } })
   if not ok and errors.of(report).code == "CORRUPT" then
     damaged(path, report.message)
   elseif not ok then
@@ -101,25 +100,25 @@ local function move(found, codec, sessions, name, role, digest, result)
   return sums.parse(report.sum.result), object.name
 end
 
-local function import_table(found, codec, sessions, entry, result)
+local function import_table(found, codec, copies, entry, result)
   if not utf8.len(entry.name) or not utf8.len(entry.schema or "") then
     errors.raise("UNSUPPORTED", ("%s has names of tables in %s"):format(found.path,
       found.source.encoding), { hint = "make it with pg_dump --encoding=UTF8" })
   end
-  local sum, object = move(found, codec, sessions, entry.file, "data", { kind = "rows" }, result)
+  local sum, object = move(found, codec, copies, entry.file, "data", { kind = "rows" }, result)
   table.insert(result.tables, { oid = tonumber(entry.oid) or 0, schema = entry.schema or "",
     name = entry.name, rows = sum.rows, bytes = sum.bytes, hash = sum.hash, parts = { {
     object = object, rows = sum.rows, bytes = sum.bytes, hash = sum.hash } } })
 end
 
 -- The files that a list of large objects names.
-local function import_objects(found, codec, sessions, entry, result)
+local function import_objects(found, codec, copies, entry, result)
   local path, codec_of_list = file_of(found, entry.file)
   if codec_of_list ~= "none" then
     damaged(found.path, ("%s is compressed"):format(entry.file))
   end
   local list = fs.read(path)
-  publication.put(sessions, result.objects, entry.file, "list", list)
+  copies:put(result.objects, entry.file, "list", list)
   if not (list == "" or list:sub(-1) == "\n") then
     damaged(found.path, entry.file .. " was cut")
   end
@@ -128,7 +127,7 @@ local function import_objects(found, codec, sessions, entry, result)
     if not oid then
       damaged(found.path, ("%s is no list of large objects"):format(entry.file))
     end
-    local sum = move(found, codec, sessions, name, "objects", { kind = "large_objects",
+    local sum = move(found, codec, copies, name, "objects", { kind = "large_objects",
       oid = math.tointeger(tonumber(oid)) }, result)
     result.objects_sum = result.objects_sum or sums.new()
     result.objects_sum:add(sum)
@@ -137,7 +136,7 @@ end
 
 local AT_ONCE = 2
 
-local function import_directory(found, codec, sessions)
+local function import_directory(found, codec, copies)
   local result = { objects = {}, tables = {} }
   local with_data = {}
   for _, entry in ipairs(found.archive.entries) do
@@ -145,14 +144,14 @@ local function import_directory(found, codec, sessions)
   end
   tasks.each(with_data, { parallel = AT_ONCE }, function(entry)
     local import = entry.kind == "BLOBS" and import_objects or import_table
-    import(found, codec, sessions, entry, result)
+    import(found, codec, copies, entry, result)
   end)
   table.sort(result.objects, function(a, b) return a.size > b.size end)
   local sum = result.objects_sum
   result.large_objects = sum and { count = sum.rows, bytes = sum.bytes, hash = sum.hash } or nil
   local directory = toc.to_directory(found.archive, (flow.codec(codec)))
   result.entries, result.format = #directory.entries, "directory"
-  publication.put(sessions, result.objects, "toc.dat", "contents", toc.write(directory))
+  copies:put(result.objects, "toc.dat", "contents", toc.write(directory))
   return result
 end
 
@@ -175,24 +174,21 @@ function M.import(job, path, targets, options)
   complete(found, options)
   local codec = found.is_compressed and found.format ~= "directory" and "none" or options.codec
   local source, series = found.source, stores.series(found.source.database)
-  local id = publication.new_id(job, series, targets, found.time)
-  local sessions <close> = publication.begin(job, series, id, targets)
+  local copies <close> = copies_of.begin(job, series, targets, found.time)
   log.info("importing %s: a dump of %s of %s, by %s, in %s format", path, source.database,
     clock.iso(found.time), found.program, found.format)
   local import = found.format == "directory" and import_directory or import_stream
-  local result = import(found, codec, sessions)
-  publication.put(sessions, result.objects, "database.sql", "properties",
+  local ok, result = pcall(import, found, codec, copies)
+  if not ok then
+    copies:blame(result)
+  end
+  copies:put(result.objects, "database.sql", "properties",
     restore_text.properties_sql(source))
-  local manifest = publication.manifest({ kind = "logical", options = {}, codec = codec }, { id = id,
+  local manifest = manifests.make({ kind = "logical", options = {}, codec = codec }, { id = copies.id,
     job = job, series = series, source = source, major = found.major, program = found.program,
     format = found.format, time = found.time, imported = { file = path:match "([^/]+)/*$",
     at = clock.iso() } }, result)
-  publication.publish(sessions, manifest)
-  local size, decoded = manifests.sizes(manifest)
-  log.info("published %s: %s, %s before compression", id, units.format_size(size),
-    units.format_size(decoded))
-  return stores.backup { id = id, job = job, series = series, manifest = manifest, stores = targets,
-    proof = "stored" }
+  return copies:publish(job, series, manifest)
 end
 
 return M

@@ -22,6 +22,21 @@ function Job:__tostring()
   return self.kind .. " " .. self.name
 end
 
+-- More copies than there are stores: no run could be well.
+local function check_copies(found, keys)
+  local wanted, n_offsite = keys.copies or {}, 0
+  for _, store in ipairs(keys.upload or {}) do
+    n_offsite = n_offsite + (store.options.offsite and 1 or 0)
+  end
+  for key, n in pairs { min = #(keys.upload or {}), offsite = n_offsite } do
+    if keys.upload and (wanted[key] or 0) > n then
+      found[#found + 1] = { key = "copies." .. key, text = ("copies.%s is %d, but `upload` has %s")
+        :format(key, wanted[key], units.format_count(n, key == "min" and "store" or "offsite store")),
+        hint = key == "offsite" and "mark one: mk.store(..., { offsite = true })" or nil }
+    end
+  end
+end
+
 -- What the types of the keys do not say. Returns a list of mistakes, and the compiled schedule.
 local function check_job(keys)
   local found, rule = {}, nil
@@ -30,6 +45,7 @@ local function check_job(keys)
       found[#found + 1] = { key = key, text = key .. " is missing (or give the job a run function)" }
     end
   end
+  check_copies(found, keys)
   local dump = keys.dump or {}
   if dump.schema_only and dump.data_only then
     found[#found + 1] = { key = "dump.data_only",
@@ -126,12 +142,13 @@ local function finish(after, ctx, ok, err)
 end
 
 --- Runs it once. `published` is filled with the backups that it publishes, also when an error is
---- raised. `how`: arguments (values), run_id, consent, and `try`, which calls the body, perhaps more
+--- raised. `how`: arguments (values), run_id, consent, problems (a list to fill with what makes the
+--- run a degraded one), and `try`, which calls the body, perhaps more
 --- than once; the hooks are called once.
 function Job:execute(published, how)
   local keys = self.keys
   local ctx = context.new { job = keys, published = published, run_id = how.run_id,
-    consent = how.consent }
+    problems = how.problems, consent = how.consent }
   local function body()
     if keys.run then
       keys.run(ctx, how.arguments or {})

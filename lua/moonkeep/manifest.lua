@@ -20,8 +20,11 @@
 --- Roles: "data", the one stream, or rows of one table; "pack", rows of small tables; "objects",
 --- large objects; "list", their names; "contents", toc.dat; "properties", database.sql. Rows and
 --- bytes are those of COPY's text, hash is the content hash (runtime/codec/content_hash.h).
+local clock = require "moonkeep.clock"
+local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
+local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 
 local M = { FORMAT = 1 }
@@ -155,6 +158,27 @@ function M.decode(text)
     check_tables(manifest)
   end
   return manifest
+end
+
+--- The manifest of a stream (backup.lua), of what is known of it (`fields`: id, job, series, began,
+--- source, system, major, program, format, time, run, tags, globals, imported) and of what an engine
+--- has said (`result`).
+function M.make(stream, fields, result)
+  local is_globals = stream.kind == "globals"
+  return {
+    format = M.FORMAT, kind = stream.kind, created_at = clock.iso(fields.time),
+    moonkeep = host.version(), host = host.name(), id = fields.id, job = fields.job,
+    series = fields.series, source = fields.source, system_identifier = fields.system,
+    run = fields.began and { id = fields.run, seconds = (clock.monotonic() - fields.began) / 1000 } or
+      nil,
+    needs = { pg_restore = fields.major, codec = (flow.codec(stream.codec)) },
+    dump = { format = is_globals and "plain" or fields.format, program = fields.program,
+      toc_entries = result.entries, selection = dump_options.selection(stream.options),
+      passwords = is_globals and stream.with_passwords or nil, jobs = result.jobs,
+      lsn = result.lsn, settings = result.settings },
+    objects = result.objects, tables = result.tables, large_objects = result.large_objects,
+    tags = fields.tags, globals = fields.globals, imported = fields.imported,
+  }
 end
 
 --- The objects of a role, in the manifest's order.

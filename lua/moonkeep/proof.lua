@@ -7,6 +7,7 @@
 local adapters = require "moonkeep.restore.adapters"
 local compare = require "moonkeep.compare"
 local contents = require "moonkeep.restore.contents"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local log = require "moonkeep.log"
@@ -112,6 +113,34 @@ function M.prove(backup, level)
       log.info("verified %s in %s: %s", backup.id, store.name, level)
     end
     backup.proof = level
+  end
+  return backup
+end
+
+--- The same for a backup that has just been made: a copy that cannot be proved is one less, and goes
+--- into `missing`. Raises the first error when none is left.
+function M.prove_copies(backup, level)
+  local first
+  for i = #backup.stores, 1, -1 do
+    local store = backup.stores[i]
+    local one = stores.backup { id = backup.id, job = backup.job, series = backup.series,
+      manifest = backup.manifest, stores = { store } }
+    local ok, err = xpcall(M.prove, errors.handler, one, level)
+    if ok then
+      backup.proof = one.proof or backup.proof
+    elseif core_task.canceled() then
+      error(err, 0)
+    else
+      first = errors.explain(errors.of(err))
+      table.remove(backup.stores, i)
+      table.insert(backup.missing, { store = store, error = first })
+      if #backup.stores > 0 then
+        log.warn("the copy in %s could not be proved: %s", store.name, tostring(first))
+      end
+    end
+  end
+  if #backup.stores == 0 then
+    error(first, 0)
   end
   return backup
 end

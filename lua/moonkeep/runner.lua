@@ -10,7 +10,7 @@ local policy = require "moonkeep.policy"
 local state = require "moonkeep.state"
 local units = require "moonkeep.units"
 
-local M = { OK = 0, FAILED = 1, USAGE = 2, SKIPPED = 4 }
+local M = { OK = 0, FAILED = 1, USAGE = 2, DEGRADED = 3, SKIPPED = 4 }
 
 local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", "left",
   "errors", "fault" }
@@ -155,16 +155,23 @@ function M.run(job, how, results)
   local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
     recipe = job.path, log = how.log }
   catalog.refill(job)
-  local began, published = clock.monotonic(), {}
+  local began, published, problems = clock.monotonic(), {}, {}
   log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms }, true)
   local tries = 0
   local ok, err = xpcall(job.execute, errors.handler, job, published, {
-    arguments = how.arguments, consent = how.consent, run_id = run_id, try = function(body)
-      try(job.keys.retry or { tries = 1 }, function(n) tries = n end, body)
+    arguments = how.arguments, consent = how.consent, run_id = run_id, problems = problems,
+    try = function(body)
+      try(job.keys.retry or { tries = 1 }, function(n)
+        tries = n
+        for i = #problems, 1, -1 do -- those of the try before
+          problems[i] = nil
+        end
+      end, body)
     end })
   local seconds = (clock.monotonic() - began) / 1000
-  local result = { job = job.name, run = run_id, status = ok and "ok" or "failed",
-    seconds = seconds, backups = published }
+  local is_degraded = ok and #problems > 0
+  local result = { job = job.name, run = run_id, status = is_degraded and "degraded" or ok and "ok" or
+    "failed", seconds = seconds, backups = published, problems = is_degraded and problems or nil }
   results[#results + 1] = result
   if not ok then
     err = errors.explain(errors.of(err))
@@ -178,14 +185,20 @@ function M.run(job, how, results)
     return M.FAILED
   end
   core_task.shield(function()
-    run:finish("ok", published, nil, tries)
+    run:finish(result.status, published, is_degraded and { code = "DEGRADED",
+      message = table.concat(problems, "\n") } or nil, tries)
   end, 5000)
-  log.event({ event = "result", job = job.name, status = "ok", seconds = seconds,
-    text = summary(published) }, true)
-  return M.OK
+  log.event({ event = "result", job = job.name, status = result.status, seconds = seconds,
+    text = summary(published), problems = result.problems, hint = is_degraded and
+      ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
+      nil }, true)
+  return is_degraded and M.DEGRADED or M.OK
 end
 
---- Runs a list, one after the other. Returns the exit code: a failure counts more than a skip.
+-- What counts more than what, of several jobs.
+local RANK = { [M.OK] = 0, [M.SKIPPED] = 1, [M.DEGRADED] = 2, [M.FAILED] = 3 }
+
+--- Runs a list, one after the other. Returns the exit code: that of the worst.
 function M.run_all(list, how, results)
   local code = M.OK
   for i, item in ipairs(list) do
@@ -195,7 +208,7 @@ function M.run_all(list, how, results)
       M.report(one, item.job.name)
       one = M.FAILED
     end
-    code = (one == M.FAILED or code == M.FAILED) and M.FAILED or math.max(code, one)
+    code = RANK[one] > RANK[code] and one or code
     if core_task.canceled() and i < #list then
       local names = {}
       for k = i + 1, #list do

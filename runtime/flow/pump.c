@@ -157,6 +157,7 @@ void mk__flow_drop_blocks(struct mk_node *node)
  * for other flows may wait for them. */
 static void cut_branch(struct mk_node *node)
 {
+    node->dead = true; /* before: what it answers from inside its abort is no second failure */
     node->sink->type->abort(node->sink);
     while (node->kind != NODE_SOURCE) {
         node->dead = true;

@@ -127,16 +127,26 @@ static void show_result(struct mk_report *report, const json_t *event)
         show_error(report, error, field(event, "job"));
         return;
     }
-    if (report->quiet)
+    bool degraded = strcmp(field(event, "status"), "degraded") == 0;
+    if (report->quiet && !degraded)
         return;
     clear_progress(report);
     bool skipped = strcmp(field(event, "status"), "skipped") == 0;
-    paint(report, skipped ? "1;33" : "1;32", skipped ? "SKIPPED" : "OK");
+    paint(report, skipped || degraded ? "1;33" : "1;32",
+          skipped    ? "SKIPPED"
+          : degraded ? "DEGRADED"
+                     : "OK");
     const char *text = field(event, "text");
     fprintf(report->text, "  %s%s%s", field(event, "job"), *text ? "  " : "", text);
     if (!skipped)
         fprintf(report->text, "  in %.1f s", json_number_value(json_object_get(event, "seconds")));
     fputc('\n', report->text);
+    const json_t *problems = json_object_get(event, "problems");
+    for (size_t i = 0; i < json_array_size(problems); i++) {
+        const char *problem = json_string_value(json_array_get(problems, i));
+        show_lines(report, problem ? problem : "", "  ");
+    }
+    show_field(report, event, "hint", "hint");
 }
 
 /* -q and -v, for both formats. */

@@ -37,6 +37,8 @@ local RECIPES = {
   { "the same store twice", job 'upload = { disk, disk }' },
   { "a source as a text", job 'source = "dbname=app"' },
   { "databases as a text", job 'databases = "app"' },
+  { "more copies than stores", job "copies = { min = 2, offsite = 1 }" },
+  { "copies without a number", job "copies = { min = 0, ofsite = 1 }" },
   { "exclude_databases without databases", job 'exclude_databases = "tmp_*"' },
   { "no source and no upload", HEAD .. 'return mk.job {\n  name = "x",\n}' },
   { "no name", HEAD .. 'return mk.job { source = app, upload = { disk } }' },

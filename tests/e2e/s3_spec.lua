@@ -225,22 +225,34 @@ describe("a store in a bucket", function()
 
     it("as docs/guide/buckets.md says", function()
       local page = mk.fs.read "docs/guide/buckets.md"
-      local text = page:match "```lua\n(.-)```":gsub("/var/backups/app", dir.path .. "/disk")
+      local function here(text)
+        return (text:gsub("/var/backups/app", dir.path .. "/disk"):gsub("/mnt/", dir.path .. "/")
+          :gsub("host=db2", "host=" .. cluster.folder):gsub("nightly.lua", dir.path .. "/nightly.lua"))
+      end
+      local recipes = {}
+      for text in page:gmatch "```lua\n(.-)```" do
+        recipes[#recipes + 1] = here(text)
+      end
+      local makes_bucket = recipes[1]:match "^(.-)\nreturn"
       rgw.driver("acme-backups").client:call { method = "PUT" }
       local variables = { PGHOST = cluster.folder, PGUSER = "postgres", AWS_ENDPOINT_URL_S3 = rgw.url,
         AWS_ACCESS_KEY_ID = rgw.id, AWS_SECRET_ACCESS_KEY = rgw.secret }
-      assert.equal(0, support.run_recipe(dir.path, text, { env = variables }).code)
+      for _, text in ipairs { recipes[1], makes_bucket .. recipes[3] } do
+        local run = support.run_recipe(dir.path, text, { env = variables,
+          path = dir.path .. "/nightly.lua" })
+        assert.equal(0, run.code, run.stderr)
+      end
       local commands = 0
       for line in page:gmatch "\n(moonkeep [^\n]+)" do
         local words = {}
-        for word in line:gsub("host=db2", "host=" .. cluster.folder):gmatch "%S+" do
+        for word in here(line):gmatch "%S+" do
           words[#words + 1] = word
         end
         local run = support.start(dir.path, { table.unpack(words, 2) }, variables):finish()
         assert.equal(0, run.code, line .. run.stderr)
         commands = commands + 1
       end
-      assert.equal(3, commands)
+      assert.equal(5, commands)
       local driver = rgw.driver "acme-backups/app"
       local id = layout.new("s", driver):latest("nightly", "app").id
       local command = page:match "\n(aws [^\n]+)":gsub("20261122T020000Z%-3f9a2c", id)

@@ -100,6 +100,57 @@ describe("a bucket", function()
     assert.equal("NETWORK", err.code)
   end)
 
+  -- A backup into a folder, and through the proxy into a bucket that may be left behind. Returns the
+  -- run, the folder, the driver that sees the bucket without the proxy.
+  local function back_up_into_two(mode, stall)
+    n = n + 1
+    local place, folder = "faults/" .. n, dir.path .. "/folder" .. n
+    proxy.set(mode)
+    local run = support.start_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "j", dump = { jobs = 2 }, compress = "none",
+        source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+        upload = { mk.store("disk", "file://%s"), mk.store("s3", "s3://%s", { endpoint = %q,
+          access_key = %q, secret_key = mk.secret.env "S3_SECRET", stall = %q }) } }]]):format(
+      cluster.folder, folder, place, proxy.url, rgw.id, stall), { env = { S3_SECRET = rgw.secret } })
+    return run, folder, rgw.driver(place)
+  end
+
+  local function check_same(folder, driver)
+    local disk, bucket = mk.store("disk", "file://" .. folder), layout.new("s", driver)
+    local backup = assert(disk:latest("j", "app"))
+    assert.equal(disk:manifest_text("j", "app", backup.id), bucket:manifest_text("j", "app", backup.id))
+    verify.read(backup, bucket)
+    assert.equal(disk:text(backup, "RESTORE.txt"), bucket:text(backup, "RESTORE.txt"))
+    assert.equal(0, uploads(driver))
+  end
+
+  it("that stalls is left behind by the dump, and gets its copy from the other store", function()
+    -- it stalls in the middle of a part; later the mode is another
+    local run, folder, driver = back_up_into_two("stall 9000000", "700ms")
+    support.eventually("it is left behind", function()
+      return mk.fs.read(run.err):find "store s3 is left behind: TIMEOUT"
+    end)
+    proxy.set "pass"
+    run:finish()
+    assert.equal(0, run.code, run.stderr)
+    assert.matches("completing the copy of [%w-]+ in s3 from disk", run.stderr)
+    check_same(folder, driver)
+  end)
+
+  it("that is dead leaves a degraded backup, and copy completes it later", function()
+    local run, folder, driver = back_up_into_two("reset 0", "1s")
+    run:finish()
+    assert.equal(3, run.code, run.stderr)
+    assert.matches("has 1 copy of 2; store s3: NETWORK", run.result.problems[1])
+    assert.same({}, layout.new("s", driver):list("j", "app"))
+    proxy.set "pass"
+    local copy = support.start(dir.path, { "copy", "--all", "--from", run.path }, {
+      S3_SECRET = rgw.secret }):finish()
+    assert.equal(0, copy.code, copy.stderr)
+    check_same(folder, driver)
+  end)
+
   it("whose service stands still for a while gets its backup all the same", function()
     local pid = mk.fs.read(rgw.folder .. "/client.rgw.a.pid"):match "%d+"
     local run, driver = back_up("pass", ', retries = 9')

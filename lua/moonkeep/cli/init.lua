@@ -12,7 +12,7 @@ local units = require "moonkeep.units"
 local M = {}
 
 -- Commands whose messages are for a log collector when nobody watches.
-local IS_RUN = { run = true, verify = true, restore = true }
+local IS_RUN = { run = true, verify = true, restore = true, copy = true }
 
 local HELP = { hint = "see: moonkeep run --help" }
 local MIN_LUA_MEMORY = 1 << 20

@@ -20,6 +20,15 @@ function M.open_log()
   return path
 end
 
+-- Where there should be a copy, and is none.
+local function missing_of(backup)
+  local list = {}
+  for i, one in ipairs(backup.missing or {}) do
+    list[i] = { store = one.store.url, error = runner.plain(one.error) }
+  end
+  return #list > 0 and json.array(list) or nil
+end
+
 --- A backup for people and programs: what JSON documents have of one.
 function M.describe(backup, proof)
   local size, decoded = manifests.sizes(backup.manifest)
@@ -30,7 +39,8 @@ function M.describe(backup, proof)
   return { id = backup.id, job = backup.job, series = backup.series,
     database = backup.manifest.source.database, created_at = backup.manifest.created_at,
     size = size, decoded_size = decoded, proof = proof or backup.proof, stores = names,
-    format = backup.manifest.dump.format, globals = backup.manifest.globals }
+    missing = missing_of(backup), format = backup.manifest.dump.format,
+    globals = backup.manifest.globals }
 end
 
 function M.run(options)

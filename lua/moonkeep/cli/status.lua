@@ -77,7 +77,7 @@ local function status_of(job, proofs, now)
   return item
 end
 
-local RUN_COLORS = { ok = "green", running = "yellow" }
+local RUN_COLORS = { ok = "green", running = "yellow", degraded = "yellow" }
 
 local function rows_of(item)
   local rows = {}
@@ -107,7 +107,8 @@ local function show(items)
     end
     local err = item.last_run and item.last_run.error
     if err then
-      log.show("%s: the last run failed: %s: %s", item.job, err.code, err.message)
+      log.show("%s: the last run %s: %s", item.job, item.last_run.status == "degraded" and
+        "is degraded" or "failed: " .. err.code, err.message)
       if item.last_run.log then
         log.show("  its log: %s", item.last_run.log)
       end

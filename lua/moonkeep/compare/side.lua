@@ -117,8 +117,8 @@ function M.of_database(source, how)
     side.major, side.properties = connection:major(), database.describe(connection)
     side.roles = roles_of(connection)
   end
-  local result = native.dump { source = source, options = how, codec = "none", sessions = {},
-    title = "reading " .. side.shown, total = side.properties.bytes, put = function() end }
+  local result = native.dump { source = source, options = how, codec = "none",
+    title = "reading " .. side.shown, total = side.properties.bytes }
   side.large_objects, side.lc_monetary = result.large_objects, result.settings.lc_monetary
   return add_tables(side, result.tables, result.archive.entries)
 end

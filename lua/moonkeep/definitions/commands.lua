@@ -28,13 +28,14 @@ M.common = {
   { "-v --verbose", "debug messages and tracebacks too" },
   { "--log-format", "messages as text for people or as JSON lines", value = "FORMAT",
     one_of = { "human", "json" },
-    default = "human on a terminal; json otherwise for run, verify and restore" },
+    default = "human on a terminal; json otherwise for run, verify, copy and restore" },
   { "-h --help", "show this help" },
 }
 
 M.exits = {
   { 0, "ok" }, { 1, "failed" }, { 2, "wrong usage, or a mistake in a recipe" },
-  { 3, "warnings only (doctor)" }, { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
+  { 3, "degraded: fewer copies than there should be (run); warnings only (doctor)" },
+  { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
   { "128+n", "stopped by signal n" },
 }
 
@@ -123,6 +124,16 @@ M.list = {
       { "moonkeep verify latest --level restored", "restore it into a server of its own, and compare" },
       { "moonkeep verify --all --level read --from file:///var/backups/app",
         "read every byte of all of them" },
+    } },
+  { "copy", "Copies backups into stores that have none, byte for byte.",
+    arguments = { { "backup", BACKUP_ID[2], args = "?" } },
+    options = options(WHERE, JOB, SERIES, { "--all", "every backup that a store lacks" },
+      { "--to", "the store: its name in the recipe, its URL, or its folder", value = "STORE",
+        default = "every store of the backup's job" },
+      { "-n --dry-run", "say what would be copied, and do nothing" }, JSON, RUNS),
+    examples = {
+      { "moonkeep copy --all --from nightly.lua", "complete what a dead store has missed" },
+      { "moonkeep copy latest --to /mnt/usb/backups", "one more copy, somewhere else" },
     } },
   { "restore", "Restores a backup, or a part of it, into a database.",
     arguments = { BACKUP_ID },

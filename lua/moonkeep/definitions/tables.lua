@@ -21,6 +21,8 @@ local BACKUP = {
     "`\"zstd:1\"` to `\"zstd:19\"`; without a level: gzip 6, the others 1; levels of zstd above 9 " ..
     "need 135 to 220 MiB of memory", default = '"zstd:1"' },
   { "upload", "stores", "every one of them gets the backup, in one pass" },
+  { "copies", "table", "how many of them must have it: fewer, and the run is degraded (exit code 3)",
+    keys = "copies" },
   { "verify", "string", "what is proved at once: `read` reads every stored byte again; `decoded` " ..
     "also decompresses it, and compares the rows of every table with those that were dumped; " ..
     "`restored` restores it into a PostgreSQL of its own on this host, and compares that",
@@ -56,6 +58,15 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
 
 M.backup = { title = "ctx:backup", doc = "Overrides of the job's keys for one backup.",
   keys = BACKUP }
+
+M.copies = { title = "copies", doc = "How many stores must have a backup in the end. One that fails, " ..
+    "or falls behind, gets its copy from another one when the dump is over; a run that ends with " ..
+    "fewer copies is `degraded`, and exits with 3. Without any, it has failed.",
+  keys = {
+    { "min", "integer", "so many stores", min = 1, max = 64, default = "all of `upload`" },
+    { "offsite", "integer", "so many of those that have `offsite = true`", min = 0, max = 64,
+      default = "0" },
+  } }
 
 M.task = { title = "mk.task", doc = "A task: something that is run by hand, with arguments.",
   keys = {
@@ -214,6 +225,10 @@ M.checkup = { title = "ctx:checkup", doc = "What a database is looked over for."
 
 local STORE = {
   { "offsite", "boolean", "it is at another place than the database" },
+  { "rate", "size", "bytes a second that it is given at most, such as `\"20MiB\"`" },
+  { "stall", "duration", "when it has taken nothing for so long while another store goes on, the " ..
+    "backup is made without it, and it gets its copy afterwards; of a bucket also: a connection " ..
+    "on which nothing moves is given up after it", default = '"1m"' },
 }
 
 M.store = { title = "mk.store", doc = "Options of a store: of every kind.", keys = STORE }
@@ -234,7 +249,6 @@ M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3
   { "parallel", "integer", "parts of 16 MiB that are sent at once, for each object", min = 1, max = 64,
     default = "2" },
   { "retries", "integer", "how often a request is tried again", min = 0, max = 100, default = "4" },
-  { "stall", "duration", "a connection on which nothing moves is given up after it", default = '"1m"' },
   { "lease", "duration", "a run that has given no sign of life for so long is dead, and what it " ..
     "left is removed by the next one", default = '"15m"' },
   { "ca", "string", "a file of certificates, instead of the system's" },

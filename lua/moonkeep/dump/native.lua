@@ -18,7 +18,6 @@ local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
 local session = require "moonkeep.dump.session"
-local stores = require "moonkeep.store"
 local sums = require "moonkeep.dump.sums"
 local throttle = require "moonkeep.dump.throttle"
 local toc = require "moonkeep.pg.toc"
@@ -124,7 +123,7 @@ end
 function Engine:move(unit, connection)
   local name = unit.file .. self.suffix
   local stages = self:stages(unit, connection)
-  stages[#stages + 1] = stores.sinks(self.sessions, name)
+  stages[#stages + 1] = self.copies and self.copies:sinks(name) or { kind = "null", label = "stored" }
   local report = flow.run(stages, { meter = self.meter, limiter = self.limiter })
   local plain = report.files and report.files.bytes_out or report.source.bytes_read
   unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,
@@ -295,7 +294,7 @@ local function run(plan, watcher, throttled, result)
   local options = plan.options
   local leader <close>, archive, tables = begin(plan.source, options, watcher)
   local _, _, suffix = flow.codec(plan.codec)
-  local self = setmetatable({ leader = leader, archive = archive, sessions = plan.sessions,
+  local self = setmetatable({ leader = leader, archive = archive, copies = plan.copies,
     codec = plan.codec, suffix = suffix, jobs = options.jobs or M.DEFAULT_JOBS, next = 1,
     limiter = throttled and throttled.limiter, for_leader = {}, pids = watcher.pids,
     meter = meters.new(plan.title, plan.total) }, Engine)
@@ -322,7 +321,9 @@ local function try_dump(plan)
   local throttled <close> = throttle.new(plan.source, plan.options.throttle)
   local result = { objects = {} }
   function result.put(name, role, text)
-    plan.put(result.objects, name, role, text)
+    if plan.copies then
+      plan.copies:put(result.objects, name, role, text)
+    end
   end
   local scope <close> = core_task.scope()
   scope:spawn(watcher.run, watcher)
@@ -345,10 +346,10 @@ end
 
 local MAX_CONFLICTS = 3
 
---- Dumps a source into every session. `plan`: source (one server), options (the table `dump`), codec,
---- sessions, title, total (bytes that are expected), put (function(objects, name, role, text): a small
---- object), primary (function(why): another source, for when a standby cancels the dump again and
---- again; nil: there is none). Without sessions everything is only read and summed up. Returns {
+--- Dumps a source into every store. `plan`: source (one server), options (the table `dump`), codec,
+--- copies (moonkeep.copies), title, total (bytes that are expected), primary (function(why): another
+--- source, for when a standby cancels the dump again and again; nil: there is none). Without copies
+--- everything is only read and summed up. Returns {
 --- objects, tables, large_objects, entries (how many), archive (pg/toc.lua), lsn, jobs }. Raises
 --- NOT_NATIVE for what only pg_dump can dump: nothing has been written then.
 function M.dump(plan)
@@ -372,8 +373,8 @@ function M.dump(plan)
         "max_standby_streaming_delay = -1; then SELECT pg_reload_conf()"
       error(result, 0)
     end
-    for _, store_session in ipairs(plan.sessions) do
-      store_session:clear()
+    if plan.copies then
+      plan.copies:clear()
     end
   end
 end

@@ -4,7 +4,6 @@
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
-local stores = require "moonkeep.store"
 local tools = require "moonkeep.pg.tools"
 
 local M = {}
@@ -74,9 +73,9 @@ function M.object_name(format)
   return FORMATS[format].object
 end
 
---- Dumps into every session. `plan`: source, options (the table `dump`), format ("custom", "tar",
---- "plain", "globals"), with_passwords, major, codec, sessions, title, total. Returns { objects,
---- entries }.
+--- Dumps into every store. `plan`: source, options (the table `dump`), format ("custom", "tar",
+--- "plain", "globals"), with_passwords, major, codec, copies (moonkeep.copies), title, total. Returns
+--- { objects, entries }.
 function M.dump(plan)
   local argv, env = argv_of(plan)
   local _, _, suffix = flow.codec(plan.codec)
@@ -84,7 +83,7 @@ function M.dump(plan)
   local report = flow.run({
     { kind = "process", env = env, argv = argv },
     { kind = "tee", { M.proof_stage(plan.format, plan.major) },
-      { { kind = "encode", codec = object.codec }, stores.sinks(plan.sessions, object.name) } },
+      { { kind = "encode", codec = object.codec }, plan.copies:sinks(object.name) } },
   }, { title = plan.title, total = plan.total })
   object.size = report.stored.bytes_in
   object.sha256 = report.stored.result

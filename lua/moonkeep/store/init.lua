@@ -40,27 +40,14 @@ function M.new(name, url, options)
   if not driver then
     return mistake(why, hint)
   end
-  local store = require("moonkeep.store.layout").new(name, driver)
-  store.url, store.kind, store.options = url, kind, options
+  local store = require("moonkeep.store.layout").new(name, driver, options)
+  store.url, store.kind = url, kind
   return store
 end
 
 --- The URL that people mean on a command line: a path is a folder.
 function M.url_of(text)
   return text:sub(1, 1) == "/" and "file://" .. text or text
-end
-
---- The end of a flow: a new object in every session, and its SHA-256 as `stored`. Without sessions
---- nothing is kept.
-function M.sinks(sessions, name)
-  if #sessions == 0 then
-    return { kind = "null", label = "stored" }
-  end
-  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
-  for _, session in ipairs(sessions) do
-    stored[#stored + 1] = { session:sink(name) }
-  end
-  return stored
 end
 
 local Backup = { __name = "moonkeep.Backup" }

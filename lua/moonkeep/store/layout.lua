@@ -24,9 +24,11 @@
 ---   shown(key)                 what messages call it
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local flow = require "moonkeep.core.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local stores = require "moonkeep.store"
+local units = require "moonkeep.units"
 
 local M = {}
 
@@ -86,6 +88,11 @@ function Store:manifest(job, series, id)
   return manifest
 end
 
+--- The same as it is stored, every byte.
+function Store:manifest_text(job, series, id)
+  return self.driver:read(("%s%s.json"):format(folder_of(job, series), check_id(id)))
+end
+
 --- The newest backup of a series; nil, why when there is none.
 function Store:latest(job, series)
   local ids = self:list(job, series)
@@ -125,6 +132,11 @@ local function key_of(job, series, id, object)
   return ("%s%s/%s"):format(folder_of(job, series), check_id(id), check_name("object name", object))
 end
 
+--- The text of a small object.
+function Store:text(backup, object)
+  return self.driver:read(key_of(backup.job, backup.series, backup.id, object))
+end
+
 --- The path of an object, for programs that must read it at any place; nil: it has none.
 function Store:path(backup, object)
   return self.driver:path(key_of(backup.job, backup.series, backup.id, object))
@@ -140,18 +152,23 @@ end
 local Session = {}
 Session.__index = Session
 
---- The flow sink of a new object.
+--- The flow sink of a new object, no faster than the store's `rate`.
 function Session:sink(object)
-  return self.driver:sink(self.folder .. check_name("object name", object))
+  local sink = self.driver:sink(self.folder .. check_name("object name", object))
+  sink.limiter = self.limiter
+  return sink
 end
 
---- Writes a small object.
+--- Writes a small object. Raises ALREADY_EXISTS.
 function Session:put(object, text)
   self.driver:write(self.folder .. check_name("object name", object), text, true)
 end
 
---- Removes every object that was written, to begin anew.
+--- Removes all that was written, to begin anew; the manifest first, which may be there although
+--- publishing it has failed.
 function Session:clear()
+  self.published = false
+  self.driver:remove { self.manifest }
   self.driver:remove_folder(self.folder)
   self.driver:make_folder(self.folder)
 end
@@ -214,7 +231,7 @@ end
 -- Removes what runs that have died had left: whoever holds a lock lives.
 local function sweep(driver, folder)
   for id, partials in pairs(leftovers(driver, folder)) do
-    local lock = driver:hold(lock_key(folder, id))
+    local lock <close> = driver:hold(lock_key(folder, id))
     if lock then
       -- Under the lock, for its maker may have published a moment ago.
       if not driver:stat(("%s%s.json"):format(folder, id)) then
@@ -222,7 +239,6 @@ local function sweep(driver, folder)
         driver:remove_folder(("%s%s/"):format(folder, id))
       end
       driver:remove(partials)
-      lock:close()
     end
   end
 end
@@ -235,6 +251,10 @@ function Store:begin(job, series, id)
   sweep(driver, folder)
   local session = setmetatable({ store = self, driver = driver, folder = ("%s%s/"):format(folder, id),
     manifest = ("%s%s.json"):format(folder, id) }, Session)
+  if self.options.rate then
+    session.limiter = flow.limiter()
+    session.limiter:set(units.size(self.options.rate))
+  end
   session.lock = driver:hold(lock_key(folder, id))
   if not session.lock then
     errors.raise("BUSY", ("another run is making backup %s"):format(id))
@@ -247,9 +267,17 @@ function Store:begin(job, series, id)
   return session
 end
 
---- A store of this name, with a driver.
-function M.new(name, driver)
-  return setmetatable({ name = name, driver = driver, root = driver.root }, Store)
+local STALL = "1m"
+
+--- How long it may take nothing.
+function Store:stall()
+  return self.options.stall or STALL
+end
+
+--- A store of this name, with a driver and the options of mk.store.
+function M.new(name, driver, options)
+  return setmetatable({ name = name, driver = driver, root = driver.root, options = options or {} },
+    Store)
 end
 
 return M

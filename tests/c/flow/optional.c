@@ -33,8 +33,10 @@ static void stalling_abort(struct mk_sink *sink)
     struct stalling_sink *self = (struct stalling_sink *)sink;
     bool waits = self->waits;
     self->waits = false;
+    struct mk_error err;
+    mk_error_set(&err, MK_ECANCELED, "stalling", "aborted");
     if (waits)
-        mk_sink_done(sink, MK_ECANCELED, NULL);
+        mk_sink_done(sink, MK_ECANCELED, &err);
 }
 
 static void stalling_close(struct mk_sink *sink)

@@ -1,0 +1,159 @@
+--- moonkeep copy: brings backups into stores that lack them, from stores that have them.
+local catalog = require "moonkeep.catalog"
+local copies = require "moonkeep.copy"
+local errors = require "moonkeep.errors"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local run = require "moonkeep.cli.run"
+local runner = require "moonkeep.runner"
+local stores = require "moonkeep.store"
+local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local verify = require "moonkeep.verify"
+
+local M = {}
+
+-- Where to: the places' store of that name, else a store of its own.
+local function target_of(options, places)
+  for _, place in ipairs(places) do
+    if place.store.name == options.to then
+      return place.store
+    end
+  end
+  return stores.new("target", stores.url_of(options.to))
+end
+
+-- The stores that a job's backups belong into.
+local function wanted_stores(places, job, target)
+  if target then
+    return { target }
+  end
+  local list = {}
+  for _, place in ipairs(places) do
+    list[#list + 1] = (not place.job or place.job == job) and place.store or nil
+  end
+  return list
+end
+
+-- Every backup of the places, with the stores that have it.
+local function all(options, places)
+  local found, by_key = {}, {}
+  targets.each(places, options, function(store, job, series, id)
+    local key = table.concat({ job, series, id }, "\0")
+    if not by_key[key] then
+      by_key[key] = { job = job, series = series, id = id, stores = {} }
+      found[#found + 1] = by_key[key]
+    end
+    table.insert(by_key[key].stores, store)
+  end)
+  return found
+end
+
+local function has(list, store)
+  for _, one in ipairs(list) do
+    if one.url == store.url then
+      return true
+    end
+  end
+  return false
+end
+
+-- What is to be done: a list of { backup, store }.
+local function missing(options, places, found)
+  local target = options.to and target_of(options, places)
+  local list, ids_of = {}, {}
+  for _, backup in ipairs(found) do
+    for _, store in ipairs(wanted_stores(places, backup.job, target)) do
+      local key = ("%s\0%s\0%s"):format(store.url, backup.job, backup.series)
+      ids_of[key] = ids_of[key] or store:list(backup.job, backup.series)
+      local is_there = has(backup.stores, store)
+      for _, id in ipairs(ids_of[key]) do
+        is_there = is_there or id == backup.id
+      end
+      if not is_there then
+        list[#list + 1] = { backup = backup, store = store }
+      end
+    end
+  end
+  return list
+end
+
+-- From the first store whose copy is whole.
+local function copy(backup, to)
+  local first
+  for _, from in ipairs(backup.stores) do
+    local ok, err = xpcall(function()
+      local one = from:backup(backup.job, backup.series, backup.id)
+      local bytes = copies.backup(one, from, to)
+      local copied = to:backup(backup.job, backup.series, backup.id)
+      verify.read(copied, to)
+      copied.proof = "read"
+      catalog.record_proof(copied)
+      return bytes
+    end, errors.handler)
+    if ok then
+      return err
+    end
+    first = first or errors.of(err)
+    if errors.of(err).code ~= "CORRUPT" then -- another source would not help
+      error(err, 0)
+    end
+    log.warn("%s", tostring(err))
+  end
+  error(first, 0)
+end
+
+local function do_one(item, options)
+  local backup, result = item.backup, { id = item.backup.id, job = item.backup.job,
+    series = item.backup.series, store = item.store.url }
+  if options.dry_run then
+    result.ok = true
+    return result
+  end
+  local ok, bytes = xpcall(copy, errors.handler, backup, item.store)
+  if not ok and errors.of(bytes).code == "CANCELED" then
+    error(bytes, 0)
+  end
+  result.ok, result.size = ok, ok and bytes or nil
+  if not ok then
+    local err = errors.explain(errors.of(bytes))
+    result.error = runner.plain(err)
+    runner.report(err, backup.id)
+  end
+  return result
+end
+
+local function show(result, store, options)
+  if options.dry_run then
+    log.show("%s  of %s would be copied to %s", result.id, result.job, store.name)
+  elseif result.ok then
+    log.show("%s  %s  copied to %s, %s, read again", output.paint("green", "OK"), result.id,
+      store.name, units.format_size(result.size))
+  end
+end
+
+function M.run(options)
+  if not options.backup and not options.all then
+    errors.raise("USAGE", "say which backup: an id, latest, or --all")
+  end
+  run.open_log()
+  local places = targets.places(options)
+  local found = options.all and all(options, places) or { targets.find(options, options.backup) }
+  local list, results, n_bad = missing(options, places, found), {}, 0
+  for i, item in ipairs(list) do
+    local result = do_one(item, options)
+    results[i] = result
+    n_bad = n_bad + (result.ok and 0 or 1)
+    if not options.json then
+      show(result, item.store, options)
+    end
+  end
+  if options.json then
+    output.json("copy", { ok = n_bad == 0, results = results })
+  elseif #list == 0 then
+    log.show "every store has what it should have"
+  end
+  return n_bad == 0 and runner.OK or runner.FAILED
+end
+
+return M

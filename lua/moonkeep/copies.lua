@@ -1,0 +1,313 @@
+--- The copies of a backup that is being made: one read of the source, a session in each store, each
+--- with a verdict of its own.
+---
+--- A store that fails, or that takes nothing for its `stall` while another goes on, falls behind:
+--- the dump goes on without it. When the backup is published in the others (and the dump's snapshot
+--- is released), its copy is completed from one of them, byte for byte. What fails then as well is
+--- told by `missing`. Only when every store has failed so has the backup.
+---
+--- Small objects are kept until they are published, so that no store's slowness holds the snapshot.
+local clock = require "moonkeep.clock"
+local copy_of = require "moonkeep.copy"
+local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
+local flow = require "moonkeep.flow"
+local host = require "moonkeep.core.host"
+local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local redact = require "moonkeep.redact"
+local restore_text = require "moonkeep.restore_text"
+local stores = require "moonkeep.store"
+local tasks = require "moonkeep.task"
+local units = require "moonkeep.units"
+
+local M = {}
+
+-- ---- one store's -----------------------------------------------------------------------------------
+
+local Copy = {}
+Copy.__index = Copy
+
+--- From now on nothing goes into it.
+function Copy:fall_behind(err)
+  if self.err then -- another flow has found it, too
+    return
+  end
+  self.err = errors.explain(errors.of(err))
+  if self.is_one_of_many then
+    log.warn("store %s is left behind: %s: %s", self.store.name, self.err.code, self.err.message)
+  end
+end
+
+-- The sink of a new object.
+function Copy:sink(name)
+  local sink = self.session:sink(name)
+  sink.label, sink.optional = "copy " .. self.number, true
+  sink.stall_ms = self.is_one_of_many and units.duration(self.store:stall()) or nil
+  function sink.ended(err)
+    if err then
+      self:fall_behind(err)
+    else
+      self.has[name] = true
+    end
+  end
+  return sink
+end
+
+-- Writes what a published backup has beside its objects, last of all the manifest.
+function Copy:publish(small, manifest_text)
+  self.is_published = true -- or nobody knows
+  for _, object in ipairs(small) do
+    self.session:put(object.name, object.text)
+  end
+  self.session:publish(manifest_text)
+end
+
+-- Brings it up to date from the store of another copy.
+function Copy:complete(from, backup, small, manifest_text)
+  log.info("completing the copy of %s in %s from %s", backup.id, self.store.name, from.name)
+  if not self.session then
+    self.session = self.store:begin(backup.job, backup.series, backup.id)
+  elseif self.is_published then
+    self.session:clear()
+    self.has = {}
+  end
+  copy_of.objects(backup, from, self.session, self.has)
+  self:publish(small, manifest_text)
+  log.info("the copy of %s in %s is complete", backup.id, self.store.name)
+end
+
+-- ---- all of them -----------------------------------------------------------------------------------
+
+local Copies = {}
+Copies.__index = Copies
+
+--- Without a published manifest, what a store has is removed.
+function Copies:close()
+  for _, copy in ipairs(self) do
+    if copy.session then
+      copy.session:close()
+    end
+  end
+end
+Copies.__close = Copies.close
+
+-- What failed in the first store, with the others beside it.
+local function error_of(self)
+  local first
+  for _, copy in ipairs(self) do
+    local err = copy.err
+    err = errors.new(err.code, ("store %s: %s"):format(copy.store.name, err.message), { hint = err.hint,
+      detail = err.detail, status = err.status, fault = err.fault })
+    if first then
+      first.also = first.also or {}
+      table.insert(first.also, err)
+    end
+    first = first or err
+  end
+  return first
+end
+
+local function is_any_left(self)
+  for _, copy in ipairs(self) do
+    if not copy.err then
+      return true
+    end
+  end
+  return false
+end
+
+--- Raises what has ended the dump: when it is that no store is left, what each of them has said.
+function Copies:blame(err)
+  error(is_any_left(self) and err or error_of(self), 0)
+end
+
+-- Calls fn(copy) for every copy that `wanted` says, at once. Returns the error of each.
+local function each(self, wanted, fn)
+  local failed = {}
+  local scope <close> = core_task.scope()
+  for _, copy in ipairs(self) do
+    if wanted(copy) then
+      scope:spawn(function()
+        local ok, err = xpcall(fn, errors.handler, copy)
+        if not ok and core_task.canceled() then
+          error(err, 0)
+        end
+        failed[copy] = not ok and err or nil
+      end)
+    end
+  end
+  scope:join()
+  return failed
+end
+
+local function is_living(copy)
+  return not copy.err
+end
+
+local function is_behind(copy)
+  return copy.err ~= nil
+end
+
+-- What a dead store must not hold up.
+local function each_in_time(self, fn)
+  local failed = each(self, is_living, function(copy)
+    if copy.is_one_of_many then
+      return tasks.timeout(copy.store:stall(), fn, copy)
+    end
+    return fn(copy)
+  end)
+  for copy, err in pairs(failed) do
+    copy:fall_behind(err)
+  end
+  if not is_any_left(self) then
+    error(error_of(self), 0)
+  end
+end
+
+local LAST_END = 0xffffff
+
+-- Ids are in the order in which backups were made: one of the same second as the newest ends higher.
+local function new_id(self, time)
+  while true do
+    local second, lowest = clock.compact(time), 0
+    for _, copy in ipairs(self) do
+      local newest = copy.newest or ""
+      if newest:sub(1, #second) == second then
+        lowest = math.max(lowest, tonumber(newest:match "%x+$", 16) + 1)
+      end
+    end
+    if lowest <= LAST_END then
+      local random = tonumber(host.random(3), 16)
+      return ("%s-%06x"):format(second, lowest + random % (LAST_END + 1 - lowest))
+    end
+    core_task.sleep(100)
+  end
+end
+
+--- Begins a backup in every store of a list: a closable that has its `id`. `time` (of Unix): when it
+--- was made; default: now. Raises only when no store can.
+function M.begin(job, series, targets, time)
+  local self = setmetatable({ small = {} }, Copies)
+  for i, store in ipairs(targets) do
+    self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1 }, Copy)
+  end
+  each_in_time(self, function(copy)
+    local ids = copy.store:list(job, series)
+    copy.newest = ids[#ids]
+  end)
+  self.id = new_id(self, time)
+  local ok, err = pcall(each_in_time, self, function(copy)
+    copy.session = copy.store:begin(job, series, self.id)
+  end)
+  if not ok then
+    self:close()
+    error(err, 0)
+  end
+  return self
+end
+
+--- The first store that keeps up.
+function Copies:first()
+  for _, copy in ipairs(self) do
+    if not copy.err then
+      return copy.store
+    end
+  end
+end
+
+--- The end of a flow: a new object in every store that keeps up, and its SHA-256 as `stored`.
+function Copies:sinks(name)
+  local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
+  for _, copy in ipairs(self) do
+    if not copy.err then
+      stored[#stored + 1] = { copy:sink(name) }
+    end
+  end
+  return stored
+end
+
+--- A small object, with a checksum of its own, for all of them.
+function Copies:put(objects, name, role, text)
+  local report = flow.run { { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }
+  table.insert(self.small, { name = name, text = text })
+  objects[#objects + 1] = { name = name, role = role, codec = "none", size = #text,
+    decoded_size = #text, sha256 = report.sum.result }
+end
+
+--- Removes what there is, to begin anew.
+function Copies:clear()
+  self.small = {}
+  each_in_time(self, function(copy)
+    copy.session:clear()
+    copy.has = {}
+  end)
+end
+
+-- The objects that are kept here go into every store by themselves.
+local function without_small(self, backup)
+  local is_small, objects = {}, {}
+  for _, object in ipairs(self.small) do
+    is_small[object.name] = true
+  end
+  for _, object in ipairs(backup.manifest.objects) do
+    objects[#objects + 1] = not is_small[object.name] and object or nil
+  end
+  return { id = backup.id, job = backup.job, series = backup.series, manifest = { objects = objects } }
+end
+
+-- Tries those that fell behind once more.
+local function complete(self, backup, manifest_text)
+  local from = self:first()
+  local copied = without_small(self, backup)
+  local failed = each(self, is_behind, function(copy)
+    copy:complete(from, copied, self.small, manifest_text)
+    copy.err = nil
+  end)
+  for copy, err in pairs(failed) do
+    copy.err = errors.explain(errors.of(err))
+    log.warn("store %s has no copy of %s: %s: %s", copy.store.name, backup.id, copy.err.code,
+      copy.err.message)
+  end
+end
+
+local function tell_published(self, manifest)
+  local names = {}
+  for _, copy in ipairs(self) do
+    names[#names + 1] = not copy.err and copy.store.name or nil
+  end
+  local size, decoded = manifests.sizes(manifest)
+  log.info("published %s: %s, %s before compression, in %s", self.id, units.format_size(size),
+    units.format_size(decoded), #names > 2 and #names .. " stores" or table.concat(names, " and "))
+end
+
+--- Publishes the backup where it can be, completes the copies that fell behind, and returns it:
+--- { id, job, series, manifest, stores, proof, missing }. `stores` have it; `missing`: { store,
+--- error } of those that have not. Raises only when no store has it.
+function Copies:publish(job, series, manifest)
+  table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(manifest) })
+  local manifest_text = manifests.encode(redact.value(manifest))
+  local failed = each(self, is_living, function(copy)
+    copy:publish(self.small, manifest_text)
+  end)
+  for copy, err in pairs(failed) do
+    copy:fall_behind(err)
+  end
+  if not is_any_left(self) then
+    error(error_of(self), 0)
+  end
+  local backup = stores.backup { id = self.id, job = job, series = series, manifest = manifest,
+    stores = {}, proof = "stored", missing = {} }
+  tell_published(self, manifest)
+  complete(self, backup, manifest_text)
+  for _, copy in ipairs(self) do
+    if copy.err then
+      table.insert(backup.missing, { store = copy.store, error = copy.err })
+    else
+      table.insert(backup.stores, copy.store)
+    end
+  end
+  return backup
+end
+
+return M

@@ -1,0 +1,122 @@
+-- kill -9 at any step of a backup into two stores, and of `copy`: what can be seen is whole in each
+-- store, and `copy` completes what is missing.
+local json = require "moonkeep.core.json"
+local mk = require "moonkeep"
+local support = require "support"
+
+local LIBRARY = mk.fs.realpath((support.binary:gsub("[^/]+$", "tests/libinject.so")))
+
+describe("a process that is killed", function()
+  local cluster, dir
+  local n = 0
+
+  setup(function()
+    cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
+    local c <close> = cluster:create_database("small"):connect()
+    c:query(support.SMALL)
+  end)
+  teardown(function()
+    cluster:close()
+    dir:close()
+  end)
+
+  -- A recipe with two folders: { path, one, two }.
+  local function place()
+    n = n + 1
+    local self = { path = ("%s/%d.lua"):format(dir.path, n), one = ("%s/%d/one"):format(dir.path, n),
+      two = ("%s/%d/two"):format(dir.path, n), state = ("%s/%d/state"):format(dir.path, n) }
+    mk.fs.write(self.path, ([[
+      local mk = require "moonkeep"
+      return mk.job { name = "nightly",
+        source = mk.pg { host = %q, user = "postgres", dbname = "small" },
+        upload = { mk.store("one", "file://%s"), mk.store("two", "file://%s") } }]]):format(
+      cluster.folder, self.one, self.two))
+    return self
+  end
+
+  local function start(at, arguments, fault, count)
+    return support.start(dir.path, arguments, { MOONKEEP_STATE = at.state,
+      LD_PRELOAD = fault and LIBRARY, MK_INJECT = fault, MK_INJECT_COUNT = count }):finish()
+  end
+
+  -- Every backup that a store shows is there, to the last byte.
+  local function check_whole(store, fault)
+    local manifests = support.manifests(store)
+    for _, file in ipairs(manifests) do
+      local folder = store .. "/" .. file:gsub("%.json$", "/")
+      for _, object in ipairs(json.decode(mk.fs.read(store .. "/" .. file)).objects) do
+        assert.equal(object.sha256, mk.process.run({ argv = { "sha256sum", folder .. object.name } })
+          :match "^%x+", fault)
+      end
+      assert.is_true(mk.fs.exists(folder .. "RESTORE.txt"), fault)
+    end
+    return #manifests
+  end
+
+  local function complete(at, fault)
+    local done = start(at, { "copy", "--all", "--from", at.path })
+    assert.equal(0, done.code, fault .. "\n" .. done.stderr)
+    assert.same(support.manifests(at.one), support.manifests(at.two))
+    for _, file in ipairs(support.manifests(at.one)) do
+      for _, name in ipairs { file, (file:gsub("%.json$", "")) } do
+        mk.process.run { argv = { "diff", "--recursive", at.one .. "/" .. name, at.two .. "/" .. name } }
+      end
+    end
+  end
+
+  -- Nothing is left of what was killed, once a run has looked.
+  local function check_clean(at, fault)
+    for _, store in ipairs { at.one, at.two } do
+      for _, file in ipairs(support.files(store)) do
+        assert.is_nil(file:match "partial$" or file:match "lock$", fault)
+      end
+    end
+    mk.process.run { argv = { "diff", "--recursive", at.one, at.two } }
+  end
+
+  -- Kills the worker of a command at steps evenly spread over all. `prepare(at)` makes what is there
+  -- before it; `check(at, fault)` looks after it.
+  local function kill_at_steps(what, arguments, prepare, check)
+    local counted, path = place(), dir.path .. "/count"
+    prepare(counted)
+    assert.equal(0, start(counted, arguments(counted), "worker:count:0", path).code)
+    local steps = tonumber(mk.fs.read(path):match "%d+ (%d+)")
+    local rounds = support.rounds("steps at which " .. what .. " is killed", 16, steps)
+    for i = 1, rounds do
+      local at = place()
+      local fault = "worker:kill:" .. (i - 1) * (steps - 1) // math.max(rounds - 1, 1) + 1
+      prepare(at)
+      start(at, arguments(at), fault)
+      check_whole(at.one, fault)
+      check_whole(at.two, fault)
+      check(at, fault)
+      mk.fs.remove((at.one:gsub("/one$", "")))
+    end
+  end
+
+  it("in a backup into two stores leaves what is whole, and copy completes it", function()
+    kill_at_steps("a backup into two stores", function(at) return { "run", at.path } end,
+      function() end, function(at, fault)
+        if #support.manifests(at.one) + #support.manifests(at.two) > 0 then
+          complete(at, fault)
+        end
+        local run = start(at, { "run", at.path })
+        assert.equal(0, run.code, fault .. "\n" .. run.stderr)
+        complete(at, fault)
+        check_clean(at, fault)
+      end)
+  end)
+
+  it("in a copy leaves the source as it was, and the next copy completes it", function()
+    kill_at_steps("a copy", function(at) return { "copy", "--all", "--from", at.path } end,
+      function(at)
+        assert.equal(0, start(at, { "run", at.path }).code)
+        mk.fs.remove(at.two)
+      end, function(at, fault)
+        assert.equal(1, #support.manifests(at.one), fault)
+        complete(at, fault)
+        assert.equal(0, start(at, { "run", at.path }).code)
+        check_clean(at, fault)
+      end)
+  end)
+end)
