@@ -1,7 +1,8 @@
 /*
- * moonkeep: one program in three roles. As a user starts it, it is the supervisor of a command; the
+ * moonkeep: one program in several roles. As a user starts it, it is the supervisor of a command; the
  * supervisor starts it again as the worker, which reads the command line (lua/moonkeep/cli) and
- * does what it says; and tests start it on a plain script. Only the version is told right here.
+ * does what it says; each message to people is sent by a process of its own; and tests start it on a
+ * plain script. Only the version is told right here.
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -24,6 +25,19 @@ static int worker(int argc, char **argv)
         .argc = argc - 2,
         .argv = argv + 2,
         .event_fd = 3,
+        .lua_memory_bytes = DEFAULT_LUA_MEMORY,
+        .watchdog_ms = DEFAULT_WATCHDOG_MS,
+    };
+    return mk_worker_main(&options);
+}
+
+/* Sends one message that waits: see lua/moonkeep/notify/child.lua. */
+static int deliver(int argc, char **argv)
+{
+    struct mk_worker_options options = {
+        .module = "moonkeep.notify.child",
+        .file = argc > 2 ? argv[2] : "",
+        .event_fd = -1,
         .lua_memory_bytes = DEFAULT_LUA_MEMORY,
         .watchdog_ms = DEFAULT_WATCHDOG_MS,
     };
@@ -70,6 +84,8 @@ int main(int argc, char **argv)
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--worker") == 0)
         return worker(argc, argv);
+    if (strcmp(command, "--deliver") == 0)
+        return deliver(argc, argv);
     if (strcmp(command, "--script") == 0)
         return script(argc, argv);
     if (argc == 2 && (strcmp(command, "version") == 0 || strcmp(command, "--version") == 0)) {

@@ -183,6 +183,34 @@ function M.proxy(upstream_port)
   end }, child, tempdir)
 end
 
+--- What notifiers send to: see sink.py. { url, smtp (a port), ca, folder, requests(), mails(),
+--- set(status) }; the lists have what has come, in order. Without `plain`, mail takes STARTTLS and a
+--- login.
+function M.sink(plain)
+  local tempdir, port, smtp = mk.fs.tempdir(), M.port(), M.port()
+  local folder = tempdir.path
+  local certificate = M.certificate(folder)
+  local argv = { "/usr/bin/python3", "tests/sink.py", folder, tostring(port), tostring(smtp) }
+  if not plain then
+    argv[#argv + 1], argv[#argv + 2] = certificate.cert, certificate.key
+  end
+  local child = mk.process.spawn { argv = argv }
+  M.wait(port)
+  local function kept(kind)
+    return function()
+      local list = {}
+      while mk.fs.exists(("%s/%s-%d.json"):format(folder, kind, #list + 1)) do
+        list[#list + 1] = mk.json.decode(mk.fs.read(("%s/%s-%d.json"):format(folder, kind, #list + 1)))
+      end
+      return list
+    end
+  end
+  return server({ url = "http://127.0.0.1:" .. port, smtp = smtp, ca = certificate.ca,
+    requests = kept "http", mails = kept "mail", set = function(status)
+      mk.fs.write(folder .. "/status", tostring(status))
+    end }, child, tempdir)
+end
+
 --- A server that does what no real one can be made to do: see http_faults.py. { url, requests() }.
 function M.http_faults()
   local tempdir, port = mk.fs.tempdir(), M.port()

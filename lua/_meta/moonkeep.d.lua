@@ -36,11 +36,13 @@
 ---@field manifest table
 ---@field stores moonkeep.Store[]
 ---@field proof moonkeep.Level
+---@field missing? { store: moonkeep.Store, error: moonkeep.Error }[]
 ---@field roles? moonkeep.Backup
 
 ---@class moonkeep.Job
 ---@class moonkeep.Stream
 ---@class moonkeep.Secret
+---@class moonkeep.Notifier
 ---@class moonkeep.Arg
 ---@overload fun(options: moonkeep.ArgKeys|any): moonkeep.Arg
 
@@ -165,11 +167,77 @@
 ---@field retry? moonkeep.RetryKeys what to do when a run fails
 ---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
 ---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
+---@field notify? moonkeep.NotifyKeys whom to tell of what becomes of a run
 ---@field tags? table<string, string> texts by name, kept in the manifest
 ---@field args? table<string, moonkeep.Arg> typed arguments, given with `--set name=value`
 ---@field before? function before(ctx): runs first; an error ends the run
 ---@field run? function run(ctx, args): instead of `ctx:backup()`; the other keys stay its defaults
 ---@field after? function after(ctx, err): runs last, also after a failure (`err`), also when the run was stopped
+
+---Whom to tell of what: a notifier of `mk.notify`, or a list of them. One that several keys name is told once. Nothing that happens to a message changes the outcome of a run.
+---@class moonkeep.NotifyKeys
+---@field problem? moonkeep.Notifier|moonkeep.Notifier[] of all that is not well: `failure`, `degraded`, `skipped`, `stale`, `size`
+---@field failure? moonkeep.Notifier|moonkeep.Notifier[] a run failed, was killed, or its recipe does not load
+---@field degraded? moonkeep.Notifier|moonkeep.Notifier[] there are fewer copies than there should be
+---@field skipped? moonkeep.Notifier|moonkeep.Notifier[] a run did not begin, because the job was still running
+---@field stale? moonkeep.Notifier|moonkeep.Notifier[] `moonkeep status --notify` has found that the last good backup is too old
+---@field size? moonkeep.Notifier|moonkeep.Notifier[] a backup is smaller than half of what is usual (the median of the last 7), or larger than twice that
+---@field recovered? moonkeep.Notifier|moonkeep.Notifier[] a run went well, and the one before it did not
+---@field success? moonkeep.Notifier|moonkeep.Notifier[] a run went well
+---@field start? moonkeep.Notifier|moonkeep.Notifier[] a run has begun
+---@field always? moonkeep.Notifier|moonkeep.Notifier[] all of it, also each start: for `mk.notify.healthchecks`
+
+---A program: it reads the message, or what `template` returns, and has the event in its environment (`MOONKEEP_KIND`, `MOONKEEP_JOB`, `MOONKEEP_TITLE`, `MOONKEEP_EVENT` as JSON).
+---@class moonkeep.NotifyCommandKeys
+---@field argv string[] the program and its arguments; nothing goes through a shell
+---@field env? table<string, string|moonkeep.Secret|false> added to the environment; values may be secrets
+---@field user? string run as this user
+---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
+---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
+---@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+
+---Mail, by an SMTP server.
+---@class moonkeep.NotifyEmailKeys
+---@field url string|moonkeep.Secret `smtps://mail.example.org`, or `smtp://mail.example.org:587`, where STARTTLS is insisted on
+---@field from string the sender: an address, or `Name <address>`
+---@field to string|string[] who gets it
+---@field user? string|moonkeep.Secret to log in with
+---@field password? moonkeep.Secret a secret
+---@field tls? "required"|"optional" `optional` for a server of this machine or network that has none (default: "required")
+---@field ca? string a file of certificates, instead of the system's
+---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
+---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
+---@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+
+---A check of healthchecks.io, or of one's own instance: it hears of every start and end.
+---@class moonkeep.NotifyHealthchecksKeys
+---@field url string|moonkeep.Secret the check's ping URL, `https://hc-ping.com/UUID`
+---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
+---@field ca? string a file of certificates, instead of the system's
+---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
+---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
+---@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+
+---A channel of Slack, Mattermost or Rocket.Chat, by an incoming webhook.
+---@class moonkeep.NotifySlackKeys
+---@field url string|moonkeep.Secret the webhook's; it is a secret
+---@field channel? string another channel, where the service allows that
+---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
+---@field ca? string a file of certificates, instead of the system's
+---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
+---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
+---@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+
+---An HTTP endpoint of your own.
+---@class moonkeep.NotifyWebhookKeys
+---@field url string|moonkeep.Secret `https://...`
+---@field method? string  (default: "POST")
+---@field headers? table<string, string|moonkeep.Secret|false> header lines by name; values may be secrets
+---@field ca? string a file of certificates, instead of the system's
+---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
+---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
+---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
+---@field timeout? moonkeep.Duration how long one try may take (default: "45s")
 
 ---Rules for every job of a folder, in its `policy.lua`.
 ---@class moonkeep.PolicyKeys
@@ -299,6 +367,9 @@ local mk = {}
 ---@class moonkeep.secret
 mk.secret = {}
 
+---@class moonkeep.notify
+mk.notify = {}
+
 ---@class moonkeep.arg
 mk.arg = {}
 
@@ -372,6 +443,31 @@ function mk.secret.cmd(argv) end
 ---@param name string
 ---@return moonkeep.Secret
 function mk.secret.credential(name) end
+
+---An HTTP endpoint of your own.
+---@param options moonkeep.NotifyWebhookKeys|string|moonkeep.Secret
+---@return moonkeep.Notifier
+function mk.notify.webhook(options) end
+
+---A channel of Slack, Mattermost or Rocket.Chat, by an incoming webhook.
+---@param options moonkeep.NotifySlackKeys|string|moonkeep.Secret
+---@return moonkeep.Notifier
+function mk.notify.slack(options) end
+
+---Mail, by an SMTP server.
+---@param options moonkeep.NotifyEmailKeys|string|moonkeep.Secret
+---@return moonkeep.Notifier
+function mk.notify.email(options) end
+
+---A check of healthchecks.io, or of one's own instance: it hears of every start and end.
+---@param options moonkeep.NotifyHealthchecksKeys|string|moonkeep.Secret
+---@return moonkeep.Notifier
+function mk.notify.healthchecks(options) end
+
+---A program: it reads the message, or what `template` returns, and has the event in its environment (`MOONKEEP_KIND`, `MOONKEEP_JOB`, `MOONKEEP_TITLE`, `MOONKEEP_EVENT` as JSON).
+---@param options moonkeep.NotifyCommandKeys|string|moonkeep.Secret
+---@return moonkeep.Notifier
+function mk.notify.command(options) end
 
 ---a text
 ---@type moonkeep.Arg

@@ -45,6 +45,11 @@ M.MIGRATIONS = {
     "INSERT INTO runs SELECT * FROM old_runs",
     "DROP TABLE old_runs",
     "CREATE INDEX runs_by_job ON runs (job, started_ms)" },
+  -- what people have been told: see moonkeep.notify.notices
+  { [[CREATE TABLE notices (notifier TEXT NOT NULL, job TEXT NOT NULL, what TEXT NOT NULL,
+        told_ms INTEGER NOT NULL, PRIMARY KEY (notifier, job, what))]],
+    "CREATE TABLE messages (notifier TEXT NOT NULL, told_ms INTEGER NOT NULL)",
+    "CREATE TABLE held (notifier TEXT PRIMARY KEY, n INTEGER NOT NULL)" },
 }
 
 local LOCK_TRIES = 200
@@ -241,7 +246,55 @@ function M.last_run(job)
   return rows and rows[1][1]
 end
 
+--- The id of the newest run of a job, also of one that was skipped; or nil.
+function M.latest_run(job)
+  local rows = M.run { { "SELECT id FROM runs WHERE job = ?1 ORDER BY started_ms DESC LIMIT 1", job } }
+  return rows and rows[1][1] and rows[1][1].id
+end
+
+--- The path of a run's log, or nil.
+function M.log_of(run)
+  local rows = run and M.run { { "SELECT log FROM runs WHERE id = ?1", run } }
+  return rows and rows[1][1] and rows[1][1].log
+end
+
+--- How the run of a job before this one ended, or nil.
+function M.status_before(job, run)
+  local rows = M.run { { [[SELECT status FROM runs WHERE job = ?1 AND id <> ?2
+    AND status NOT IN ('skipped', 'running') ORDER BY started_ms DESC LIMIT 1]], job, run or "" } }
+  return rows and rows[1][1] and rows[1][1].status
+end
+
+local USUAL = 7 -- so many before it say what is usual
+
+--- How many seconds the good runs of a job before this one took.
+function M.durations(job, run)
+  local rows = M.run { { [[SELECT (ended_ms - started_ms) / 1000.0 AS seconds FROM runs
+    WHERE job = ?1 AND id <> ?2 AND status IN ('ok', 'degraded') ORDER BY started_ms DESC LIMIT ?3]],
+    job, run or "", USUAL } }
+  local list = {}
+  for i, row in ipairs(rows and rows[1] or {}) do
+    list[i] = row.seconds
+  end
+  return list
+end
+
 -- ---- backups ------------------------------------------------------------------------------------
+
+--- The backups of a series before an id, newest first: { size, seconds } of each.
+function M.backups_before(job, series, id)
+  local rows = M.run { { [[SELECT max(size) AS size, max(seconds) AS seconds FROM backups
+    WHERE job = ?1 AND series = ?2 AND id < ?3 GROUP BY id ORDER BY id DESC LIMIT ?4]], job, series, id,
+    USUAL } }
+  return rows and rows[1] or {}
+end
+
+--- The newest backup of a job that is not known to be damaged: { id, created_at }, or nil.
+function M.last_good(job)
+  local rows = M.run { { [[SELECT id, created_at FROM backups WHERE job = ?1 AND proof <> 'damaged'
+    AND series NOT LIKE '\_%' ESCAPE '\' ORDER BY created_at DESC LIMIT 1]], job } }
+  return rows and rows[1][1]
+end
 
 --- Writes down what has been proved of a backup in its stores.
 function M.record_proof(backup)

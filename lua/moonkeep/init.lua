@@ -26,6 +26,7 @@ local mk = {
     end,
   }),
   store = stores.new,
+  notify = require("moonkeep.notify").makers,
   sleep = task.sleep,
   all = task.all,
   each = task.each,

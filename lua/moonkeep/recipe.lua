@@ -227,6 +227,23 @@ local function guarded(path, is_optional)
   return results[2]
 end
 
+--- Loads a file that returns a table like a job's `notify`: the site's notify.lua.
+function M.load_notify(path)
+  core_task.guard(true)
+  local ok, result = pcall(spec.collecting, path, function()
+    local loading = { folder = path:match "^(.*)/[^/]*$" or ".", modules = {} }
+    local value = policy.scope(run_file, path, loading)
+    spec.check("notify.lua", "notify", value)
+    return value
+  end)
+  core_task.guard(false)
+  core_task.track_lines(false)
+  if not ok then
+    error(result, 0)
+  end
+  return result
+end
+
 --- Loads a recipe and returns its list of jobs and tasks. Raises one error with everything that is
 --- wrong with it.
 function M.load(path)

@@ -5,7 +5,10 @@ local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
+local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
 local state = require "moonkeep.state"
 local units = require "moonkeep.units"
@@ -46,10 +49,35 @@ M.plain = plain
 
 local current_job -- for failures that end the main task itself
 
---- Tells the supervisor of a failure.
-function M.report(err, job, seconds)
-  log.event({ event = "result", job = job, status = "failed", seconds = seconds,
-    error = plain(errors.explain(errors.of(err))) }, true)
+--- Tells the supervisor of a failure. `more`: fields for the event.
+function M.report(err, job, more)
+  log.event(merge({ event = "result", job = job, status = "failed",
+    error = plain(errors.explain(errors.of(err))) }, more or {}), true)
+end
+
+--- Where there should be a copy of a backup, and is none: a list for JSON, or nil. With `by_name`
+--- stores are told by their names.
+function M.missing(backup, by_name)
+  local list = {}
+  for i, one in ipairs(backup.missing or {}) do
+    list[i] = { store = by_name and one.store.name or one.store.url, error = plain(one.error) }
+  end
+  return #list > 0 and json.array(list) or nil
+end
+
+-- What the result of a run says of a backup.
+local function described(published)
+  local list = {}
+  for i, backup in ipairs(published) do
+    local size, decoded = manifests.sizes(backup.manifest)
+    local names = {}
+    for k, store in ipairs(backup.stores) do
+      names[k] = store.name
+    end
+    list[i] = { id = backup.id, series = backup.series, size = size, decoded_size = decoded,
+      proof = backup.proof, stores = json.array(names), missing = M.missing(backup, true) }
+  end
+  return #list > 0 and json.array(list) or nil
 end
 
 local function describe_left(published)
@@ -123,11 +151,19 @@ local function take_lock(job)
   return lock
 end
 
+-- false: the job names nobody who could be told of this. (A failure may also be the site's concern.)
+local function announce(job)
+  if not job.keys.notify then
+    return false
+  end
+end
+
 local function skip(job, run_id)
   local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
     recipe = job.path }
   run:finish("skipped", {})
-  log.event({ event = "result", job = job.name, status = "skipped",
+  log.event({ event = "result", job = job.name, run = run_id, status = "skipped",
+    announce = announce(job),
     text = "it is still running; overlap = \"queue\" would wait for it" }, true)
   return M.SKIPPED
 end
@@ -156,7 +192,9 @@ function M.run(job, how, results)
     recipe = job.path, log = how.log }
   catalog.refill(job)
   local began, published, problems = clock.monotonic(), {}, {}
-  log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms }, true)
+  local tells = job.keys.notify or {}
+  log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms,
+    announce = (tells.start or tells.always) ~= nil or nil }, true)
   local tries = 0
   local ok, err = xpcall(job.execute, errors.handler, job, published, {
     arguments = how.arguments, consent = how.consent, run_id = run_id, problems = problems,
@@ -181,15 +219,16 @@ function M.run(job, how, results)
     core_task.shield(function()
       run:finish("failed", published, err, tries)
     end, 5000)
-    M.report(err, job.name, seconds)
+    M.report(err, job.name, { run = run_id, seconds = seconds, backups = described(published) })
     return M.FAILED
   end
   core_task.shield(function()
     run:finish(result.status, published, is_degraded and { code = "DEGRADED",
       message = table.concat(problems, "\n") } or nil, tries)
   end, 5000)
-  log.event({ event = "result", job = job.name, status = result.status, seconds = seconds,
-    text = summary(published), problems = result.problems, hint = is_degraded and
+  log.event({ event = "result", job = job.name, run = run_id, status = result.status,
+    announce = announce(job), seconds = seconds, backups = described(published), text = summary(published),
+    problems = result.problems, hint = is_degraded and
       ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
       nil }, true)
   return is_degraded and M.DEGRADED or M.OK

@@ -16,9 +16,10 @@ function Secret:__tostring()
   return ("secret %s [redacted]"):format(states[self].shown)
 end
 
-local function new(shown, read)
+-- `kind` and `argument`: what makes it again.
+local function new(kind, argument, shown, read)
   local secret = setmetatable({}, Secret)
-  states[secret] = { shown = shown, read = read }
+  states[secret] = { kind = kind, argument = argument, shown = kind .. ":" .. shown, read = read }
   return secret
 end
 
@@ -40,13 +41,22 @@ function M.env(name)
   if taken[name] == nil then
     taken[name] = host.take_env(name) or false
   end
-  return new("env:" .. name, function()
+  return new("env", name, name, function()
     if not taken[name] then
       errors.raise("SECRET_MISSING", ("the environment variable %s is not set"):format(name),
         { hint = ("set it for this run: %s=... moonkeep run ..."):format(name) })
     end
     return taken[name]
   end)
+end
+
+--- The environment variables that were taken, by name: for a process of our own.
+function M.taken()
+  local env = {}
+  for name, value in pairs(taken) do
+    env[name] = value or nil
+  end
+  return env
 end
 
 --- The secret of an environment variable that need not be there, or nil. For the library.
@@ -68,7 +78,7 @@ end
 --- mk.secret.file "/run/secrets/db": the text of a file, without a newline at its end.
 function M.file(path)
   check_text("mk.secret.file", path)
-  return new("file:" .. path, function()
+  return new("file", path, path, function()
     return read_file(path, "the secret file " .. path)
   end)
 end
@@ -79,7 +89,7 @@ function M.cmd(argv)
     errors.raise("INVALID", "mk.secret.cmd takes a list of arguments",
       { hint = "write it as mk.secret.cmd { \"program\", \"argument\" }; nothing goes through a shell" })
   end
-  return new("cmd:" .. argv[1], function()
+  return new("cmd", argv, argv[1], function()
     local text = one_line(require("moonkeep.process").run { argv = argv })
     if text == "" then
       errors.raise("SECRET_MISSING", ("%s printed nothing"):format(argv[1]))
@@ -94,7 +104,7 @@ function M.credential(name)
   if name:find "/" then
     errors.raise("INVALID", "mk.secret.credential takes a name, not a path")
   end
-  return new("credential:" .. name, function()
+  return new("credential", name, name, function()
     local folder = os.getenv "CREDENTIALS_DIRECTORY"
     if not folder then
       errors.raise("SECRET_MISSING", ("there are no systemd credentials here, but %s is needed")
@@ -115,6 +125,22 @@ function M.reveal(value)
     redact.add(state.value)
   end
   return state.value
+end
+
+--- What makes the same secret again, without its value: { kind, argument }; nil: it is no secret.
+function M.reference(value)
+  local state = states[value]
+  return state and { kind = state.kind, argument = state.argument }
+end
+
+local KINDS = { env = true, file = true, cmd = true, credential = true }
+
+--- The secret of a reference.
+function M.from_reference(reference)
+  if not KINDS[reference.kind] then
+    errors.raise("UNSUPPORTED", ("there is no secret of the kind %s"):format(tostring(reference.kind)))
+  end
+  return M[reference.kind](reference.argument)
 end
 
 --- Whether a value is a secret.

@@ -79,6 +79,11 @@ function M.log_path(run_id)
   end)
 end
 
+--- A folder of the state folder, made here; nil when there is no place for it.
+function M.place(name)
+  return (try(make, name))
+end
+
 --- The path of the catalog; nil when there is no place for it.
 function M.catalog_path()
   local folder = try(make)

@@ -14,10 +14,10 @@
 #include "flow/parts.h"
 #include "http/http.h"
 
-#define FEED_TYPE   "moonkeep.feed"
-#define PARTS_TYPE  "moonkeep.parts"
-#define PART_TYPE   "moonkeep.part"
-#define MAX_HEADERS 64
+#define FEED_TYPE  "moonkeep.feed"
+#define PARTS_TYPE "moonkeep.parts"
+#define PART_TYPE  "moonkeep.part"
+#define MAX_LINES  64
 
 /* ---- feeds -------------------------------------------------------------------------------- */
 
@@ -416,25 +416,45 @@ static int64_t opt_ms(lua_State *L, const char *key)
     return ms > 0 ? ms : 0;
 }
 
-/* The table's strings stay on the stack. */
-static void check_headers(lua_State *L, const char **headers)
+/* A field that is a list of lines, up to MAX_LINES - 1 of them. Its strings stay on the stack. */
+static void check_lines(lua_State *L, int table, const char *key, const char **lines)
 {
-    if (lua_getfield(L, 1, "headers") == LUA_TNIL)
+    if (lua_getfield(L, table, key) == LUA_TNIL)
         return;
     luaL_checktype(L, -1, LUA_TTABLE);
     lua_Integer n = luaL_len(L, -1);
-    luaL_checkstack(L, MAX_HEADERS, NULL);
-    if (n >= MAX_HEADERS)
-        luaL_error(L, "too many headers");
+    luaL_checkstack(L, MAX_LINES, NULL);
+    if (n >= MAX_LINES)
+        luaL_error(L, "too many %s", key);
     int list = lua_gettop(L);
     for (lua_Integer i = 1; i <= n; i++) {
         size_t len = 0;
         if (lua_rawgeti(L, list, i) != LUA_TSTRING)
-            luaL_error(L, "header %d must be a string", (int)i);
-        headers[i - 1] = lua_tolstring(L, -1, &len);
-        if (strcspn(headers[i - 1], "\r\n") != len)
-            luaL_error(L, "header %d has a line end or a NUL byte in it", (int)i);
+            luaL_error(L, "%s: number %d must be a string", key, (int)i);
+        lines[i - 1] = lua_tolstring(L, -1, &len);
+        if (strcspn(lines[i - 1], "\r\n") != len)
+            luaL_error(L, "%s: number %d has a line end or a NUL byte in it", key, (int)i);
     }
+}
+
+/* Whether there is a mail, whose strings stay on the stack. */
+static bool check_mail(lua_State *L, struct mk_http_mail *mail, const char **recipients)
+{
+    if (lua_getfield(L, 1, "mail") == LUA_TNIL)
+        return false;
+    int table = lua_gettop(L);
+    luaL_checktype(L, table, LUA_TTABLE);
+    lua_getfield(L, table, "from");
+    size_t len = 0;
+    mail->from = luaL_checklstring(L, -1, &len);
+    if (strcspn(mail->from, "\r\n") != len)
+        luaL_error(L, "from has a line end or a NUL byte in it");
+    mail->to = recipients;
+    mail->user = mk_opt_field_string(L, table, "user", NULL);
+    mail->password = mk_opt_field_string(L, table, "password", NULL);
+    mail->is_plain = mk_field_bool(L, table, "plain");
+    check_lines(L, table, "to", recipients);
+    return true;
 }
 
 static struct mk_http_spec check_spec(lua_State *L, const char **headers)
@@ -449,7 +469,7 @@ static struct mk_http_spec check_spec(lua_State *L, const char **headers)
                                 .idle_ms = opt_ms(L, "idle_ms"),
                                 .total_ms = opt_ms(L, "total_ms"),
                                 .max_redirects = (int)opt_ms(L, "max_redirects")};
-    check_headers(L, headers);
+    check_lines(L, 1, "headers", headers);
     return spec;
 }
 
@@ -490,14 +510,17 @@ static int protected_ends(lua_State *L)
 
 /* request{ method, url, headers = { "Name: value"... }, body = text or part, into = feed, limit,
  * connect_ms, idle_ms, total_ms, ca, proxy, unix_socket, max_redirects } -> { status, headers (as
- * text), body (as text; "" when it went into the feed) }. Of an answer that was cut off, the error
+ * text), body (as text; "" when it went into the feed) }. With mail = { from, to = {...}, user,
+ * password, plain } it is a mail: see http/http.h. Of an answer that was cut off, the error
  * has what there was of it as `answer`. */
 static int l_request(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TTABLE);
     lua_settop(L, 1);
-    const char *headers[MAX_HEADERS] = {NULL};
+    const char *headers[MAX_LINES] = {NULL}, *recipients[MAX_LINES] = {NULL};
     struct mk_http_spec spec = check_spec(L, headers);
+    struct mk_http_mail mail;
+    spec.mail = check_mail(L, &mail, recipients) ? &mail : NULL;
     mk_await_check(L);
     struct mk_error err;
     struct mk_http *http = mk_runtime_http(L, &err);

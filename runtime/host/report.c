@@ -258,8 +258,8 @@ json_t *mk_report_line(struct mk_report *report, const char *line, size_t len)
     return event;
 }
 
-void mk_report_failure(struct mk_report *report, const char *code, const char *message,
-                       const char *hint)
+json_t *mk_report_failure(struct mk_report *report, const char *code, const char *message,
+                          const char *hint)
 {
     report->has_result = true;
     char now[MK_ISO_BYTES];
@@ -278,8 +278,8 @@ void mk_report_failure(struct mk_report *report, const char *code, const char *m
     else
         show_result(report, event);
     free(text);
-    json_decref(event);
     flush(report, true);
+    return event;
 }
 
 void mk_report_fini(struct mk_report *report)

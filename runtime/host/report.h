@@ -31,8 +31,9 @@ void mk_report_fini(struct mk_report *report);
 /* One event line, without the newline. Lines that are no events are shown as they are. Returns
  * the parsed event (json_decref it), or NULL. */
 json_t *mk_report_line(struct mk_report *report, const char *line, size_t len);
-/* A failure that only the supervisor can know of: an error with no event of the worker's. */
-void mk_report_failure(struct mk_report *report, const char *code, const char *message,
-                       const char *hint);
+/* A failure that only the supervisor can know of: an error with no event of the worker's. Returns
+ * its event (json_decref it), or NULL: no memory. */
+json_t *mk_report_failure(struct mk_report *report, const char *code, const char *message,
+                          const char *hint);
 
 #endif

@@ -2,7 +2,8 @@
  * The parent of a run. It executes no user code, so nothing a recipe does can keep it from
  * noticing the end: it starts the worker in a session of its own, shows its events, forwards
  * signals, enforces the deadline that the worker announces, reaps whatever the worker leaves
- * (it is a child subreaper), and turns the outcome into an exit code.
+ * (it is a child subreaper), turns the outcome into an exit code, and lets people be told of it
+ * (alerts.h).
  *
  * How much is shown, and where the run's log goes, the worker tells with its first event
  * ("settings"), for it reads the command line. What it asks ("prompt"), the supervisor asks at the
@@ -26,6 +27,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/utf8.h"
+#include "host/alerts.h"
+#include "host/lines.h"
 #include "host/report.h"
 #include "loop/loop.h"
 #include "loop/pipe.h"
@@ -34,11 +37,10 @@
 #include "loop/signal.h"
 #include "loop/timer.h"
 
-#define GRACE_MS       15000
-#define REAP_MS        5000
-#define MAX_LINE_BYTES (16 * 1024 * 1024)
-#define REPEAT_MS      1000
-#define MAX_INHERITED  64
+#define GRACE_MS      15000
+#define REAP_MS       5000
+#define REPEAT_MS     1000
+#define MAX_INHERITED 64
 
 struct supervisor {
     const struct mk_supervisor_options *options;
@@ -54,11 +56,11 @@ struct supervisor {
     bool past_deadline;
     bool hung; /* it did not end after its last result */
     bool worker_over, events_over;
+    bool past_run;                  /* only messages are still on their way */
     pid_t inherited[MAX_INHERITED]; /* children from before the start */
     int n_inherited, n_orphans;
-    char *line; /* an event line that has not ended yet */
-    size_t line_len, line_cap;
-    bool line_cut;
+    struct mk_lines lines;
+    struct mk_alerts *alerts;
 };
 
 static void on_grace_over(void *arg)
@@ -79,6 +81,10 @@ static void stop_worker(struct supervisor *self, int signum)
 static void on_signal(void *arg, int signum)
 {
     struct supervisor *self = arg;
+    if (self->past_run) { /* nobody's patience is unbounded; they are on disk */
+        mk_alerts_stop(self->alerts);
+        return;
+    }
     /* A hang-up comes from the kernel and from the shell, systemd may add a SIGHUP: that is one
      * request. Only somebody who repeats it after a while has lost patience. */
     if (self->signum && mk_monotonic_ms() - self->signaled_at < REPEAT_MS)
@@ -148,8 +154,9 @@ static void ask(struct supervisor *self)
 
 /* ---- events --------------------------------------------------------------------------------- */
 
-static void on_event(struct supervisor *self, const char *line, size_t len)
+static void on_event(void *arg, const char *line, size_t len)
 {
+    struct supervisor *self = arg;
     json_t *event = mk_report_line(&self->report, line, len);
     const char *name = json_string_value(json_object_get(event, "event"));
     json_int_t deadline_ms = json_integer_value(json_object_get(event, "deadline_ms"));
@@ -166,34 +173,13 @@ static void on_event(struct supervisor *self, const char *line, size_t len)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
     if (name && strcmp(name, "prompt") == 0)
         ask(self);
+    const json_t *recipe = json_object_get(event, "alerts"); /* of the settings; or null */
+    if (recipe)
+        mk_alerts_enable(self->alerts, json_string_value(recipe));
+    const json_t *announce = json_object_get(event, "announce");
+    if ((ends && !json_is_false(announce)) || (starts && json_is_true(announce)))
+        mk_alerts_send(self->alerts, event);
     json_decref(event);
-}
-
-static void append_to_line(struct supervisor *self, const char *bytes, size_t len)
-{
-    if (self->line_len + len > self->line_cap) {
-        size_t cap = 2 * (self->line_len + len);
-        char *larger = cap <= 2 * MAX_LINE_BYTES ? mk_realloc(self->line, cap) : NULL;
-        self->line_cut = self->line_cut || !larger;
-        if (!larger)
-            return;
-        self->line = larger;
-        self->line_cap = cap;
-    }
-    memcpy(self->line + self->line_len, bytes, len);
-    self->line_len += len;
-}
-
-static void end_line(struct supervisor *self)
-{
-    static const char lost[] = "{\"event\":\"log\",\"level\":\"error\",\"text\":"
-                               "\"a message was too long, or there was no memory for it\"}";
-    if (self->line_cut)
-        on_event(self, lost, sizeof lost - 1);
-    else if (self->line_len > 0)
-        on_event(self, self->line, self->line_len);
-    self->line_len = 0;
-    self->line_cut = false;
 }
 
 static void on_events(void *arg, const char *bytes, size_t len)
@@ -205,16 +191,14 @@ static void on_events(void *arg, const char *bytes, size_t len)
         self->reader = NULL;
         return;
     }
-    while (len > 0) {
-        const char *newline = memchr(bytes, '\n', len);
-        size_t n = newline ? (size_t)(newline - bytes) : len;
-        append_to_line(self, bytes, n);
-        if (newline)
-            end_line(self);
-        n += newline != NULL;
-        bytes += n;
-        len -= n;
-    }
+    mk_lines_feed(&self->lines, bytes, len, on_event, self);
+}
+
+/* Of a child that tells people: its messages, nothing else. */
+static void on_alert_line(void *arg, const char *line, size_t len)
+{
+    struct supervisor *self = arg;
+    json_decref(mk_report_line(&self->report, line, len));
 }
 
 static void on_worker_exit(void *arg)
@@ -305,8 +289,11 @@ static void kill_orphan(struct supervisor *self, pid_t pid)
     for (int i = 0; i < self->n_inherited; i++)
         if (self->inherited[i] == pid)
             return;
+    if (mk_alerts_has_child(self->alerts, pid))
+        return;
     if (kill(pid, SIGKILL) == 0) /* not another user's: nothing can be done about that */
         self->n_orphans++;
+    waitpid(pid, NULL, WNOHANG);
 }
 
 /* Ends what the worker has left. Returns how many there were. */
@@ -320,14 +307,29 @@ static int kill_orphans(struct supervisor *self)
 static void reap_orphans(struct supervisor *self)
 {
     int64_t until = mk_monotonic_ms() + REAP_MS;
-    while (kill_orphans(self) > 0 && mk_monotonic_ms() < until) {
-        while (waitpid(-1, NULL, WNOHANG) > 0)
-            continue;
+    while (kill_orphans(self) > 0 && mk_monotonic_ms() < until)
         usleep(5000);
-    }
 }
 
 /* ---- the outcome --------------------------------------------------------------------------- */
+
+/* What only the supervisor can know of. */
+static void fail(struct supervisor *self, const char *code, const char *message, const char *hint)
+{
+    json_t *event = mk_report_failure(&self->report, code, message, hint);
+    if (event && self->alerts)
+        mk_alerts_send(self->alerts, event);
+    json_decref(event);
+}
+
+/* The run is over, its outcome decided: whoever is being told of it is waited for. */
+static void finish_alerts(struct supervisor *self)
+{
+    self->past_run = true;
+    while (mk_alerts_is_busy(self->alerts) && mk_loop_run_once(self->loop))
+        continue;
+    reap_orphans(self);
+}
 
 static int outcome(struct supervisor *self)
 {
@@ -335,9 +337,8 @@ static int outcome(struct supervisor *self)
     bool told = self->report.has_result;
     if (self->past_deadline) {
         if (!told)
-            mk_report_failure(&self->report, "DEADLINE",
-                              "the run did not stop at its deadline and was killed",
-                              "raise `deadline`, or find out what was slow: run it with -v");
+            fail(self, "DEADLINE", "the run did not stop at its deadline and was killed",
+                 "raise `deadline`, or find out what was slow: run it with -v");
         return 1;
     }
     if (self->signum) {
@@ -345,29 +346,29 @@ static int outcome(struct supervisor *self)
         snprintf(text, sizeof text, "stopped by signal %d (%s), before its closers were done",
                  self->signum, strsignal(self->signum));
         if (!told)
-            mk_report_failure(&self->report, "CANCELED", text,
-                              "a repeated signal, or too long a closer, ends a run at once");
+            fail(self, "CANCELED", text,
+                 "a repeated signal, or too long a closer, ends a run at once");
         return 128 + self->signum;
     }
     if (self->hung) {
-        mk_report_failure(&self->report, "WORKER_DIED",
-                          "the worker had not ended 15 s after its last result, and was killed",
-                          "a finalizer (__gc) that never returns, or a file system that hangs?");
+        fail(self, "WORKER_DIED",
+             "the worker had not ended 15 s after its last result, and was killed",
+             "a finalizer (__gc) that never returns, or a file system that hangs?");
         return 1;
     }
     if (code > 128) {
         char text[128];
         snprintf(text, sizeof text, "the worker process was ended by signal %d (%s)", code - 128,
                  strsignal(code - 128));
-        mk_report_failure(&self->report, "WORKER_DIED", text,
-                          code - 128 == SIGKILL
-                              ? "if nobody killed it, it was the out-of-memory killer: see dmesg"
-                              : "this is a bug of moonkeep: please report it");
+        fail(self, "WORKER_DIED", text,
+             code - 128 == SIGKILL
+                 ? "if nobody killed it, it was the out-of-memory killer: see dmesg"
+                 : "this is a bug of moonkeep: please report it");
         return 1;
     }
     if (code != 0 && !told)
-        mk_report_failure(&self->report, "WORKER_DIED", "the worker process ended without a result",
-                          "its last words are above");
+        fail(self, "WORKER_DIED", "the worker process ended without a result",
+             "its last words are above");
     return code;
 }
 
@@ -376,6 +377,9 @@ static int build(struct supervisor *self, struct mk_error *err)
     self->loop = mk_loop_new(0, err);
     if (!self->loop)
         return err->status;
+    self->alerts = mk_alerts_new(self->loop, on_alert_line, self);
+    if (!self->alerts)
+        return mk_error_nomem(err, "start");
     each_child(remember_child, self);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);
@@ -423,9 +427,10 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
         }
         reap_orphans(&self);
         code = outcome(&self);
+        finish_alerts(&self);
     } else {
         end_worker(&self);
-        mk_report_failure(&self.report, mk_error_name(err.status), err.message, err.hint);
+        fail(&self, mk_error_name(err.status), err.message, err.hint);
     }
     mk_timer_close(self.deadline);
     mk_timer_close(self.grace);
@@ -436,8 +441,9 @@ int mk_supervisor_main(const struct mk_supervisor_options *options)
         mk_signal_close(self.signals[i]);
     if (self.worker && self.worker_over)
         mk_process_free(self.worker);
+    mk_alerts_free(self.alerts);
     mk_loop_free(self.loop);
-    mk_free(self.line);
+    mk_lines_fini(&self.lines);
     mk_report_fini(&self.report);
     if (self.report.stdout_failed && code == 0)
         code = 1;

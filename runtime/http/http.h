@@ -10,14 +10,23 @@
 #include "loop/loop.h"
 
 /*
- * HTTP/1.1 requests by libcurl, on the loop. Connections are kept and used again. Certificates are
- * always verified. Loop thread only.
+ * HTTP/1.1 requests, and mail by SMTP, by libcurl, on the loop. Connections are kept and used
+ * again. Certificates are always verified. Loop thread only.
  */
 struct mk_http; /* one per run */
 struct mk_http *mk_http_new(struct mk_loop *loop, struct mk_error *err);
 void mk_http_free(struct mk_http *http); /* when every transfer has been freed */
 
-struct mk_http_spec { /* used only during mk_http_start */
+/* A mail: the URL is smtp:// (STARTTLS is insisted on) or smtps://, the body is the message. */
+struct mk_http_mail {
+    const char *from;            /* addresses, without names */
+    const char *const *to;       /* up to a NULL */
+    const char *user, *password; /* NULL: none */
+    bool is_plain;               /* no TLS is insisted on, but used where there is any */
+};
+
+struct mk_http_spec {                /* used only during mk_http_start */
+    const struct mk_http_mail *mail; /* NULL: it is a request */
     const char *method, *url;
     const char *const *headers; /* "Name: value", up to a NULL; NULL: none */
     const char *ca_file;        /* NULL: the system's certificates */
@@ -58,7 +67,7 @@ void mk_http_resume(struct mk_http_transfer *transfer);
 void mk_http_cancel(struct mk_http_transfer *transfer);
 void mk_http_transfer_free(struct mk_http_transfer *transfer); /* after done */
 
-/* The status code of the answer, 0 before it has come. */
+/* The status code of the answer, 0 before it has come. Of a mail: SMTP's last one. */
 int mk_http_code(const struct mk_http_transfer *transfer);
 /* Its header lines, each with its "\r\n"; the transfer's own. */
 struct mk_text mk_http_headers(const struct mk_http_transfer *transfer);

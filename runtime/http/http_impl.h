@@ -18,7 +18,7 @@ struct mk_http {
 struct mk_http_transfer {
     struct mk_http *http;
     CURL *easy;
-    struct curl_slist *headers;
+    struct curl_slist *headers, *recipients;
     const struct mk_http_handler *handler;
     void *arg;
     struct mk_http_transfer *next; /* of those that are pending */

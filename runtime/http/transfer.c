@@ -1,6 +1,6 @@
 /*
- * One request: its options, the callbacks through which its bytes go, and what libcurl's codes
- * mean. See http.h; multi.c runs it.
+ * One request, or mail: its options, the callbacks through which its bytes go, and what libcurl's
+ * codes mean. See http.h; multi.c runs it.
  *
  * An answer for which there is no room now pauses the transfer, and mk_http_resume unpauses it. The
  * header lines of an answer replace those of the one before it (100 Continue, a redirection).
@@ -77,8 +77,9 @@ static bool show(struct mk_http_transfer *transfer, const struct mk_http_spec *s
     if (is_url && curl_url_get(url, CURLUPART_PORT, &port, 0) != CURLUE_OK)
         port = NULL;
     if (is_url)
-        snprintf(transfer->shown, sizeof transfer->shown, "%s %s://%s%s%s%s", spec->method, scheme,
-                 host, port ? ":" : "", port ? port : "", path);
+        snprintf(transfer->shown, sizeof transfer->shown, "%s %s://%s%s%s%s",
+                 spec->mail ? "mail by" : spec->method, scheme, host, port ? ":" : "",
+                 port ? port : "", path);
     curl_free(scheme);
     curl_free(host);
     curl_free(port);
@@ -95,11 +96,24 @@ static bool add_header(struct mk_http_transfer *transfer, const char *line)
     return list != NULL;
 }
 
+static bool add_recipients(struct mk_http_transfer *transfer, const struct mk_http_mail *mail)
+{
+    for (const char *const *to = mail ? mail->to : NULL; to && *to; to++) {
+        struct curl_slist *list = curl_slist_append(transfer->recipients, *to);
+        if (!list)
+            return false;
+        transfer->recipients = list;
+    }
+    return true;
+}
+
 static bool add_headers(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
 {
     for (const char *const *line = spec->headers; line && *line; line++)
         if (!add_header(transfer, *line))
             return false;
+    if (spec->mail)
+        return true;
     bool asks = !spec->has_body || spec->body_bytes >= ASK_BYTES;
     return asks || add_header(transfer, "Expect:");
 }
@@ -120,12 +134,22 @@ static void set_body(struct mk_http_transfer *transfer, const struct mk_http_spe
     curl_easy_setopt(easy, CURLOPT_SEEKDATA, transfer);
 }
 
-static void set_options(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
+static void set_mail(struct mk_http_transfer *transfer, const struct mk_http_mail *mail)
 {
     CURL *easy = transfer->easy;
-    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
-    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
-    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "smtp,smtps");
+    curl_easy_setopt(easy, CURLOPT_USE_SSL, mail->is_plain ? CURLUSESSL_TRY : CURLUSESSL_ALL);
+    curl_easy_setopt(easy, CURLOPT_MAIL_FROM, mail->from);
+    curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, transfer->recipients);
+    if (mail->user)
+        curl_easy_setopt(easy, CURLOPT_USERNAME, mail->user);
+    if (mail->password)
+        curl_easy_setopt(easy, CURLOPT_PASSWORD, mail->password);
+}
+
+static void set_request(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
+{
+    CURL *easy = transfer->easy;
     curl_easy_setopt(easy, CURLOPT_PROTOCOLS_STR, "http,https");
     /* a paused stream of HTTP/2 would be buffered by libcurl, 32 MiB of it */
     curl_easy_setopt(easy, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
@@ -133,6 +157,18 @@ static void set_options(struct mk_http_transfer *transfer, const struct mk_http_
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, transfer->headers);
     curl_easy_setopt(easy, CURLOPT_FOLLOWLOCATION, spec->max_redirects > 0 ? 1L : 0L);
     curl_easy_setopt(easy, CURLOPT_MAXREDIRS, (long)spec->max_redirects);
+}
+
+static void set_options(struct mk_http_transfer *transfer, const struct mk_http_spec *spec)
+{
+    CURL *easy = transfer->easy;
+    curl_easy_setopt(easy, CURLOPT_PRIVATE, transfer);
+    curl_easy_setopt(easy, CURLOPT_ERRORBUFFER, transfer->reason);
+    curl_easy_setopt(easy, CURLOPT_NOSIGNAL, 1L);
+    if (spec->mail)
+        set_mail(transfer, spec->mail);
+    else
+        set_request(transfer, spec);
     curl_easy_setopt(easy, CURLOPT_CONNECTTIMEOUT_MS, (long)spec->connect_ms);
     curl_easy_setopt(easy, CURLOPT_TIMEOUT_MS, (long)spec->total_ms);
     curl_easy_setopt(easy, CURLOPT_LOW_SPEED_LIMIT, spec->idle_ms > 0 ? 1L : 0L);
@@ -162,7 +198,8 @@ struct mk_http_transfer *mk_http_start(struct mk_http *http, const struct mk_htt
         transfer->arg = arg;
         transfer->easy = curl_easy_init();
     }
-    bool ok = transfer && transfer->easy && add_headers(transfer, spec);
+    bool ok = transfer && transfer->easy && add_headers(transfer, spec) &&
+              add_recipients(transfer, spec->mail);
     if (ok)
         set_options(transfer, spec);
     ok = ok && curl_easy_setopt(transfer->easy, CURLOPT_URL, spec->url) == CURLE_OK;
@@ -175,7 +212,8 @@ struct mk_http_transfer *mk_http_start(struct mk_http *http, const struct mk_htt
     if (!show(transfer, spec)) {
         mk_http_transfer_free(transfer);
         mk_error_set(err, MK_EINVAL, "http",
-                     "the URL is not one: it begins with http:// or https://");
+                     spec->mail ? "the URL is not one: it begins with smtp:// or smtps://"
+                                : "the URL is not one: it begins with http:// or https://");
         return NULL;
     }
     mk__http_pend(transfer);
@@ -213,6 +251,9 @@ static int status_of(CURLcode code)
     case CURLE_UNSUPPORTED_PROTOCOL:
     case CURLE_BAD_FUNCTION_ARGUMENT:
         return MK_EINVAL;
+    case CURLE_LOGIN_DENIED:
+        return MK_EACCES;
+    case CURLE_USE_SSL_FAILED:
     case CURLE_SSL_CONNECT_ERROR:
     case CURLE_PEER_FAILED_VERIFICATION:
     case CURLE_SSL_CERTPROBLEM:
@@ -234,6 +275,11 @@ static void explain(struct mk_http_transfer *transfer, CURLcode code, struct mk_
                            "authority's file with `ca`; verification cannot be switched off");
     else if (code == CURLE_SSL_CACERT_BADFILE)
         mk_error_hint(err, "`ca` must be a readable file of certificates in PEM form");
+    else if (code == CURLE_USE_SSL_FAILED)
+        mk_error_hint(err, "the server offers no encryption, and nothing is sent without it: use "
+                           "its smtps:// port, or another server");
+    else if (code == CURLE_LOGIN_DENIED)
+        mk_error_hint(err, "check the user and the password");
     else if (code == CURLE_COULDNT_CONNECT)
         mk_error_hint(err, "nobody answers there: check the address, whether the server runs, and "
                            "what is between here and there");
@@ -260,6 +306,7 @@ void mk_http_transfer_free(struct mk_http_transfer *transfer)
     mk__http_forget(transfer);
     curl_easy_cleanup(transfer->easy);
     curl_slist_free_all(transfer->headers);
+    curl_slist_free_all(transfer->recipients);
     mk_free(transfer->head);
     mk_free(transfer);
 }

@@ -66,6 +66,9 @@ end
 function M.main()
   local arguments = host.arguments()
   local options = { loading = false }
+  if arguments[1] == "deliver" then -- the supervisor's own, not for people
+    return require("moonkeep.notify.deliver").run(arguments[2])
+  end
   first_settings(arguments)
   secret.optional_env "PGPASSWORD" -- no child inherits it
   local ok, result = xpcall(function()

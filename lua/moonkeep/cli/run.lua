@@ -1,6 +1,8 @@
 --- moonkeep run
 local clock = require "moonkeep.clock"
+local fs = require "moonkeep.fs"
 local json = require "moonkeep.core.json"
+local kept = require "moonkeep.notify.kept"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
@@ -20,15 +22,6 @@ function M.open_log()
   return path
 end
 
--- Where there should be a copy, and is none.
-local function missing_of(backup)
-  local list = {}
-  for i, one in ipairs(backup.missing or {}) do
-    list[i] = { store = one.store.url, error = runner.plain(one.error) }
-  end
-  return #list > 0 and json.array(list) or nil
-end
-
 --- A backup for people and programs: what JSON documents have of one.
 function M.describe(backup, proof)
   local size, decoded = manifests.sizes(backup.manifest)
@@ -39,7 +32,7 @@ function M.describe(backup, proof)
   return { id = backup.id, job = backup.job, series = backup.series,
     database = backup.manifest.source.database, created_at = backup.manifest.created_at,
     size = size, decoded_size = decoded, proof = proof or backup.proof, stores = names,
-    missing = missing_of(backup), format = backup.manifest.dump.format,
+    missing = runner.missing(backup), format = backup.manifest.dump.format,
     globals = backup.manifest.globals }
 end
 
@@ -47,7 +40,16 @@ function M.run(options)
   if options.dry_run then
     return require("moonkeep.cli.plan").run(options)
   end
-  local chosen = targets.chosen(options)
+  local recipe_path
+  if options.recipe then
+    local ok, path = pcall(fs.realpath, options.recipe)
+    recipe_path = ok and path or options.recipe
+    log.event({ event = "settings", alerts = recipe_path }, true)
+  end
+  local chosen, loaded = targets.chosen(options)
+  if recipe_path then
+    kept.save(recipe_path, loaded)
+  end
   local results = {}
   local code = runner.run_all(chosen, { log = M.open_log(), consent = options.yes }, results)
   if options.json then

@@ -2,8 +2,13 @@
 --- older than the job's `fresh`, also when there is none.
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
+local deliver = require "moonkeep.notify.deliver"
+local events = require "moonkeep.notify.event"
+local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
+local kept = require "moonkeep.notify.kept"
 local log = require "moonkeep.log"
+local outbox = require "moonkeep.notify.outbox"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
@@ -116,6 +121,17 @@ local function show(items)
   end
 end
 
+-- Tells of stale jobs whomever they name, and sends what waits.
+local function tell(items)
+  for _, item in ipairs(items) do
+    if item.stale then
+      local path = fs.realpath(item.recipe)
+      deliver.tell(events.of_stale(item.job, path, item.fresh), kept.load(path))
+    end
+  end
+  outbox.flush()
+end
+
 function M.run(options)
   local items, is_stale = {}, false
   local proofs, now = catalog.proofs(), host.wall() // 1000
@@ -125,12 +141,19 @@ function M.run(options)
       is_stale = is_stale or items[#items].stale
     end
   end
+  if options.notify then
+    tell(items)
+  end
   if options.json then
-    output.json("status", { stale = is_stale, jobs = items })
+    output.json("status", { stale = is_stale, jobs = items, undelivered = outbox.describe() })
   elseif #items == 0 then
     log.show "there is no job here"
   else
     show(items)
+    local undelivered = outbox.describe()
+    if undelivered then
+      log.show("%s", undelivered)
+    end
   end
   return is_stale and STALE or runner.OK
 end

@@ -104,16 +104,17 @@ local function configure(job, list)
   return { job = job, arguments = arg.parse(tostring(job), args, texts) }
 end
 
---- What `run` and `plan` are to do: a list of { job, arguments }.
+--- What `run` and `plan` are to do: a list of { job, arguments }; and all that the recipe has.
 function M.chosen(options)
   options.loading = true
-  local list
+  local list, loaded
   if options.recipe then
     if options.source or #options.to > 0 then
       errors.raise("USAGE", "--source and --to are for runs without a recipe",
         { hint = "change the recipe's keys with --set" })
     end
-    list = choose(recipe.load(options.recipe), options.job)
+    loaded = recipe.load(options.recipe)
+    list = choose(loaded, options.job)
   else
     list = ad_hoc(options)
   end
@@ -122,7 +123,7 @@ function M.chosen(options)
     chosen[i] = configure(job, items)
   end
   options.loading = false
-  return chosen
+  return chosen, loaded
 end
 
 -- ---- backups ------------------------------------------------------------------------------------

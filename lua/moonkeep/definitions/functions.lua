@@ -7,6 +7,14 @@ local function fn(name, params, returns, doc)
   return { name = name, params = params, returns = returns, doc = doc }
 end
 
+-- One for each service; the first of its options can be given by itself.
+local notifiers = {}
+for i, service in ipairs(require "moonkeep.notify.services") do
+  local class = service.name:gsub("^%l", string.upper)
+  local option = ("options: Notify%sKeys|string|Secret"):format(class)
+  notifiers[i] = fn("mk.notify." .. service.name, { option }, { "Notifier" }, service.doc)
+end
+
 --- Groups, in the order of the reference: { title, note, functions }.
 return {
   { title = "What a recipe returns", functions = {
@@ -33,6 +41,8 @@ return {
     fn("mk.secret.cmd", { "argv: string[]" }, { "Secret" }, "what a program prints"),
     fn("mk.secret.credential", { "name: string" }, { "Secret" }, "a systemd credential"),
   } },
+  { title = "People", note = "For `notify` of a job. The first option can be given by itself: " ..
+    "`mk.notify.slack(mk.secret.env \"SLACK_URL\")`.", functions = notifiers },
   { title = "Types of arguments", note = "For `args` of a task or job; each can be called to give " ..
     "options: `mk.arg.integer { default = 7, doc = \"days\" }`.", functions = {
     fn("mk.arg.one_of", { "choices: string[]" }, { "Arg" }, "one of a list of texts"),

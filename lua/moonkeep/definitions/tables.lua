@@ -47,6 +47,7 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
       "`queue` behind it", one_of = { "skip", "queue" }, default = '"skip"' },
     { "fresh", "duration", "the age from which the last good backup is stale: `status` then exits " ..
       "with 5" },
+    { "notify", "table", "whom to tell of what becomes of a run", keys = "notify" },
     { "tags", "tags", "texts by name, kept in the manifest" },
     { "args", "args", "typed arguments, given with `--set name=value`" },
     { "before", "function", "before(ctx): runs first; an error ends the run" },
@@ -55,6 +56,37 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
     { "after", "function", "after(ctx, err): runs last, also after a failure (`err`), also when " ..
       "the run was stopped" },
   })) }
+
+M.notify = { title = "notify",
+  doc = "Whom to tell of what: a notifier of `mk.notify`, or a list of them. One that several keys " ..
+    "name is told once. Nothing that happens to a message changes the outcome of a run.",
+  keys = {
+    { "problem", "notifiers", "of all that is not well: `failure`, `degraded`, `skipped`, `stale`, " ..
+      "`size`" },
+    { "failure", "notifiers", "a run failed, was killed, or its recipe does not load" },
+    { "degraded", "notifiers", "there are fewer copies than there should be" },
+    { "skipped", "notifiers", "a run did not begin, because the job was still running" },
+    { "stale", "notifiers", "`moonkeep status --notify` has found that the last good backup is too " ..
+      "old" },
+    { "size", "notifiers", "a backup is smaller than half of what is usual (the median of the last " ..
+      "7), or larger than twice that" },
+    { "recovered", "notifiers", "a run went well, and the one before it did not" },
+    { "success", "notifiers", "a run went well" },
+    { "start", "notifiers", "a run has begun" },
+    { "always", "notifiers", "all of it, also each start: for `mk.notify.healthchecks`" },
+  } }
+
+-- What every service takes beside its own options.
+local NOTIFIER = {
+  { "template", "function", "template(event): returns the text, or `{ title, text }`, or any other " ..
+    "table, which is sent as it is; see [events](events.md#what-templates-get)" },
+  { "again", "duration", "the same problem is not told again before", default = '"4h"' },
+  { "timeout", "duration", "how long one try may take", default = '"45s"' },
+}
+for _, service in ipairs(require "moonkeep.notify.services") do
+  M["notify_" .. service.name] = { title = "mk.notify." .. service.name, doc = service.doc,
+    keys = with(service.keys, NOTIFIER) }
+end
 
 M.backup = { title = "ctx:backup", doc = "Overrides of the job's keys for one backup.",
   keys = BACKUP }

@@ -203,6 +203,11 @@ M.comparable = { luals = "moonkeep.Source|moonkeep.Backup", check = function(val
     "must be a server, as mk.pg makes it, or a backup" or nil
 end }
 M.store = is_a("Store", "a store, as mk.store makes it")
+M.notifier = is_a("Notifier", "a notifier, as mk.notify makes it")
+M.notifiers = { luals = "moonkeep.Notifier|moonkeep.Notifier[]", check = function(value)
+  return M.notifier.check(value) and M.list.check(value, { of = "notifier" }) and
+    "must be a notifier, as mk.notify makes it, or a list of them" or nil
+end }
 M.secret = is_a("Secret", "a secret, as mk.secret makes it")
 M.stream = is_a("Stream", "a stream, as ctx:dump makes it")
 M.backup = is_a("Backup", "a backup, as ctx:backup, ctx:upload or store:latest give it")

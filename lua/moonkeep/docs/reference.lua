@@ -26,7 +26,11 @@ callbacks. *Verbs raise* an error value (`code`, `message`, `hint`, ...; see [ev
 `moonkeep init` writes types for editors that know LuaLS beside a recipe.
 ]]
 
-local TABLES = { "job", "dump", "schedule", "retry", "task", "restore", "policy", "store", "s3" }
+local TABLES = { "job", "dump", "copies", "schedule", "retry", "notify", "task", "restore", "policy",
+  "store", "s3" }
+for _, service in ipairs(require "moonkeep.notify.services") do
+  TABLES[#TABLES + 1] = "notify_" .. service.name
+end
 
 local SMALL = { "scratch", "connect", "transaction", "each", "process", "http", "arg" }
 
@@ -54,6 +58,7 @@ end
 local TYPE_NAMES = { sections = "string or list", extra = "list",
   source = "`mk.pg`", stores = "list of `mk.store`", strings = "string or list",
   secret_text = "string or secret", args = "table of `mk.arg`", tags = "table of strings",
+  notifiers = "`mk.notify`, or list",
   databases = "list or `\"all\"`", globals = "boolean or string", name = "string",
   database = "string", environment = "table", any = "any" }
 

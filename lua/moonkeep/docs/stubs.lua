@@ -45,11 +45,13 @@ local HEAD = [[
 ---@field manifest table
 ---@field stores moonkeep.Store[]
 ---@field proof moonkeep.Level
+---@field missing? { store: moonkeep.Store, error: moonkeep.Error }[]
 ---@field roles? moonkeep.Backup
 
 ---@class moonkeep.Job
 ---@class moonkeep.Stream
 ---@class moonkeep.Secret
+---@class moonkeep.Notifier
 ---@class moonkeep.Arg
 ---@overload fun(options: moonkeep.ArgKeys|any): moonkeep.Arg
 ]]
@@ -61,11 +63,9 @@ local function qualify(text)
   end))
 end
 
-local CLASS_NAMES = { dump_of = "DumpOfKeys" }
-
---- "restore" -> "RestoreKeys"
+--- "dump_of" -> "DumpOfKeys"
 function M.class_name(table_name)
-  return CLASS_NAMES[table_name] or table_name:gsub("^%l", string.upper) .. "Keys"
+  return ("_" .. table_name):gsub("_(%l)", string.upper) .. "Keys"
 end
 
 local function type_of(entry)
@@ -120,7 +120,8 @@ function M.text()
     out[#out + 1] = ("---@class moonkeep.%s\nlocal %s = {}\n"):format(class, class)
   end
   out[#out + 1] = "---@class moonkeep\nlocal mk = {}\n"
-  for _, part in ipairs { "secret", "arg", "flow", "process", "http", "fs", "clock", "json", "log" } do
+  for _, part in ipairs { "secret", "notify", "arg", "flow", "process", "http", "fs", "clock", "json",
+    "log" } do
     out[#out + 1] = ("---@class moonkeep.%s\nmk.%s = {}\n"):format(part, part)
   end
   out[#out + 1] = "---@class moonkeep.pg\n---@overload fun(what: table<string, " ..

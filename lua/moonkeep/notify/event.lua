@@ -1,0 +1,106 @@
+--- What happened, as templates and services get it. All of it is plain data:
+---
+---   kind            why this notifier is told: "start", "success", "recovered", "size", "degraded",
+---                   "failure", "skipped", "stale"
+---   job, recipe     names; no job: the recipe did not load
+---   run, host, time of the run; time is UTC
+---   status          "started", "ok", "degraded", "failed", "skipped", "stale"
+---   seconds, usual_seconds   how long it took; the median of the last 7 (from 3 on)
+---   error           { code, message, hint, detail, where, left, also, mistakes }
+---   problems        texts: what makes it degraded, or unusual
+---   backups         { id, database, series, size, decoded_size, proof, stores (names), missing ({
+---                   store, error }), usual = { size, seconds } }
+---   last_good       { id, created_at, age_seconds }
+---   log             the path of the run's log
+---   text, hint      what else there is to say
+---   held_back       how many messages were not sent before this one
+---   delayed_since   when it happened, if it is delivered later
+---   is_test         `moonkeep notify test`
+local catalog = require "moonkeep.catalog"
+local host = require "moonkeep.core.host"
+local stores = require "moonkeep.store"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local STATUS = { start = "started", ok = "ok", degraded = "degraded", failed = "failed",
+  skipped = "skipped" }
+
+local MIN_USUAL = 3
+local SMALL, LARGE = 0.5, 2 -- a size beyond these parts of the usual one is told
+
+local function median(values)
+  if #values < MIN_USUAL then
+    return nil
+  end
+  table.sort(values)
+  return values[(#values + 1) // 2]
+end
+
+-- What is usual for a series: medians of the backups before this one.
+local function usual_of(job, backup)
+  local sizes, seconds = {}, {}
+  for i, row in ipairs(catalog.backups_before(job, backup.series, backup.id)) do
+    sizes[i] = row.size
+    seconds[#seconds + 1] = row.seconds
+  end
+  local size = median(sizes)
+  return size and { size = size, seconds = median(seconds) }
+end
+
+local function is_unusual(backup)
+  local usual = backup.usual
+  return usual ~= nil and usual.size > 0 and (backup.size < usual.size * SMALL or
+    backup.size > usual.size * LARGE)
+end
+
+local function last_good(job)
+  local row = catalog.last_good(job)
+  local created = row and zone.parse_time(row.created_at)
+  return created and { id = row.id, created_at = row.created_at,
+    age_seconds = math.max(1, host.wall() // 1000 - created) }
+end
+
+-- What the catalog knows of the job.
+local function enrich(event)
+  if event.status ~= "started" then
+    event.usual_seconds = median(catalog.durations(event.job, event.run))
+  end
+  for _, backup in ipairs(event.backups or {}) do
+    backup.database = stores.unseries(backup.series)
+    backup.usual = usual_of(event.job, backup)
+    if is_unusual(backup) then
+      event.has_unusual_size = true
+      event.problems = event.problems or {}
+      table.insert(event.problems, ("the size of %s, %s, is far from the usual %s"):format(
+        backup.database, units.format_size(backup.size), units.format_size(backup.usual.size)))
+    end
+  end
+  event.last_good = event.status ~= "ok" and event.status ~= "started" and last_good(event.job) or nil
+  event.log = event.log or catalog.log_of(event.run)
+  local before = event.status == "ok" and catalog.status_before(event.job, event.run)
+  event.has_recovered = before == "failed" or before == "killed" or before == "degraded"
+end
+
+--- Of what the supervisor has seen: `seen` is an event `start` or `result`.
+function M.of_run(seen, recipe)
+  local job = seen.job ~= "" and seen.job or nil
+  local event = { job = job, recipe = recipe, run = seen.run or job and catalog.latest_run(job),
+    host = host.name(), time = seen.time, status = STATUS[seen.status or seen.event] or "failed",
+    seconds = seen.seconds, error = seen.error, problems = seen.problems, hint = seen.hint,
+    backups = seen.backups, text = seen.status == "skipped" and seen.text or nil }
+  if job then
+    enrich(event)
+  end
+  return event
+end
+
+--- Of a job whose last good backup is too old. `fresh`: how old it may be.
+function M.of_stale(job, recipe, fresh)
+  return { job = job, recipe = recipe, host = host.name(), time = host.iso_time(), status = "stale",
+    last_good = last_good(job), text = ("there is no good backup that is newer than %s"):format(
+    fresh or "its schedule") }
+end
+
+return M
