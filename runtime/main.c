@@ -1,8 +1,8 @@
 /*
- * moonkeep: one program in several roles. As a user starts it, it is the supervisor of a command; the
- * supervisor starts it again as the worker, which reads the command line (lua/moonkeep/cli) and
- * does what it says; each message to people is sent by a process of its own; and tests start it on a
- * plain script. Only the version is told right here.
+ * moonkeep: one program in several roles. As a user starts it, it is the supervisor of a command;
+ * the supervisor starts it again as the worker, which reads the command line (lua/moonkeep/cli) and
+ * does what it says; each message to people is sent by a process of its own; and tests start it on
+ * a plain script. Only the version is told right here.
  */
 #include <fcntl.h>
 #include <signal.h>

@@ -74,6 +74,14 @@ http {
     location /dav/ { dav_methods PUT DELETE; client_max_body_size 0; create_full_put_path on; }
     location = /moved { return 302 /hello; }
     location = /gone { return 410 "it was here once"; }
+    # a bucket of another region, as Amazon's service says it
+    location /bucket-elsewhere/ {
+      if ($http_authorization !~ "/eu-west-3/s3/") {
+        add_header x-amz-bucket-region eu-west-3 always;
+        return 400;
+      }
+      return 200 "found";
+    }
     location = /agent { return 200 "$http_x_token $request_method $content_type"; }
     # what gives credentials: an instance, a container, STS
     location = /latest/api/token { if ($request_method != PUT) { return 405; } return 200 TOKEN; }
@@ -158,15 +166,19 @@ local function moto()
 end
 M.has_moto = moto
 
---- moto, which checks no signatures, but has what Ceph's gateway has not: { url, driver(place) }.
+--- moto, which checks no signatures, but has what Ceph's gateway has not: { url, driver(place,
+--- options) }.
 function M.moto()
   local tempdir, port = mk.fs.tempdir(), M.port()
   local child = mk.process.spawn { argv = { moto(), "-H", "127.0.0.1", "-p", tostring(port) } }
   M.wait(port)
   local url = "http://127.0.0.1:" .. port
-  return server({ url = url, driver = function(place)
-    return assert(require("moonkeep.store.s3").new(place, { endpoint = url, access_key = "any",
-      secret_key = "any" }))
+  return server({ url = url, driver = function(place, more)
+    local options = { endpoint = url, access_key = "any", secret_key = "any" }
+    for key, value in pairs(more or {}) do
+      options[key] = value
+    end
+    return assert(require("moonkeep.store.s3").new(place, options))
   end }, child, tempdir)
 end
 

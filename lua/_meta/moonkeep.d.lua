@@ -301,6 +301,11 @@
 ---@field profile? string of `~/.aws/credentials` (default: `AWS_PROFILE`, or `default`)
 ---@field storage_class? string such as `STANDARD_IA`
 ---@field encryption? string the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`
+---@field encryption_key? moonkeep.Secret with a key of yours (SSE-C), 32 bytes as base64; without it nobody reads them again
+---@field tags? table<string, string> of every object
+---@field lock? moonkeep.Duration object lock: nothing can be deleted or changed for so long; the bucket must have been made for it
+---@field lock_mode? "GOVERNANCE"|"COMPLIANCE" `COMPLIANCE`: not even by the account's owner (default: "GOVERNANCE")
+---@field checksums? boolean the service also keeps the SHA-256 of each object, for `verify = "stored"` (default: at Amazon's, and with `lock`)
 ---@field parallel? integer parts of 16 MiB that are sent at once, for each object (default: 2)
 ---@field retries? integer how often a request is tried again (default: 4)
 ---@field lease? moonkeep.Duration a run that has given no sign of life for so long is dead, and what it left is removed by the next one (default: "15m")

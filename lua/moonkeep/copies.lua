@@ -166,6 +166,7 @@ local function each_in_time(self, fn)
 end
 
 local LAST_END = 0xffffff
+local DENIED = 403 -- the status of what credentials do not allow
 
 -- Ids are in the order in which backups were made: one of the same second as the newest ends higher.
 local function new_id(self, time)
@@ -193,8 +194,12 @@ function M.begin(job, series, targets, time)
     self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1 }, Copy)
   end
   each_in_time(self, function(copy)
-    local ids = copy.store:list(job, series)
-    copy.newest = ids[#ids]
+    local listed, ids = pcall(copy.store.list, copy.store, job, series)
+    if listed then
+      copy.newest = ids[#ids]
+    elseif errors.of(ids).status ~= DENIED then -- whoever may only write needs no list
+      error(ids, 0)
+    end
   end)
   self.id = new_id(self, time)
   local ok, err = pcall(each_in_time, self, function(copy)

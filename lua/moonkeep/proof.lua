@@ -98,7 +98,8 @@ end
 
 -- ---- all of them ----------------------------------------------------------------------------------
 
-local PROVERS = { read = verify.read, decoded = verify.decoded, restored = restored }
+local PROVERS = { stored = verify.stored, read = verify.read, decoded = verify.decoded,
+  restored = restored }
 
 --- Proves a backup in each of its stores. `level`: one of LEVELS, which callers have checked. (Of
 --- globals nothing can be restored by itself: they are decoded.) Raises CORRUPT and whatever a restore

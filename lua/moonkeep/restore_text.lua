@@ -11,6 +11,8 @@ How to restore this backup without moonkeep
 
 It is %s, made by %s%s.
 Run these commands with bash, in the folder of this file.%s
+If it lies in a bucket, first fetch it into an empty folder, and go there: aws s3 cp --recursive
+s3://BUCKET/PREFIX/%s/ .
 
     set -euo pipefail
 
@@ -143,7 +145,8 @@ function M.make(manifest)
       "port and user as you usually do (PGHOST, PGPORT, PGUSER)." or
       " NEWDB is the name of the database to\ncreate; give host, port and user as you usually do " ..
       "(PGHOST, PGPORT, PGUSER).",
-    table.concat(sums), commands, program, manifest.needs.pg_restore,
+    ("%s/%s/%s"):format(manifest.job, manifest.series, manifest.id), table.concat(sums), commands,
+    program, manifest.needs.pg_restore,
     packaged and ("; %s is in the package of that name"):format(codec) or "",
     is_globals and "" or " The roles that own things in the\ndatabase must exist on the new " ..
       "server" .. (program == "pg_restore" and "; if they don't, add --no-owner " ..

@@ -227,7 +227,8 @@ function M.run(job, how, results)
       message = table.concat(problems, "\n") } or nil, tries)
   end, 5000)
   log.event({ event = "result", job = job.name, run = run_id, status = result.status,
-    announce = announce(job), seconds = seconds, backups = described(published), text = summary(published),
+    announce = announce(job), seconds = seconds, backups = described(published),
+    text = summary(published),
     problems = result.problems, hint = is_degraded and
       ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
       nil }, true)

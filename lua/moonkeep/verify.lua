@@ -1,5 +1,7 @@
 --- Reading a backup of a store, and seeing that it is what was stored: see proof.lua.
 ---
+---   stored    the store says that every object is there, of its size, and, where it knows it, with its
+---             SHA-256
 ---   read      every stored byte has been read again, and its SHA-256 is the manifest's
 ---   decoded   the same, and everything was decompressed to its recorded length; one stream:
 ---             pg_restore reads the same table of contents from it; a directory: every table has the
@@ -7,6 +9,7 @@
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
+local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
 local single = require "moonkeep.dump.single"
@@ -58,6 +61,35 @@ local function progress(object, title_or_meter)
     return { meter = title_or_meter }
   end
   return { title = title_or_meter, total = object.size }
+end
+
+local AT_ONCE_ASKED = 8
+local DENIED = 403
+
+-- One object, without reading it.
+local function ask_of_object(backup, store, object)
+  local stat = store:stat(backup, object.name)
+  if not stat then
+    damaged(store, backup, object, "it is not there")
+  elseif stat.size ~= object.size then
+    damaged(store, backup, object, ("it has %d bytes, not %d"):format(stat.size, object.size))
+  elseif stat.sha256 and stat.sha256 ~= object.sha256 then
+    damaged(store, backup, object, "its SHA-256 is not the recorded one")
+  end
+end
+
+--- Asks the store for what it has. Raises CORRUPT.
+function M.stored(backup, store)
+  local ok, err = pcall(tasks.each, backup.manifest.objects, { parallel = AT_ONCE_ASKED },
+    function(object)
+      ask_of_object(backup, store, object)
+    end)
+  if not ok and errors.of(err).status == DENIED then
+    log.warn("store %s does not let us look: all that is known of %s is that it has acknowledged " ..
+      "each object with its checksum", store.name, backup.id)
+  elseif not ok then
+    error(err, 0)
+  end
 end
 
 function M.read_object(backup, store, object, meter)

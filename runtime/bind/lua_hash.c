@@ -88,12 +88,25 @@ static int l_base64(lua_State *L)
     return 1;
 }
 
+/* unbase64(text) -> bytes; raises for what is none */
+static int l_unbase64(lua_State *L)
+{
+    size_t len = 0;
+    const char *text = luaL_checklstring(L, 1, &len);
+    luaL_Buffer buffer;
+    char *out = luaL_buffinitsize(L, &buffer, len / 4 * 3 + 1);
+    int n = mk_unbase64(text, len, (uint8_t *)out);
+    if (n < 0)
+        return luaL_error(L, "not base64");
+    luaL_pushresultsize(&buffer, (size_t)n);
+    return 1;
+}
+
 int luaopen_core_hash(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"sha256", l_sha256}, {"md5", l_md5},     {"hmac_sha256", l_hmac_sha256},
-        {"hex", l_hex},       {"unhex", l_unhex}, {"base64", l_base64},
-        {NULL, NULL}};
+        {"sha256", l_sha256}, {"md5", l_md5},       {"hmac_sha256", l_hmac_sha256}, {"hex", l_hex},
+        {"unhex", l_unhex},   {"base64", l_base64}, {"unbase64", l_unbase64},       {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

@@ -4,6 +4,7 @@
  */
 #include "codec/digest.h"
 
+#include <limits.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <stdio.h>
@@ -128,4 +129,15 @@ bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t l
 void mk_base64(const void *bytes, size_t len, char *out)
 {
     EVP_EncodeBlock((unsigned char *)out, bytes, (int)len);
+}
+
+int mk_unbase64(const char *text, size_t len, uint8_t *out)
+{
+    if (len % 4 != 0 || len > INT_MAX)
+        return -1;
+    int padding = 0;
+    while (padding < 2 && (size_t)padding < len && text[len - 1 - (size_t)padding] == '=')
+        padding++;
+    int n = len > 0 ? EVP_DecodeBlock(out, (const unsigned char *)text, (int)len) : 0;
+    return n < 0 ? -1 : n - padding; /* it takes padding for bits */
 }

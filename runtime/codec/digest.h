@@ -38,6 +38,8 @@ bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t l
                     uint8_t out[MK_SHA256_BYTES]); /* RFC 2104 */
 /* RFC 4648, with padding and a NUL: `out` has room for (len + 2) / 3 * 4 + 1. */
 void mk_base64(const void *bytes, size_t len, char *out);
+/* The other way: how many bytes, at most len / 4 * 3 of `out`'s room; -1: it is none. */
+int mk_unbase64(const char *text, size_t len, uint8_t *out);
 
 static inline void mk_digest_free(struct mk_digest *digest)
 {

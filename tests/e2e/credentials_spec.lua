@@ -108,6 +108,13 @@ aws_secret_access_key = s6
     assert.matches(dir.path .. " other", run.stdout, 1, true)
   end)
 
+  it("sign for the region that the bucket turns out to be in", function()
+    local driver = require("moonkeep.store.s3").new("bucket-elsewhere", { endpoint = nginx.url,
+      access_key = "a", secret_key = "b", region = "us-east-1" })
+    assert.equal("found", driver:read "anything")
+    assert.equal("eu-west-3", driver.client.region)
+  end)
+
   it("are asked for again before they expire", function()
     local variables = { AWS_EC2_METADATA_SERVICE_ENDPOINT = nginx.url }
     local get = found(variables)

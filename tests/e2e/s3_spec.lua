@@ -82,6 +82,73 @@ describe("a store in a bucket", function()
     assert.matches("quota", err.hint)
   end)
 
+  it("keeps objects that only our key opens", function()
+    local key = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+    local driver, name = bucket { encryption_key = key }
+    for _, size in ipairs { 1000, 20000000 } do -- one request, and parts
+      local digest = { kind = "sha256", label = "sum" }
+      local sum = mk.flow.run({ { kind = "process", argv = { "head", "-c", tostring(size),
+        "/dev/zero" } }, { kind = "tee", { driver:sink "a" }, { digest } } }).sum.result
+      assert.equal(sum, mk.flow.run({ driver:source "a", digest }).sum.result)
+      assert.equal(size, driver:stat("a").size)
+      local other = rgw.driver(name .. "/some prefix")
+      assert.is_false(pcall(mk.flow.run, { other:source "a", { kind = "null" } }))
+    end
+    driver:write("b", "text")
+    assert.equal("text", driver:read "b")
+    local short = rgw.driver(name .. "/some prefix", { encryption_key = "c2hvcnQ=" })
+    assert.matches("openssl rand %-base64 32", support.caught(short.read, short, "b").hint)
+  end)
+
+  it("is never given a key that others could read", function()
+    local made, why = require("moonkeep.store.s3").new("bucket", rgw.options { encryption_key = "x",
+      endpoint = "http://s3.example.org" })
+    assert.is_nil(made)
+    assert.matches("would be sent without encryption", why)
+  end)
+
+  it("keeps objects with tags, and locked", function()
+    n = n + 1
+    local name = "locked" .. n
+    rgw.driver(name).client:call { method = "PUT", headers = {
+      ["x-amz-bucket-object-lock-enabled"] = "true" } }
+    local driver = rgw.driver(name, { tags = { team = "dba & co", stage = "prod" }, lock = "1d",
+      checksums = false })
+    driver:write("a", "text")
+    local client = driver.client
+    local tags = client:call({ method = "GET", key = "a", query = { tagging = "" } }).body
+    assert.matches("<Key>stage</Key><Value>prod</Value>", tags)
+    assert.matches("<Value>dba &amp; co</Value>", tags)
+    local head = client:call({ method = "HEAD", key = "a" }).headers
+    assert.equal("GOVERNANCE", head["x-amz-object-lock-mode"])
+    local err = support.caught(client.call, client, { method = "DELETE", key = "a", query = {
+      versionId = head["x-amz-version-id"] } })
+    assert.equal("PERMISSION_DENIED", err.code)
+    local lock = assert(driver:hold "lock") -- what marks a run as alive is not locked
+    lock:close()
+    assert.is_nil(driver:stat "lock")
+  end)
+
+  it("may keep old versions of everything", function()
+    local driver, name = bucket()
+    rgw.driver(name).client:call { method = "PUT", query = { versioning = "" }, body = "<Versioning" ..
+      "Configuration><Status>Enabled</Status></VersioningConfiguration>" }
+    local st = layout.new("s", driver)
+    do
+      local session <close> = st:begin("job", "app", "20261122T020000Z-000001")
+      session:put("1.dat", "x") -- and given up
+    end
+    assert.same({}, st:list("job", "app"))
+    assert.same({}, driver:names "job/app/")
+    do
+      local session <close> = st:begin("job", "app", "20261122T020000Z-000002")
+      session:put("1.dat", "y")
+      session:publish(mk.json.encode { format = 1 })
+    end
+    assert.same({ "20261122T020000Z-000002" }, st:list("job", "app"))
+    assert.equal("y", driver:read "job/app/20261122T020000Z-000002/1.dat")
+  end)
+
   it("is read and written by other programs", function()
     local driver, name = bucket()
     local dir <close> = mk.fs.tempdir()
@@ -179,6 +246,72 @@ describe("a store in a bucket", function()
       local tables = fingerprint.compare(fingerprint.of(cluster:database "app"),
         fingerprint.of(cluster:database "copy"))
       assert.equal(3, tables)
+    end)
+
+    it("by credentials that may only write", function()
+      local _, name = bucket()
+      rgw.admin("user", "create", "--uid=writer", "--display-name=w", "--access-key=wkey",
+        "--secret-key=wsecret")
+      local function allow(actions, denied)
+        local statements = {}
+        for effect, list in pairs { Allow = actions, Deny = denied } do
+          table.insert(statements, { Effect = effect, Action = list, Principal = { AWS = {
+            "arn:aws:iam:::user/writer" } }, Resource = { ("arn:aws:s3:::%s/*"):format(name),
+            "arn:aws:s3:::" .. name } })
+        end
+        rgw.driver(name).client:call { method = "PUT", query = { policy = "" }, body = mk.json.encode {
+          Version = "2012-10-17", Statement = statements } }
+      end
+      allow({ "s3:PutObject", "s3:AbortMultipartUpload" }, { "s3:GetObject" })
+      local text = recipe(name):gsub('"testkey"', '"wkey"')
+        :gsub('verify = "decoded"', 'verify = "stored"')
+      for _ = 1, 2 do
+        local run = support.run_recipe(dir.path, text, { env = { S3_SECRET = "wsecret" } })
+        assert.equal(0, run.code, run.stderr)
+        assert.matches("what killed runs have left there stays", run.stderr)
+        assert.matches("all that is known of .* is that it has acknowledged each object", run.stderr)
+      end
+      local read = support.run_recipe(dir.path, text:gsub('verify = "stored"', 'verify = "read"'), {
+        env = { S3_SECRET = "wsecret" } })
+      assert.equal(1, read.code)
+      assert.equal("PERMISSION_DENIED", read.result.error.code)
+      assert.matches("the credentials may not do that", read.result.error.hint)
+      allow({ "s3:*" }, { "s3:PutObject" })
+      local st = layout.new("s", rgw.driver(name .. "/app", { access_key = "wkey",
+        secret_key = "wsecret" }))
+      assert.is_true(#st:list("s3", "app") >= 2)
+      verify.read(assert(st:latest("s3", "app")), st)
+    end)
+
+    it("while its credentials are replaced", function()
+      n = n + 1
+      local name = "rotated" .. n
+      rgw.admin("user", "create", "--uid=rotated", "--display-name=r", "--access-key=first",
+        "--secret-key=secret1")
+      rgw.driver(name, { access_key = "first", secret_key = "secret1" }).client:call { method = "PUT" }
+      local file = dir.path .. "/credentials"
+      local function use(id, key)
+        mk.fs.write(file, ("[default]\naws_access_key_id = %s\naws_secret_access_key = %s\n"):format(id,
+          key))
+      end
+      use("first", "secret1")
+      local text = recipe(name):gsub("access_key = .-env \"S3_SECRET\"", "retries = 2")
+        :gsub("dump = {", 'dump = { throttle = "12MiB",')
+      local run = support.start_recipe(dir.path, text, { env = { AWS_SHARED_CREDENTIALS_FILE = file,
+        AWS_EC2_METADATA_DISABLED = "true" } })
+      local function parts()
+        return rgw.driver(name, { access_key = "first", secret_key = "secret1" })
+      end
+      support.eventually("something is being uploaded", function() return uploads(parts()) > 0 end)
+      rgw.admin("key", "create", "--uid=rotated", "--key-type=s3", "--access-key=second",
+        "--secret-key=secret2")
+      use("second", "secret2")
+      rgw.admin("key", "rm", "--uid=rotated", "--key-type=s3", "--access-key=first")
+      assert.is_true(run.child:running(), "it was too fast for this")
+      assert.equal(0, run:finish().code, run.stderr)
+      local st = layout.new("s", rgw.driver(name .. "/app", { access_key = "second",
+        secret_key = "secret2" }))
+      verify.read(assert(st:latest("s3", "app")), st)
     end)
 
     it("is looked for in a URL with the credentials of the environment", function()
@@ -308,5 +441,32 @@ describe_moto("a store in a bucket of moto", function()
       driver.client:list_uploads("", function() count = count + 1 end)
       return count
     end
+  end)
+
+  it("knows the checksum of an object, and says so", function()
+    n = n + 1
+    moto.driver("bucket" .. n).client:call { method = "PUT" }
+    local driver = moto.driver("bucket" .. n, { checksums = true })
+    local st, digest = layout.new("s", driver), { kind = "sha256", label = "sum" }
+    local sums, objects = {}, {}
+    local id = "20261122T020000Z-3f9a2c"
+    do
+      local session <close> = st:begin("job", "app", id)
+      for i, size in ipairs { 100, 20000000 } do -- one request, and parts
+        sums[i] = mk.flow.run({ { kind = "process", argv = { "head", "-c", tostring(size),
+          "/dev/urandom" } }, { kind = "tee", { session:sink(i .. ".dat") }, { digest } } }).sum.result
+        objects[i] = { name = i .. ".dat", size = size, sha256 = sums[i] }
+      end
+      session:publish "{}"
+    end
+    local backup = { id = id, job = "job", series = "app", manifest = { objects = objects } }
+    assert.equal(sums[1], st:stat(backup, "1.dat").sha256)
+    verify.stored(backup, st)
+    driver:write("job/app/" .. id .. "/1.dat", ("x"):rep(100)) -- as long as before
+    local err = support.caught(verify.stored, backup, st)
+    assert.equal("CORRUPT", err.code)
+    assert.matches("1.dat: its SHA%-256 is not the recorded one", err.message)
+    driver:remove { "job/app/" .. id .. "/1.dat" }
+    assert.matches("1.dat: it is not there", support.caught(verify.stored, backup, st).message)
   end)
 end)

@@ -167,13 +167,16 @@ end
 
 local PROVIDERS = { of_options, of_environment, of_web_identity, of_profile, of_container, of_instance }
 
---- A function that gives credentials that are good now. `options`: those of an s3: store. `env`:
---- for tests. Raises SECRET_MISSING.
+--- A function that gives credentials that are good now, or, with true, that looks for them anew:
+--- somebody has replaced them. `options`: those of an s3: store. `env`: for tests. Raises
+--- SECRET_MISSING.
 function M.chain(options, env)
   env = env or os.getenv
   local current
-  return function()
-    if current and (not current.expires or current.expires - REFRESH_S > clock.wall() // 1000) then
+  return function(anew)
+    local is_good = current and (not current.expires or
+      current.expires - REFRESH_S > clock.wall() // 1000)
+    if is_good and not anew then
       return current
     end
     for _, provider in ipairs(PROVIDERS) do

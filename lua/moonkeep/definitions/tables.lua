@@ -278,6 +278,15 @@ M.s3 = { title = "mk.store, s3:", doc = "Options of a store in a bucket of an S3
   { "profile", "string", "of `~/.aws/credentials`", default = "`AWS_PROFILE`, or `default`" },
   { "storage_class", "string", "such as `STANDARD_IA`" },
   { "encryption", "string", "the service's own: `AES256`, `aws:kms`, or `aws:kms:KEY`" },
+  { "encryption_key", "secret", "with a key of yours (SSE-C), 32 bytes as base64; without it nobody " ..
+    "reads them again" },
+  { "tags", "tags", "of every object" },
+  { "lock", "duration", "object lock: nothing can be deleted or changed for so long; the bucket must " ..
+    "have been made for it" },
+  { "lock_mode", "string", "`COMPLIANCE`: not even by the account's owner", one_of = { "GOVERNANCE",
+    "COMPLIANCE" }, default = '"GOVERNANCE"' },
+  { "checksums", "boolean", "the service also keeps the SHA-256 of each object, for `verify = " ..
+    "\"stored\"`", default = "at Amazon's, and with `lock`" },
   { "parallel", "integer", "parts of 16 MiB that are sent at once, for each object", min = 1, max = 64,
     default = "2" },
   { "retries", "integer", "how often a request is tried again", min = 0, max = 100, default = "4" },

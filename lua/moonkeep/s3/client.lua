@@ -1,8 +1,12 @@
 --- Requests to an S3 service about one bucket: signed, tried again, and with errors that say what
 --- to do.
 ---
---- Credentials are asked for anew with every try, so long uploads outlive them. A request that the
---- service answers with another region is made again there, once, and so are all that follow.
+--- Credentials are asked for anew with every try, so long uploads outlive them; what is refused because
+--- they have expired, or were replaced, is tried again with those that are there now. A request that
+--- the service answers with another region is made again there, once, and so are all that follow.
+---
+--- The SHA-256 of what is sent is signed, and the service compares it. With `checksums` it also keeps
+--- it, and says it later: Amazon's does, not all others.
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
@@ -16,12 +20,14 @@ local zone = require "moonkeep.schedule.zone"
 local M = {}
 
 local EMPTY_SHA256 = hash.hex(hash.sha256 "")
+local OBJECT_METHODS = { GET = true, HEAD = true, PUT = true }
 
 local Client = {}
 Client.__index = Client
 
 --- A client: { bucket, region, endpoint (URL without a path), path_style, credentials (a function
---- that gives { id, secret, token }), ca, proxy, tries }.
+--- that gives { id, secret, token }, anew when it gets true), ca, proxy, tries, checksums,
+--- customer_key (a function that gives the 32 bytes of SSE-C, or nil) }.
 function M.new(options)
   return setmetatable(options, Client)
 end
@@ -82,6 +88,30 @@ local function address(self, key)
   return scheme, self.bucket .. "." .. host, path
 end
 
+-- Whether a request is about an object's bytes.
+local function is_of_object(request)
+  return request.key ~= nil and (OBJECT_METHODS[request.method] or (request.query or {}).uploads ~= nil)
+end
+
+-- What encrypts an object with the customer's own key: SSE-C.
+local function add_customer_key(self, headers)
+  local key = self.customer_key()
+  headers["x-amz-server-side-encryption-customer-algorithm"] = "AES256"
+  headers["x-amz-server-side-encryption-customer-key"] = hash.base64(key)
+  headers["x-amz-server-side-encryption-customer-key-md5"] = hash.base64(hash.md5(key))
+end
+
+local function add_checksum(request, headers, body_sha256)
+  if request.method == "PUT" then
+    headers["x-amz-checksum-sha256"] = hash.base64(hash.unhex(body_sha256))
+    headers["x-amz-sdk-checksum-algorithm"] = "SHA256"
+  elseif request.method == "HEAD" then
+    headers["x-amz-checksum-mode"] = "ENABLED"
+  elseif (request.query or {}).uploads then
+    headers["x-amz-checksum-algorithm"] = "SHA256"
+  end
+end
+
 -- A signed description for moonkeep.core.http.
 local function signed(self, request)
   local scheme, host, path = address(self, request.key)
@@ -91,6 +121,12 @@ local function signed(self, request)
   local headers = {}
   for name, value in pairs(request.headers or {}) do
     headers[name] = value
+  end
+  if self.customer_key and is_of_object(request) then
+    add_customer_key(self, headers)
+  end
+  if self.checksums and request.key then
+    add_checksum(request, headers, body_sha256)
   end
   headers["x-amz-content-sha256"] = body_sha256
   sign.sign({ method = request.method, host = host, path = path, query = query, headers = headers,
@@ -115,15 +151,33 @@ local function other_region(self, answer)
   return region and region ~= self.region and region ~= "" and region or nil
 end
 
+local STALE = { ExpiredToken = true, InvalidToken = true, InvalidAccessKeyId = true,
+  SignatureDoesNotMatch = true }
+
+-- Whether a request was refused for credentials that others have replaced meanwhile.
+local function are_stale(self, answer)
+  if answer.status ~= 403 and answer.status ~= 400 or not STALE[error_code(answer) or ""] then
+    return false
+  end
+  local before = self.credentials()
+  local now = self.credentials(true)
+  return now.id ~= before.id or now.token ~= before.token or now.secret ~= before.secret
+end
+
 --- Makes a request: { method, key, query, headers (names in lower case), body (text or part),
 --- sha256 (of a part), limit, allow = { [status] = true } (of no success, that the caller knows
 --- what to do with) }. Returns the answer. Raises what Client:refuse does, NETWORK, TIMEOUT, TLS.
 function Client:call(request)
-  local answer = http.try(function() return signed(self, request) end)
+  local function try()
+    return http.try(function() return signed(self, request) end)
+  end
+  local answer = try()
   local region = other_region(self, answer)
   if region then
     self.region = region
-    answer = http.try(function() return signed(self, request) end)
+    answer = try()
+  elseif are_stale(self, answer) then
+    answer = try()
   end
   if answer.status // 100 ~= 2 and not (request.allow and request.allow[answer.status]) then
     self:refuse(request, answer)
@@ -174,13 +228,18 @@ function Client:put(key, text, exclusive, headers)
   return self:call { method = "PUT", key = key, body = text, headers = all }
 end
 
---- { size, etag, age (seconds, by the service's clock) }, or nil when there is no such object.
+local SUM_BYTES = 44 -- 32 as base64
+
+--- { size, sha256 (if the service says it), etag, age (seconds, by the service's clock) }, or nil when
+--- there is no such object.
 function Client:stat(key)
   local answer = self:call { method = "HEAD", key = key, allow = { [404] = true } }
   if answer.status == 404 then
     return nil
   end
+  local sum = answer.headers["x-amz-checksum-sha256"] or ""
   return { size = math.tointeger(tonumber(answer.headers["content-length"])),
+    sha256 = #sum == SUM_BYTES and hash.hex(hash.unbase64(sum)) or nil, -- of parts it has a number, too
     etag = answer.headers.etag, age = (http_time(answer.headers.date) or 0) -
       (http_time(answer.headers["last-modified"]) or 0) }
 end
@@ -307,15 +366,17 @@ end
 local function put_part(self, key, upload, part)
   local answer = self:call { method = "PUT", key = key, body = part, sha256 = part.sha256,
     query = { partNumber = part.number, uploadId = upload } }
-  return { number = part.number, etag = answer.headers.etag }
+  return { number = part.number, etag = answer.headers.etag, sha256 = part.sha256 }
 end
 
 local function complete_upload(self, key, upload, stored)
   table.sort(stored, function(a, b) return a.number < b.number end)
   local list = {}
   for i, part in ipairs(stored) do
-    list[i] = ("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag></Part>"):format(part.number,
-      escape(part.etag))
+    local sum = self.checksums and ("<ChecksumSHA256>%s</ChecksumSHA256>"):format(hash.base64(
+      hash.unhex(part.sha256))) or ""
+    list[i] = ("<Part><PartNumber>%d</PartNumber><ETag>%s</ETag>%s</Part>"):format(part.number,
+      escape(part.etag), sum)
   end
   local request = { method = "POST", key = key, query = { uploadId = upload }, body =
     "<CompleteMultipartUpload>" .. table.concat(list) .. "</CompleteMultipartUpload>",

@@ -11,7 +11,7 @@
 --- Keys are paths below the store's root; a folder is "" or ends with "/".
 ---
 ---   read(key), write(key, text, exclusive)  small objects; NOT_FOUND, ALREADY_EXISTS
----   stat(key)                  { size }, or nil
+---   stat(key)                  { size, sha256 (where the store knows it) }, or nil
 ---   source(key), sink(key)     stages of a flow; a sink's object is there, whole, when that ended well
 ---   names(folder)              what is directly below it, objects and folders; {}: it is not there
 ---   folders(folder)            the folders among them
@@ -31,6 +31,8 @@ local stores = require "moonkeep.store"
 local units = require "moonkeep.units"
 
 local M = {}
+
+local DENIED = 403 -- the status of what credentials do not allow
 
 local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
 local NAME = "^[%w_%%][%w._%%-]*$"
@@ -142,6 +144,11 @@ function Store:path(backup, object)
   return self.driver:path(key_of(backup.job, backup.series, backup.id, object))
 end
 
+--- What the store itself says of an object: { size, sha256 (where it knows it) }; nil: it is not there.
+function Store:stat(backup, object)
+  return self.driver:stat(key_of(backup.job, backup.series, backup.id, object))
+end
+
 --- The flow source of an object.
 function Store:source(job, series, id, object)
   return self.driver:source(key_of(job, series, id, object))
@@ -248,7 +255,13 @@ function Store:begin(job, series, id)
   local folder, driver = folder_of(job, series), self.driver
   check_id(id)
   driver:make_folder(folder)
-  sweep(driver, folder)
+  local ok, err = pcall(sweep, driver, folder)
+  if not ok and errors.of(err).status == DENIED then
+    log.warn("store %s does not let us look, or delete: what killed runs have left there stays",
+      self.name)
+  elseif not ok then
+    error(err, 0)
+  end
   local session = setmetatable({ store = self, driver = driver, folder = ("%s%s/"):format(folder, id),
     manifest = ("%s%s.json"):format(folder, id) }, Session)
   if self.options.rate then
@@ -259,7 +272,7 @@ function Store:begin(job, series, id)
   if not session.lock then
     errors.raise("BUSY", ("another run is making backup %s"):format(id))
   end
-  local ok, err = pcall(driver.make_folder, driver, session.folder)
+  ok, err = pcall(driver.make_folder, driver, session.folder)
   if not ok then
     session:close()
     error(err, 0)

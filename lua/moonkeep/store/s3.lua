@@ -12,9 +12,13 @@ local core = require "moonkeep.core.http"
 local core_task = require "moonkeep.core.task"
 local credentials = require "moonkeep.aws.credentials"
 local errors = require "moonkeep.errors"
+local hash = require "moonkeep.core.hash"
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local redact = require "moonkeep.redact"
+local secret = require "moonkeep.secret"
+local sign = require "moonkeep.aws.sign"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -33,7 +37,8 @@ end
 --- Stores a small object; with `exclusive` only if there is none: ALREADY_EXISTS.
 function Driver:write(key, text, exclusive)
   if exclusive and not self.has_no_conditions then
-    local ok, err = pcall(self.client.put, self.client, self.prefix .. key, text, true, self.headers)
+    local ok, err = pcall(self.client.put, self.client, self.prefix .. key, text, true,
+      self.headers())
     if ok then
       return
     elseif errors.of(err).code ~= "UNSUPPORTED" then
@@ -44,10 +49,10 @@ function Driver:write(key, text, exclusive)
   if exclusive and self:stat(key) then
     errors.raise("ALREADY_EXISTS", ("there is an object %s already"):format(key))
   end
-  self.client:put(self.prefix .. key, text, false, self.headers)
+  self.client:put(self.prefix .. key, text, false, self.headers())
 end
 
---- { size }, or nil.
+--- { size, sha256 (if the service says it) }, or nil.
 function Driver:stat(key)
   return self.client:stat(self.prefix .. key)
 end
@@ -64,7 +69,7 @@ end
 function Driver:sink(key)
   local parts = core.parts(PART_BYTES)
   return { kind = "parts", parts = parts, drive = function()
-    self.client:upload(self.prefix .. key, parts, self.parallel, self.headers)
+    self.client:upload(self.prefix .. key, parts, self.parallel, self.headers())
   end }
 end
 
@@ -127,12 +132,14 @@ end
 
 local LEASE_MS = 15 * 60 * 1000
 local REMOVE_TRIES = 2
+local DENIED = 403
 
 local Lease = {}
 Lease.__index = Lease
 
 local function write_lease(self)
-  self.driver:write(self.key, json.encode { holder = self.holder, host = host.name() })
+  self.driver.client:put(self.driver.prefix .. self.key, json.encode { holder = self.holder,
+    host = host.name() }) -- without what objects have: it is never locked
   self.written = clock.monotonic()
 end
 
@@ -165,7 +172,12 @@ Lease.__close = Lease.close
 
 -- Whether the lease of a run that may be alive is there. Its age is by the service's clock.
 local function is_leased(self, key)
-  local stat = self:stat(key)
+  local ok, stat = pcall(self.stat, self, key)
+  if not ok and errors.of(stat).status == DENIED then
+    return false -- whoever may only write does not see it; names of backups are random
+  elseif not ok then
+    error(stat, 0)
+  end
   return stat ~= nil and stat.age * 1000 < self.lease_ms
 end
 
@@ -182,14 +194,45 @@ end
 
 -- ---- making -------------------------------------------------------------------------------------
 
-local function header_of(options)
-  local headers = { ["x-amz-storage-class"] = options.storage_class }
-  if options.encryption then
-    local kind, key = options.encryption:match "^([^:]+):?(.*)$"
-    headers["x-amz-server-side-encryption"] = kind
-    headers["x-amz-server-side-encryption-aws-kms-key-id"] = key ~= "" and key or nil
+-- A function that gives the headers with which objects are stored.
+local function headers_of(options)
+  return function()
+    local headers = { ["x-amz-storage-class"] = options.storage_class,
+      ["x-amz-tagging"] = options.tags and sign.query(options.tags) }
+    if options.encryption then
+      local kind, key = options.encryption:match "^([^:]+):?(.*)$"
+      headers["x-amz-server-side-encryption"] = kind
+      headers["x-amz-server-side-encryption-aws-kms-key-id"] = key ~= "" and key or nil
+    end
+    if options.lock then
+      headers["x-amz-object-lock-mode"] = options.lock_mode or "GOVERNANCE"
+      headers["x-amz-object-lock-retain-until-date"] = clock.iso((clock.wall() +
+        units.duration(options.lock)) // 1000)
+    end
+    return headers
   end
-  return headers
+end
+
+local CUSTOMER_KEY_BYTES = 32
+
+-- A function that gives the 32 bytes with which the service encrypts; nil: there is no such key.
+local function customer_key_of(options)
+  return options.encryption_key and function()
+    local text = secret.reveal(options.encryption_key)
+    local ok, key = pcall(hash.unbase64, text)
+    if not ok or #key ~= CUSTOMER_KEY_BYTES then
+      errors.raise("INVALID", "the encryption_key of the store is not 32 bytes as base64",
+        { hint = "make one with: openssl rand -base64 32" })
+    end
+    redact.add(hash.base64(hash.md5(key)))
+    return key
+  end
+end
+
+-- Whether an endpoint can be given a key that nobody else may see.
+local function is_private(endpoint)
+  return endpoint:find "^https://" ~= nil or endpoint:find "^http://127%." ~= nil or
+    endpoint:find "^http://localhost[:/]?" ~= nil
 end
 
 --- `rest` is what follows s3:// in the URL. Returns nil, why, hint when that is no proper place.
@@ -202,14 +245,23 @@ function M.new(rest, options)
   end
   local region = options.region or os.getenv "AWS_REGION" or os.getenv "AWS_DEFAULT_REGION" or
     "us-east-1"
-  local endpoint = options.endpoint or os.getenv "AWS_ENDPOINT_URL_S3" or os.getenv "AWS_ENDPOINT_URL"
+  local own = options.endpoint or os.getenv "AWS_ENDPOINT_URL_S3" or os.getenv "AWS_ENDPOINT_URL"
+  local endpoint = own or ("https://s3.%s.amazonaws.com"):format(region)
+  if options.encryption_key and not is_private(endpoint) then
+    return nil, "the encryption_key would be sent without encryption to " .. endpoint,
+      "use an endpoint that begins with https://"
+  end
+  local checksums = options.checksums
+  if checksums == nil then
+    checksums = own == nil or options.lock ~= nil -- which cannot be stored without
+  end
   return setmetatable({
-    prefix = prefix == "" and "" or prefix:gsub("/$", "") .. "/", headers = header_of(options),
+    prefix = prefix == "" and "" or prefix:gsub("/$", "") .. "/", headers = headers_of(options),
     parallel = options.parallel or PARALLEL,
     lease_ms = options.lease and units.duration(options.lease) or LEASE_MS,
     client = clients.new { bucket = bucket, region = region, ca = options.ca, proxy = options.proxy,
-      endpoint = endpoint or ("https://s3.%s.amazonaws.com"):format(region),
-      path_style = options.path_style or (options.path_style == nil and endpoint ~= nil),
+      endpoint = endpoint, checksums = checksums, customer_key = customer_key_of(options),
+      path_style = options.path_style or (options.path_style == nil and own ~= nil),
       credentials = credentials.chain(options), tries = options.retries and options.retries + 1,
       idle_ms = options.stall and units.duration(options.stall) } }, Driver)
 end
