@@ -109,6 +109,7 @@ local function add_checksum(request, headers, body_sha256)
     headers["x-amz-checksum-mode"] = "ENABLED"
   elseif (request.query or {}).uploads then
     headers["x-amz-checksum-algorithm"] = "SHA256"
+    headers["x-amz-checksum-type"] = "COMPOSITE" -- that of the parts' sums, which is none of the whole
   end
 end
 
@@ -239,7 +240,8 @@ function Client:stat(key)
   end
   local sum = answer.headers["x-amz-checksum-sha256"] or ""
   return { size = math.tointeger(tonumber(answer.headers["content-length"])),
-    sha256 = #sum == SUM_BYTES and hash.hex(hash.unbase64(sum)) or nil, -- of parts it has a number, too
+    sha256 = #sum == SUM_BYTES and answer.headers["x-amz-checksum-type"] ~= "COMPOSITE" and
+      hash.hex(hash.unbase64(sum)) or nil,
     etag = answer.headers.etag, age = (http_time(answer.headers.date) or 0) -
       (http_time(answer.headers["last-modified"]) or 0) }
 end
