@@ -718,7 +718,7 @@ function mk.timeout(duration, fn, ...) end
 ---@return any ...
 function mk.shield(fn, limit) end
 
----sources `copy`, `file`, `process`, `memory`; transforms `encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`
+---sources `copy`, `file`, `process`, `memory`, `mk.http.source`; transforms `encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`
 ---@param stages table[]
 ---@param options? { title?: string, total?: integer, independent?: boolean }
 ---@return table<string, moonkeep.FlowReport>
@@ -790,6 +790,12 @@ function mk.http.get(url, options) end
 ---@param options? moonkeep.HttpKeys
 ---@return moonkeep.Answer
 function mk.http.post(url, options) end
+
+---the source of a flow; an answer that is cut off goes on where it was
+---@param url string|moonkeep.Secret
+---@param options? moonkeep.HttpKeys
+---@return table stage
+function mk.http.source(url, options) end
 
 ---its body, decoded
 ---@return any

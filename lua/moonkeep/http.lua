@@ -187,9 +187,13 @@ end
 
 local MAX_QUOTED = 500
 
+-- Without what may be secret.
+local function shown(request)
+  return (request.url:gsub("%?.*", ""):gsub("//[^/@]*@", "//"))
+end
+
 local function refuse(request, answer)
-  local where = request.url:gsub("%?.*", ""):gsub("//[^/@]*@", "//")
-  errors.raise("HTTP_STATUS", ("%s %s: %s"):format(request.method, where, told(answer)), {
+  errors.raise("HTTP_STATUS", ("%s %s: %s"):format(request.method, shown(request), told(answer)), {
     detail = answer.body ~= "" and answer.body:sub(1, MAX_QUOTED) or nil, status = answer.status })
 end
 
@@ -204,6 +208,27 @@ function M.request(options)
     refuse(request, answer)
   end
   return answer
+end
+
+--- mk.http.source("https://example.org/dump.gz") -> the source of a flow: { kind = "feed", ... }. An
+--- answer that is cut off goes on where it was, as long as it is the same file (ETag). It fails as
+--- M.request does, and with CORRUPT when the file changed meanwhile.
+function M.source(url, options)
+  options = merge(options or {}, { url = url, method = "GET" })
+  spec.check("mk.http.source", "http", options)
+  local request, feed = request_of(options), core.feed()
+  return { kind = "feed", feed = feed, drive = function()
+    local _, bad = M.fill(feed, function(from)
+      local lines = table.move(request.headers, 1, #request.headers, 1, {})
+      lines[#lines + 1] = from > 0 and ("Range: bytes=%d-"):format(from) or nil
+      return merge(request, { headers = lines })
+    end)
+    if bad and bad.status // 100 == 2 then
+      errors.raise("CORRUPT", ("%s changed while it was read"):format(shown(request)))
+    elseif bad then
+      refuse(request, bad)
+    end
+  end }
 end
 
 --- mk.http.get("https://example.org/health", { timeout = "5s" })

@@ -35,7 +35,7 @@ local mk = {
   flow = require "moonkeep.flow",
   process = require "moonkeep.process",
   http = (function(http)
-    return { request = http.request, get = http.get, post = http.post }
+    return { request = http.request, get = http.get, post = http.post, source = http.source }
   end)(require "moonkeep.http"),
   fs = require "moonkeep.fs",
   toc = require "moonkeep.toc",

@@ -191,6 +191,18 @@ describe("a request", function()
     end
   end)
 
+  it("is a source of flows for recipes", function()
+    local digest = { kind = "sha256", label = "x" }
+    local report = mk.flow.run { mk.http.source(nginx.tls_url .. "/big", { ca = nginx.ca }), digest }
+    assert.equal(sha256(nginx.www .. "/big"), report.x.result)
+    assert.equal(300000, mk.flow.run({ mk.http.source(faults.url .. "/cut/70000"), digest }).x.bytes_in)
+    local function code_of(url)
+      return support.caught(mk.flow.run, { mk.http.source(url), digest }).code
+    end
+    assert.equal("HTTP_STATUS", code_of(nginx.url .. "/gone"))
+    assert.equal("CORRUPT", code_of(faults.url .. "/norange/70000"))
+  end)
+
   it("that fills a flow waits for it, and ends with it", function()
     local feed = core.feed()
     local scope <close> = core_task.scope()

@@ -156,10 +156,56 @@ describe("a bucket", function()
     local run, driver = back_up("pass", ', retries = 9')
     support.eventually("something is being uploaded", function() return uploads(driver) > 0 end)
     mk.process.run { argv = { "kill", "-STOP", pid } }
-    mk.sleep "3s"
+    -- in the soak for as long as a connection is given before it is given up, and more
+    mk.sleep(os.getenv "MOONKEEP_ROUNDS" == "all" and "70s" or "3s")
     mk.process.run { argv = { "kill", "-CONT", pid } }
     assert.equal(0, run:finish().code, run.stderr)
     check_whole(driver)
+  end)
+
+  it("shows nothing or a whole backup of a run that was killed at any step", function()
+    local library = mk.fs.realpath((support.binary:gsub("[^/]+$", "tests/libinject.so")))
+    local path = dir.path .. "/count"
+    local function killed_at(step)
+      n = n + 1
+      local place = "faults/" .. n
+      proxy.set "pass"
+      local run = support.run_recipe(dir.path, ([[
+        local mk = require "moonkeep"
+        return mk.job { name = "j", dump = { table = "fruit" }, verify = "stored",
+          source = mk.pg { host = %q, user = "postgres", dbname = "app" },
+          upload = { mk.store("s3", "s3://%s", { endpoint = %q, access_key = %q,
+            secret_key = mk.secret.env "S3_SECRET", lease = "1s" }) } }]]):format(cluster.folder, place,
+        rgw.url, rgw.id), { env = { S3_SECRET = rgw.secret, LD_PRELOAD = library, MK_INJECT = step,
+        MK_INJECT_COUNT = path, MOONKEEP_STATE = dir.path .. "/state" .. n } })
+      return run, rgw.driver(place, { lease = "1s" })
+    end
+    assert.equal(0, killed_at("worker:count:0").code)
+    local steps = tonumber(mk.fs.read(path):match "%d+ (%d+)")
+    local rounds = support.rounds("steps at which a backup into a bucket is killed", 12, steps)
+    local drivers = {}
+    for i = 1, rounds do
+      local at = "worker:kill:" .. (i - 1) * (steps - 1) // math.max(rounds - 1, 1) + 1
+      local _, driver = killed_at(at)
+      local store = layout.new("s", driver)
+      for _, id in ipairs(store:list("j", "app")) do
+        verify.read(store:backup("j", "app", id), store)
+        assert.truthy(store:text(store:backup("j", "app", id), "RESTORE.txt"), at)
+      end
+      drivers[i] = driver
+    end
+    mk.sleep "1100ms" -- until all leases have run out
+    for i, driver in ipairs(drivers) do
+      local store = layout.new("s", driver)
+      local n_published = #store:list("j", "app")
+      do
+        local session <close> = store:begin("j", "app", "20301122T020000Z-000000") -- sweeps
+        assert.truthy(session)
+      end
+      assert.equal(n_published, #store:list("j", "app"), i)
+      assert.equal(2 * n_published, #driver:names "j/app/", i) -- manifests and folders, no more
+      assert.equal(0, uploads(driver), i)
+    end
   end)
 
   it("notices that the clock of this machine is wrong", function()

@@ -135,8 +135,9 @@ return {
   { title = "Underneath", functions = {
     fn("mk.flow.run", { "stages: table[]",
       "options?: { title?: string, total?: integer, independent?: boolean }" },
-      { "table<string, FlowReport>" }, "sources `copy`, `file`, `process`, `memory`; transforms " ..
-      "`encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, `sha256`, `xxh3`, `null`"),
+      { "table<string, FlowReport>" }, "sources `copy`, `file`, `process`, `memory`, " ..
+      "`mk.http.source`; transforms `encode`, `decode`; `tee`; sinks `copy`, `file`, `process`, " ..
+      "`sha256`, `xxh3`, `null`"),
     fn("mk.flow.codec", { "spec: Codec" }, { "string name", "integer level", "string suffix" },
       "takes a codec apart"),
     fn("mk.flow.memory", {}, { "integer in_use", "integer peak" }, "bytes of the block pool"),
@@ -155,6 +156,8 @@ return {
       "`HTTP_STATUS`, `NETWORK`, `TIMEOUT`, `TLS`"),
     fn("mk.http.get", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
     fn("mk.http.post", { "url: string|Secret", "options?: HttpKeys" }, { "Answer" }, "the same"),
+    fn("mk.http.source", { "url: string|Secret", "options?: HttpKeys" }, { "table stage" }, "the " ..
+      "source of a flow; an answer that is cut off goes on where it was"),
     fn("Answer:json", {}, { "any" }, "its body, decoded"),
     fn("mk.toc.open", { "path: string" }, { "table archive" }, "the table of contents of an archive " ..
       "of pg_dump's: a directory, a custom or a tar file. `archive.entries` has `id`, `kind`, " ..
