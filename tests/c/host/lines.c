@@ -18,7 +18,7 @@ static void on_line(void *arg, const char *line, size_t len)
     if (len > seen->longest)
         seen->longest = len;
     size_t used = strlen(seen->text);
-    if (len < 100 && used + len + 2 < sizeof seen->text)
+    if (len < 50 && used + len + 2 < sizeof seen->text)
         snprintf(seen->text + used, sizeof seen->text - used, "%.*s|", (int)len, line);
 }
 
