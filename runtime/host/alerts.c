@@ -25,6 +25,7 @@
 
 #define DEADLINE_MS 120000
 #define GRACE_MS    5000
+#define DRAIN_MS    500 /* for its last words, which a child of its own may hold back */
 #define MAX_WAITING 1000
 
 struct message {
@@ -106,13 +107,19 @@ static void on_exit_of_child(void *arg)
 {
     struct mk_alerts *self = arg;
     self->child_over = true;
-    if (!self->reader)
+    if (!self->reader || !self->timer)
         end_child(self);
+    else
+        mk_timer_set(self->timer, DRAIN_MS);
 }
 
 static void on_late(void *arg)
 {
     struct mk_alerts *self = arg;
+    if (self->child_over) {
+        end_child(self);
+        return;
+    }
     mk_process_kill(self->child, self->asked ? SIGKILL : SIGTERM);
     self->asked = true;
     mk_timer_set(self->timer, GRACE_MS);

@@ -3,7 +3,9 @@
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local log = require "moonkeep.log"
+local names_of = require "moonkeep.names_of"
 local native = require "moonkeep.dump.native"
+local notify = require "moonkeep.notify"
 local output = require "moonkeep.cli.output"
 local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
@@ -14,8 +16,8 @@ local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
-local PROOFS = { stored = "nothing more", read = "every stored byte read again",
-  decoded = "read again, decompressed, its contents listed",
+local PROOFS = { stored = "sizes and checksums, as the stores report them",
+  read = "every stored byte read again", decoded = "read again, decompressed, its contents listed",
   restored = "restored into a PostgreSQL of its own, and compared" }
 
 local function databases_of(keys)
@@ -65,6 +67,18 @@ local function look(store, job)
     error = not ok and err.message or nil }
 end
 
+-- { [key] = names of services }
+local function notify_of(keys)
+  local told = {}
+  for key, value in pairs(keys.notify or {}) do
+    told[key] = {}
+    for i, notifier in ipairs(notify.list(value)) do
+      told[key][i] = tostring(notifier)
+    end
+  end
+  return next(told) and told or nil
+end
+
 local function plan_of(item)
   local job, keys = item.job, item.job.keys
   local plan = { job = job.name, kind = job.kind, recipe = job.path, where = job.where,
@@ -82,6 +96,8 @@ local function plan_of(item)
   for i, store in ipairs(keys.upload or {}) do
     plan.stores[i] = look(store, job.name)
   end
+  plan.copies = keys.copies
+  plan.notify = notify_of(keys)
   if job.rule then
     plan.schedule = schedule.describe(job.rule)
     local next_at = schedule.upcoming(job.rule, clock.wall() // 1000, 1)[1]
@@ -118,7 +134,13 @@ local function show(plan)
           output.age(store.newest))
       show_line("to", ("%s/%s/  (%s)"):format(store.url:gsub("/+$", ""), plan.job, there))
     end
+    local wanted = plan.copies or {}
+    show_line("copies", #plan.stores > 1 and ("%d of %d%s; fewer: degraded"):format(wanted.min or
+      #plan.stores, #plan.stores, wanted.offsite and (", %d offsite"):format(wanted.offsite) or ""))
     show_line("verify", ("%s: %s"):format(plan.verify, PROOFS[plan.verify]))
+    for _, key in ipairs(names_of(plan.notify or {})) do
+      show_line("tells", ("%s: %s"):format(key, table.concat(plan.notify[key], ", ")))
+    end
   end
   show_line("deadline", plan.deadline)
   show_line("schedule", plan.schedule)
