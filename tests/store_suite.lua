@@ -180,6 +180,21 @@ return function(it, make)
     assert.same({}, driver:names "job/app/")
   end)
 
+  it("does not touch a backup that is there, whoever begins it again", function()
+    local driver = make()
+    local st = layout.new("s", driver)
+    do
+      local session <close> = st:begin("job", "app", ID)
+      session:put("1.dat", "good")
+      session:publish(MANIFEST)
+    end
+    assert.equal("ALREADY_EXISTS", code_of(st.begin, st, "job", "app", ID))
+    assert.equal("good", driver:read(("job/app/%s/1.dat"):format(ID)))
+    assert.same({ ID }, st:list("job", "app"))
+    st:remove { job = "job", series = "app", id = ID }
+    assert.same({}, driver:names "job/app/")
+  end)
+
   it("leaves what another run is making alone", function()
     local driver = make()
     local st = layout.new("s", driver)

@@ -115,8 +115,8 @@ local function connections(stream)
 end
 
 --- Moves a stream into every store of the list and publishes it there. Returns the backup: see
---- Copies:publish. When it raises, nothing is published anywhere. `extra`: fields for the manifest
---- (tags, globals, run).
+--- Copies:publish. `extra`: fields for the manifest (tags, globals, run), and `published`, a list that
+--- it is added to as soon as it is published anywhere; when this raises before, it is nowhere.
 function M.upload(job, stream, targets, extra)
   extra = extra or {}
   local began = clock.monotonic()
@@ -146,7 +146,12 @@ function M.upload(job, stream, targets, extra)
   local manifest = manifests.make(stream, { id = copies.id, job = job, series = series, began = began,
     source = description, system = system, major = major, program = program, format = format,
     run = extra.run, tags = extra.tags, globals = extra.globals }, result)
-  return copies:publish(job, series, manifest)
+  local backup = copies:publish(job, series, manifest)
+  if extra.published then
+    table.insert(extra.published, backup)
+  end
+  copies:complete(backup)
+  return backup
 end
 
 return M

@@ -220,6 +220,11 @@ function Run:finish(status, published, err, tries)
     for _, store in ipairs(backup.stores) do
       statements[#statements + 1] = backup_statement(backup, store, backup.proof, clock.wall())
     end
+    for _, one in ipairs(backup.missing or {}) do
+      if one.error.code == "CORRUPT" then
+        statements[#statements + 1] = backup_statement(backup, one.store, "damaged", clock.wall())
+      end
+    end
   end
   M.run(statements)
   if self.lock then
@@ -307,7 +312,8 @@ end
 
 --- Writes down that a backup is damaged in a store.
 function M.record_damage(backup, store)
-  M.run { { [[UPDATE backups SET proof = 'damaged', proved_ms = ?5
+  M.run { backup.manifest and backup_statement(backup, store, "damaged", clock.wall()) or
+    { [[UPDATE backups SET proof = 'damaged', proved_ms = ?5
     WHERE job = ?1 AND series = ?2 AND id = ?3 AND store = ?4]], backup.job, backup.series,
     backup.id, store.url, clock.wall() } }
 end

@@ -75,9 +75,8 @@ end
 
 -- Proves what was uploaded, when that is wanted, and notes what there should be more of.
 local function upload(self, stream, targets, how)
-  local backup = backups.upload(self.job.name, stream, targets,
-    { run = self.run_id, tags = self.job.tags, globals = how.globals })
-  self.published[#self.published + 1] = backup
+  local backup = backups.upload(self.job.name, stream, targets, { run = self.run_id,
+    tags = self.job.tags, globals = how.globals, published = self.published })
   if how.verify then
     proof.prove_copies(backup, how.verify)
   end
@@ -187,8 +186,16 @@ end
 function Context:copy(backup, targets)
   check("ctx:copy", "backup", "backup", backup, "stores", "stores", targets)
   for _, store in ipairs(targets) do
-    copies.backup(backup, backup.stores[1], store)
-    table.insert(backup.stores, store)
+    local is_there = false
+    for _, one in ipairs(backup.stores) do
+      is_there = is_there or one.url == store.url
+    end
+    if not is_there then
+      copies.from_any(backup.stores, function(from)
+        copies.backup(backup, from, store)
+      end)
+      table.insert(backup.stores, store)
+    end
   end
   return backup
 end

@@ -56,23 +56,34 @@ end
 
 -- Writes what a published backup has beside its objects, last of all the manifest.
 function Copy:publish(small, manifest_text)
-  self.is_published = true -- or nobody knows
+  self.must_clear = true -- if it fails
   for _, object in ipairs(small) do
     self.session:put(object.name, object.text)
   end
   self.session:publish(manifest_text)
 end
 
--- Brings it up to date from the store of another copy.
-function Copy:complete(from, backup, small, manifest_text)
-  log.info("completing the copy of %s in %s from %s", backup.id, self.store.name, from.name)
+-- A session that what is missing can be copied into.
+function Copy:prepare(backup)
+  if self.session and not pcall(self.session.check, self.session) then
+    self.session:close() -- others may have removed what is there
+    self.session, self.has = nil, {}
+  end
   if not self.session then
     self.session = self.store:begin(backup.job, backup.series, backup.id)
-  elseif self.is_published then
+  elseif self.must_clear then
     self.session:clear()
-    self.has = {}
+    self.has, self.must_clear = {}, false
   end
-  copy_of.objects(backup, from, self.session, self.has)
+end
+
+-- Brings it up to date from the stores that have the backup.
+function Copy:complete(sources, backup, small, manifest_text)
+  self:prepare(backup)
+  copy_of.from_any(sources, function(from)
+    log.info("completing the copy of %s in %s from %s", backup.id, self.store.name, from.name)
+    copy_of.objects(backup, from, self.session, self.has)
+  end)
   self:publish(small, manifest_text)
   log.info("the copy of %s in %s is complete", backup.id, self.store.name)
 end
@@ -82,13 +93,20 @@ end
 local Copies = {}
 Copies.__index = Copies
 
---- Without a published manifest, what a store has is removed.
+local CLOSE_MS = 12000
+
+--- Without a published manifest, what a store has is removed: from all of them at once, for one may
+--- hang.
 function Copies:close()
-  for _, copy in ipairs(self) do
-    if copy.session then
-      copy.session:close()
+  core_task.shield(function()
+    local scope <close> = core_task.scope()
+    for _, copy in ipairs(self) do
+      if copy.session then
+        scope:spawn(copy.session.close, copy.session)
+      end
     end
-  end
+    scope:join()
+  end, CLOSE_MS)
 end
 Copies.__close = Copies.close
 
@@ -221,8 +239,12 @@ function Copies:first()
   end
 end
 
---- The end of a flow: a new object in every store that keeps up, and its SHA-256 as `stored`.
+--- The end of a flow: a new object in every store that keeps up, and its SHA-256 as `stored`. Raises
+--- when there is none: nothing more need be read.
 function Copies:sinks(name)
+  if not is_any_left(self) then
+    error(error_of(self), 0)
+  end
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
   for _, copy in ipairs(self) do
     if not copy.err then
@@ -243,9 +265,12 @@ end
 --- Removes what there is, to begin anew.
 function Copies:clear()
   self.small = {}
+  for _, copy in ipairs(self) do -- also those that fell behind: theirs are of another snapshot
+    copy.has, copy.must_clear = {}, true
+  end
   each_in_time(self, function(copy)
     copy.session:clear()
-    copy.has = {}
+    copy.must_clear = false
   end)
 end
 
@@ -261,12 +286,24 @@ local function without_small(self, backup)
   return { id = backup.id, job = backup.job, series = backup.series, manifest = { objects = objects } }
 end
 
--- Tries those that fell behind once more.
-local function complete(self, backup, manifest_text)
-  local from = self:first()
+-- Which stores have it, and which have not.
+local function sort_out(self, backup)
+  backup.stores, backup.missing = {}, {}
+  for _, copy in ipairs(self) do
+    if copy.err then
+      table.insert(backup.missing, { store = copy.store, error = copy.err })
+    else
+      table.insert(backup.stores, copy.store)
+    end
+  end
+end
+
+--- Completes the copies of a published backup that fell behind. What fails stays in `missing`.
+function Copies:complete(backup)
+  local sources = { table.unpack(backup.stores) }
   local copied = without_small(self, backup)
   local failed = each(self, is_behind, function(copy)
-    copy:complete(from, copied, self.small, manifest_text)
+    copy:complete(sources, copied, self.small, self.manifest_text)
     copy.err = nil
   end)
   for copy, err in pairs(failed) do
@@ -274,6 +311,7 @@ local function complete(self, backup, manifest_text)
     log.warn("store %s has no copy of %s: %s: %s", copy.store.name, backup.id, copy.err.code,
       copy.err.message)
   end
+  sort_out(self, backup)
 end
 
 local function tell_published(self, manifest)
@@ -286,14 +324,14 @@ local function tell_published(self, manifest)
     units.format_size(decoded), #names > 2 and #names .. " stores" or table.concat(names, " and "))
 end
 
---- Publishes the backup where it can be, completes the copies that fell behind, and returns it:
---- { id, job, series, manifest, stores, proof, missing }. `stores` have it; `missing`: { store,
---- error } of those that have not. Raises only when no store has it.
+--- Publishes the backup where it can be, and returns it: { id, job, series, manifest, stores, proof,
+--- missing }. `stores` have it; `missing`: { store, error } of those that have not, for `complete`.
+--- Raises only when no store has it.
 function Copies:publish(job, series, manifest)
   table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(manifest) })
-  local manifest_text = manifests.encode(redact.value(manifest))
+  self.manifest_text = manifests.encode(redact.value(manifest))
   local failed = each(self, is_living, function(copy)
-    copy:publish(self.small, manifest_text)
+    copy:publish(self.small, self.manifest_text)
   end)
   for copy, err in pairs(failed) do
     copy:fall_behind(err)
@@ -302,16 +340,9 @@ function Copies:publish(job, series, manifest)
     error(error_of(self), 0)
   end
   local backup = stores.backup { id = self.id, job = job, series = series, manifest = manifest,
-    stores = {}, proof = "stored", missing = {} }
+    proof = "stored" }
+  sort_out(self, backup)
   tell_published(self, manifest)
-  complete(self, backup, manifest_text)
-  for _, copy in ipairs(self) do
-    if copy.err then
-      table.insert(backup.missing, { store = copy.store, error = copy.err })
-    else
-      table.insert(backup.stores, copy.store)
-    end
-  end
   return backup
 end
 

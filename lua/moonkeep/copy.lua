@@ -1,6 +1,10 @@
 --- Copying a backup from one store into another, byte for byte: what is stored needs no key. Every
 --- object is compared with the manifest on its way; the manifest comes last, as ever.
+---
+--- What fails at the target is told as it is; all else is the source's fault, and another source may
+--- be better (from_any).
 local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
@@ -8,21 +12,63 @@ local verify = require "moonkeep.verify"
 
 local M = {}
 
+local of_target = setmetatable({}, { __mode = "k" }) -- errors that are
+
+local function raise_of_target(err)
+  err = errors.of(err)
+  of_target[err] = true
+  error(err, 0)
+end
+
+-- Calls what writes to the target.
+local function target(fn, ...)
+  local results = table.pack(xpcall(fn, errors.handler, ...))
+  if not results[1] then
+    raise_of_target(results[2])
+  end
+  return table.unpack(results, 2, results.n)
+end
+
+-- The target's sink is optional beside one that takes everything, so that its failure is not the
+-- flow's.
 local function copy_object(backup, from, session, object, meter)
-  local sink = session:sink(object.name)
+  local sink = target(session.sink, session, object.name)
+  sink.label, sink.optional = "target", true
   local report = verify.reading(from, backup, object, {
     from:source(backup.job, backup.series, backup.id, object.name),
-    { kind = "tee", { { kind = "sha256", label = "stored" } }, { sink } },
+    { kind = "tee", { { kind = "sha256", label = "stored" } }, { sink },
+      { { kind = "null", optional = true } } },
   }, { meter = meter })
+  if report.target.error then
+    raise_of_target(report.target.error)
+  end
   verify.check_digest(from, backup, object, report.stored)
 end
 
---- Copies the objects of a backup into a session of another store, but those that `has` names.
---- Raises CORRUPT when one is not what the manifest says.
+--- Calls fn(store) with one store after the other until it goes well, or fails for another reason than
+--- the store's; raises the first error.
+function M.from_any(sources, fn)
+  local first
+  for _, from in ipairs(sources) do
+    local ok, err = xpcall(fn, errors.handler, from)
+    if ok then
+      return
+    end
+    first = first or err
+    if of_target[err] or core_task.canceled() then
+      error(err, 0)
+    end
+    log.warn("it cannot be copied from %s: %s", from.name, tostring(err))
+  end
+  error(first, 0)
+end
+
+--- Copies the objects of a backup into a session of another store, but those that `has` names, to which
+--- they are added. Raises CORRUPT when one is not what the manifest says.
 function M.objects(backup, from, session, has)
   local missing, bytes = {}, 0
   for _, object in ipairs(backup.manifest.objects) do
-    if not (has and has[object.name]) then
+    if not has[object.name] then
       missing[#missing + 1], bytes = object, bytes + object.size
     end
   end
@@ -31,19 +77,21 @@ function M.objects(backup, from, session, has)
   shown:spawn(meter.show, meter)
   for _, object in ipairs(missing) do
     copy_object(backup, from, session, object, meter)
+    has[object.name] = true
   end
 end
 
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
 --- Raises CORRUPT, ALREADY_EXISTS, BUSY and what stores raise; nothing can be seen then.
 function M.backup(backup, from, to)
-  local session <close> = to:begin(backup.job, backup.series, backup.id)
-  M.objects(backup, from, session)
-  session:put("RESTORE.txt", from:text(backup, "RESTORE.txt"))
-  session:publish(from:manifest_text(backup.job, backup.series, backup.id))
-  local size = manifests.sizes(backup.manifest)
+  local session <close> = target(to.begin, to, backup.job, backup.series, backup.id)
+  M.objects(backup, from, session, {})
+  local text = from:text(backup, "RESTORE.txt")
+  local manifest = from:manifest_text(backup.job, backup.series, backup.id)
+  target(session.put, session, "RESTORE.txt", text)
+  target(session.publish, session, manifest)
   log.info("copied %s from %s to %s", backup.id, from.name, to.name)
-  return size
+  return (manifests.sizes(backup.manifest))
 end
 
 return M

@@ -43,10 +43,14 @@ end
 local Drivers = {}
 Drivers.__index = Drivers
 
+-- All are ended before any is waited for. What they shield (an upload that is being ended) is waited
+-- for even when we are canceled.
 Drivers.__close = function(self)
   for _, driver in ipairs(self) do
     driver.scope:cancel()
-    pcall(driver.scope.join, driver.scope)
+  end
+  for _, driver in ipairs(self) do
+    driver.scope:close()
   end
 end
 

@@ -188,7 +188,9 @@ function M.import(job, path, targets, options)
     job = job, series = series, source = source, major = found.major, program = found.program,
     format = found.format, time = found.time, imported = { file = path:match "([^/]+)/*$",
     at = clock.iso() } }, result)
-  return copies:publish(job, series, manifest)
+  local backup = copies:publish(job, series, manifest)
+  copies:complete(backup)
+  return backup
 end
 
 return M

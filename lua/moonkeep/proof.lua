@@ -118,6 +118,19 @@ function M.prove(backup, level)
   return backup
 end
 
+-- A copy that has just been made and is damaged: others are whole, and `copy` makes it anew.
+local function take_back(backup)
+  for _, one in ipairs(backup.missing) do
+    if one.error.code == "CORRUPT" then
+      log.warn("the copy in %s is damaged, and is removed: %s", one.store.name, one.error.message)
+      local ok, err = pcall(one.store.remove, one.store, backup)
+      if not ok then
+        log.warn("it could not be removed: %s", tostring(err))
+      end
+    end
+  end
+end
+
 --- The same for a backup that has just been made: a copy that cannot be proved is one less, and goes
 --- into `missing`. Raises the first error when none is left.
 function M.prove_copies(backup, level)
@@ -135,14 +148,12 @@ function M.prove_copies(backup, level)
       first = errors.explain(errors.of(err))
       table.remove(backup.stores, i)
       table.insert(backup.missing, { store = store, error = first })
-      if #backup.stores > 0 then
-        log.warn("the copy in %s could not be proved: %s", store.name, tostring(first))
-      end
     end
   end
   if #backup.stores == 0 then
     error(first, 0)
   end
+  take_back(backup)
   return backup
 end
 

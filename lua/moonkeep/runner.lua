@@ -21,6 +21,7 @@ local SHOWN = { "code", "op", "message", "hint", "detail", "sqlstate", "where", 
 local MAX_SHOWN_BYTES = 65536
 
 local function cut(text)
+  text = text:gsub("%z", "?")
   return #text > MAX_SHOWN_BYTES and text:sub(1, MAX_SHOWN_BYTES) .. " [...]" or text
 end
 

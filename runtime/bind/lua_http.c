@@ -278,6 +278,8 @@ static size_t on_send(void *arg, char *bytes, size_t room)
     if (n > 0)
         memcpy(bytes, request->body + request->sent, n);
     request->sent += n;
+    if (request->part)
+        mk_part_moves(request->part);
     return n;
 }
 

@@ -42,7 +42,8 @@ void mk_flow_set_independent(struct mk_flow *flow);
 /* The source reads, or a sink takes, no faster than the limiter allows, which the flow holds. */
 void mk_flow_set_limiter(struct mk_node *node, struct mk_limiter *limiter);
 /* One sink is optional. With stall_ms > 0 it is also cut off when it has been busy with one block
- * (or with its end) for so long while another optional one is not. */
+ * (or with its end) for so long, and has not said that anything moves, while another optional one
+ * is not. */
 void mk_flow_set_optional(struct mk_node *sink, int64_t stall_ms);
 /* Begins to move blocks. A short flow may have fired its wait when this returns. */
 void mk_flow_start(struct mk_flow *flow);

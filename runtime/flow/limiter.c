@@ -106,8 +106,11 @@ bool mk__limiter_allows(struct mk_limiter *limiter, struct mk_node *node)
         return true;
     if (!node->is_limited) {
         node->is_limited = true;
-        node->next_limited = limiter->waiting;
-        limiter->waiting = node;
+        node->next_limited = NULL;
+        struct mk_node **last = &limiter->waiting; /* in turn, or the others would starve */
+        while (*last)
+            last = &(*last)->next_limited;
+        *last = node;
     }
     if (!limiter->timer) {
         struct mk_error err;

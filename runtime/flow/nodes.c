@@ -293,6 +293,12 @@ void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
     mk__flow_pump(node->flow);
 }
 
+void mk_sink_moves(struct mk_sink *sink)
+{
+    if (sink->node && sink->node->busy_since)
+        sink->node->busy_since = mk_monotonic_ms();
+}
+
 void mk_sink_closed(struct mk_sink *sink)
 {
     struct mk_node *node = sink->node;

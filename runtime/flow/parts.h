@@ -42,6 +42,8 @@ struct mk_part_taker {
 void mk_parts_take(struct mk_parts *parts, struct mk_part_taker *taker);
 /* It wants none any more, if it still waits. */
 void mk_parts_forget(struct mk_parts *parts, struct mk_part_taker *taker);
+/* Bytes of a part have been sent: its sink does not stall. */
+void mk_part_moves(struct mk_part *part);
 /* What has become of all of them: the sink's verdict. Not MK_OK: any time. */
 void mk_parts_done(struct mk_parts *parts, int status, const struct mk_error *err);
 

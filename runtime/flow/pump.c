@@ -171,11 +171,13 @@ static void cut_branch(struct mk_node *node)
 
 void mk__flow_sink_failed(struct mk_node *node, int status, const struct mk_error *err)
 {
+    struct mk_flow *flow = node->flow;
+    if (flow->stopping)
+        return; /* that is why it failed: it was aborted */
     node->failed = true;
     if (err)
         node->err = *err;
-    struct mk_flow *flow = node->flow;
-    if (is_optional(node) && !flow->stopping) {
+    if (is_optional(node)) {
         cut_branch(node);
         if (has_optional_sink(flow))
             return;

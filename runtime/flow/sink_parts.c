@@ -64,6 +64,12 @@ void mk_part_unref(struct mk_part *part)
     mk_parts_unref(parts);
 }
 
+void mk_part_moves(struct mk_part *part)
+{
+    if (part->parts->has_sink && !part->parts->over)
+        mk_sink_moves(&part->parts->base);
+}
+
 static int new_part(struct mk_parts *parts)
 {
     parts->digest = mk_sha256_new(&parts->err);

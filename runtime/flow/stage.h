@@ -63,6 +63,8 @@ struct mk_sink { /* first member of every implementation */
 };
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err);
 void mk_sink_closed(struct mk_sink *sink);
+/* Something moves: whatever it was asked for will take its time, but it does not stall. */
+void mk_sink_moves(struct mk_sink *sink);
 
 /*
  * A transform whose pieces are independent: run in parallel on the workers, in any order of

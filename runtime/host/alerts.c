@@ -3,7 +3,8 @@
  * this process, /proc/PID/fd/N, which needs neither a disk nor an argument that others can see.
  *
  * A child that has not ended DEADLINE_MS after its start is asked to (SIGTERM), and killed
- * GRACE_MS later.
+ * GRACE_MS later. It writes its messages to disk before it sends any. In a hurry the child that
+ * runs is asked to end at once, and those after it (`deliver PATH keep`) only write.
  *
  * Limits: MAX_WAITING messages; those beyond are dropped, and the log of the run has them.
  */
@@ -38,8 +39,9 @@ struct mk_alerts {
     struct mk_loop *loop;
     void (*on_line)(void *arg, const char *line, size_t len);
     void *arg;
-    bool enabled, stopped;
-    char *recipe; /* or NULL */
+    bool enabled, hurried, stopped;
+    char *recipe;  /* or NULL */
+    json_t *known; /* or NULL */
     struct message *waiting;
     int n_waiting;
     struct mk_process *child; /* the one that runs, or NULL */
@@ -65,11 +67,13 @@ struct mk_alerts *mk_alerts_new(struct mk_loop *loop,
     return self;
 }
 
-void mk_alerts_enable(struct mk_alerts *self, const char *recipe)
+void mk_alerts_enable(struct mk_alerts *self, const char *recipe, json_t *known)
 {
     self->enabled = true;
     mk_free(self->recipe);
     self->recipe = recipe ? mk_strdup(recipe) : NULL;
+    json_decref(self->known);
+    self->known = json_incref(known);
 }
 
 /* ---- one child ------------------------------------------------------------------------------ */
@@ -87,6 +91,7 @@ static void end_child(struct mk_alerts *self)
         close(self->memory);
     self->memory = -1;
     self->lines.len = 0;
+    self->lines.is_cut = false;
     start_next(self);
 }
 
@@ -150,7 +155,8 @@ static bool start_child(struct mk_alerts *self, const struct message *message)
         return false;
     char path[64];
     snprintf(path, sizeof path, "/proc/%ld/fd/%d", (long)getpid(), self->memory);
-    const char *argv[] = {"/proc/self/exe", "--worker", "deliver", path, NULL};
+    const char *argv[] = {
+        "/proc/self/exe", "--worker", "deliver", path, self->hurried ? "keep" : NULL, NULL};
     struct mk_process_spec spec = {
         .argv = argv,
         .in = MK_STDIO_NULL,
@@ -200,8 +206,8 @@ void mk_alerts_send(struct mk_alerts *self, const json_t *event)
 {
     if (!self->enabled || self->stopped || self->n_waiting >= MAX_WAITING)
         return;
-    json_t *all = json_pack("{s:O, s:s?, s:b}", "event", event, "recipe", self->recipe, "terminal",
-                            isatty(STDIN_FILENO));
+    json_t *all = json_pack("{s:O, s:s?, s:O?, s:b}", "event", event, "recipe", self->recipe,
+                            "known", self->known, "terminal", isatty(STDIN_FILENO));
     char *text = all ? json_dumps(all, JSON_COMPACT) : NULL;
     json_decref(all);
     size_t len = text ? strlen(text) : 0;
@@ -231,11 +237,16 @@ bool mk_alerts_has_child(const struct mk_alerts *self, pid_t pid)
     return self->child && mk_process_pid(self->child) == pid;
 }
 
-void mk_alerts_stop(struct mk_alerts *self)
+void mk_alerts_hurry(struct mk_alerts *self)
 {
-    self->stopped = true;
-    if (self->child)
-        mk_process_kill(self->child, SIGKILL);
+    self->stopped = self->hurried;
+    self->hurried = true;
+    if (!self->child)
+        return;
+    mk_process_kill(self->child, self->stopped ? SIGKILL : SIGTERM);
+    self->asked = true;
+    if (self->timer)
+        mk_timer_set(self->timer, GRACE_MS);
 }
 
 void mk_alerts_free(struct mk_alerts *self)
@@ -249,5 +260,6 @@ void mk_alerts_free(struct mk_alerts *self)
     }
     mk_lines_fini(&self->lines);
     mk_free(self->recipe);
+    json_decref(self->known);
     mk_free(self);
 }

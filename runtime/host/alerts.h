@@ -17,16 +17,18 @@ struct mk_alerts;
 struct mk_alerts *mk_alerts_new(struct mk_loop *loop,
                                 void (*on_line)(void *arg, const char *line, size_t len),
                                 void *arg);
-/* Whether to send anything: not before the worker has said that this command tells. */
-void mk_alerts_enable(struct mk_alerts *alerts, const char *recipe);
+/* Whether to send anything: not before it is clear that this command tells. `recipe`: its path, or
+ * NULL; `known`: whom it tells, as the worker says it once it has loaded it, or NULL. */
+void mk_alerts_enable(struct mk_alerts *alerts, const char *recipe, json_t *known);
 /* Something happened: an event as it was shown. */
 void mk_alerts_send(struct mk_alerts *alerts, const json_t *event);
 /* Messages are still on their way. */
 bool mk_alerts_is_busy(const struct mk_alerts *alerts);
 /* Whether a process is one of these children. */
 bool mk_alerts_has_child(const struct mk_alerts *alerts, pid_t pid);
-/* No more patience: what is on its way is given up. (It is on disk, and delivered later.) */
-void mk_alerts_stop(struct mk_alerts *alerts);
+/* Patience ends: what is on its way is given up, what waits is only put on disk, for the next run.
+ * The second time: nothing more is done at all. */
+void mk_alerts_hurry(struct mk_alerts *alerts);
 void mk_alerts_free(struct mk_alerts *alerts); /* when it is not busy; NULL is allowed */
 
 #endif

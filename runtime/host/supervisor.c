@@ -40,6 +40,7 @@
 #define GRACE_MS      15000
 #define REAP_MS       5000
 #define REPEAT_MS     1000
+#define ALERTS_MS     180000
 #define MAX_INHERITED 64
 
 struct supervisor {
@@ -81,14 +82,15 @@ static void stop_worker(struct supervisor *self, int signum)
 static void on_signal(void *arg, int signum)
 {
     struct supervisor *self = arg;
-    if (self->past_run) { /* nobody's patience is unbounded; they are on disk */
-        mk_alerts_stop(self->alerts);
-        return;
-    }
     /* A hang-up comes from the kernel and from the shell, systemd may add a SIGHUP: that is one
      * request. Only somebody who repeats it after a while has lost patience. */
-    if (self->signum && mk_monotonic_ms() - self->signaled_at < REPEAT_MS)
+    if (self->signaled_at && mk_monotonic_ms() - self->signaled_at < REPEAT_MS)
         return;
+    if (self->past_run) {
+        self->signaled_at = mk_monotonic_ms();
+        mk_alerts_hurry(self->alerts);
+        return;
+    }
     if (!self->signum) {
         self->signum = signum;
         self->signaled_at = mk_monotonic_ms();
@@ -173,9 +175,9 @@ static void on_event(void *arg, const char *line, size_t len)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
     if (name && strcmp(name, "prompt") == 0)
         ask(self);
-    const json_t *recipe = json_object_get(event, "alerts"); /* of the settings; or null */
+    const json_t *recipe = json_object_get(event, "alerts"); /* of the settings */
     if (recipe)
-        mk_alerts_enable(self->alerts, json_string_value(recipe));
+        mk_alerts_enable(self->alerts, json_string_value(recipe), json_object_get(event, "known"));
     const json_t *announce = json_object_get(event, "announce");
     if ((ends && !json_is_false(announce)) || (starts && json_is_true(announce)))
         mk_alerts_send(self->alerts, event);
@@ -198,7 +200,11 @@ static void on_events(void *arg, const char *bytes, size_t len)
 static void on_alert_line(void *arg, const char *line, size_t len)
 {
     struct supervisor *self = arg;
-    json_decref(mk_report_line(&self->report, line, len));
+    json_t *event = json_loadb(line, len, JSON_ALLOW_NUL, NULL);
+    const char *name = json_string_value(json_object_get(event, "event"));
+    if (name && strcmp(name, "log") == 0) /* what becomes of it is not what becomes of the run */
+        json_decref(mk_report_line(&self->report, line, len));
+    json_decref(event);
 }
 
 static void on_worker_exit(void *arg)
@@ -322,12 +328,21 @@ static void fail(struct supervisor *self, const char *code, const char *message,
     json_decref(event);
 }
 
-/* The run is over, its outcome decided: whoever is being told of it is waited for. */
+static void on_alerts_late(void *arg)
+{
+    mk_alerts_hurry(((struct supervisor *)arg)->alerts);
+}
+
+/* The run is over, its outcome decided: whoever is being told of it is waited for, not for ever. */
 static void finish_alerts(struct supervisor *self)
 {
     self->past_run = true;
+    struct mk_timer *late = NULL;
+    if (mk_alerts_is_busy(self->alerts))
+        late = mk_timer_start(self->loop, ALERTS_MS, on_alerts_late, self, NULL);
     while (mk_alerts_is_busy(self->alerts) && mk_loop_run_once(self->loop))
         continue;
+    mk_timer_close(late);
     reap_orphans(self);
 }
 
@@ -380,6 +395,9 @@ static int build(struct supervisor *self, struct mk_error *err)
     self->alerts = mk_alerts_new(self->loop, on_alert_line, self);
     if (!self->alerts)
         return mk_error_nomem(err, "start");
+    if (self->options->argc > 0 && strcmp(self->options->argv[0], "run") == 0)
+        mk_alerts_enable(self->alerts, NULL,
+                         NULL); /* also if it dies before it has said anything */
     each_child(remember_child, self);
     prctl(PR_SET_CHILD_SUBREAPER, 1);
     signal(SIGPIPE, SIG_IGN);

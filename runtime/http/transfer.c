@@ -141,6 +141,8 @@ static void set_mail(struct mk_http_transfer *transfer, const struct mk_http_mai
     curl_easy_setopt(easy, CURLOPT_USE_SSL, mail->is_plain ? CURLUSESSL_TRY : CURLUSESSL_ALL);
     curl_easy_setopt(easy, CURLOPT_MAIL_FROM, mail->from);
     curl_easy_setopt(easy, CURLOPT_MAIL_RCPT, transfer->recipients);
+    /* one who is not there any more does not keep it from the others */
+    curl_easy_setopt(easy, CURLOPT_MAIL_RCPT_ALLLOWFAILS, 1L);
     if (mail->user)
         curl_easy_setopt(easy, CURLOPT_USERNAME, mail->user);
     if (mail->password)

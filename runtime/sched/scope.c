@@ -168,6 +168,7 @@ static const struct mk_await_ops join_ops = {
 static void arm(struct mk_scope *scope)
 {
     mk_wait_init(&scope->wait, on_join_cancel);
+    scope->owner = scope->sched->current; /* who made it may be gone */
     scope->waiting = true;
     if (scope->pending == 0)
         mk_wait_fire(&scope->wait, MK_OK);
@@ -326,8 +327,13 @@ int mk_scope_new(lua_State *L)
 void mk_scope_open(lua_State *L)
 {
     static const luaL_Reg methods[] = {
-        {"spawn", scope_spawn},   {"join", scope_join},         {"results", scope_results},
-        {"cancel", scope_cancel}, {"deadline", scope_deadline}, {NULL, NULL},
+        {"spawn", scope_spawn},
+        {"join", scope_join},
+        {"results", scope_results},
+        {"cancel", scope_cancel},
+        {"deadline", scope_deadline},
+        {"close", scope_close},
+        {NULL, NULL},
     };
     luaL_newmetatable(L, TYPE_NAME);
     luaL_newlib(L, methods);

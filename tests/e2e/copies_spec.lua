@@ -126,6 +126,72 @@ describe("a backup into several stores", function()
     assert.same({ 2, "read" }, { #listed.backups[1].stores, listed.backups[1].proof })
   end)
 
+  it("is completed where it can be, although another store is dead", function()
+    local list, mend = places({ "one", "two", "dead" }, { "two", "dead" })
+    local made = run(list, { "one", "two", "dead" })
+    assert.equal(3, made.code)
+    mend()
+    mk.fs.mkdir(list.dead:gsub("/store$", ""))
+    mk.fs.write(list.dead, "no folder")
+    local done = support.start(dir.path, { "copy", "--all", "--from", made.path }):finish()
+    assert.equal(1, done.code)
+    same(list.one, list.two)
+    assert.matches("could not create folder [^ ]*dead/store", done.stderr)
+  end)
+
+  it("is not copied to where it is, and stays there", function()
+    local list = places({ "disk", "other" }, {})
+    local made = run(list, { "disk" }, ([[run = function(ctx)
+      local backup = ctx:backup()
+      ctx:copy(backup, { mk.store("disk", "file://%s"), mk.store("other", "file://%s") })
+      ctx:show("in %%d stores", #backup.stores)
+    end,]]):format(list.disk, list.other))
+    assert.equal(0, made.code, made.stderr)
+    assert.matches("in 2 stores", made.stdout)
+    same(list.disk, list.other)
+    local again = support.start(dir.path, { "copy", "latest", "--from", list.disk, "--to",
+      list.other }):finish()
+    assert.equal(0, again.code, again.stderr)
+    assert.matches("every store has what it should have", again.stdout)
+    same(list.disk, list.other)
+  end)
+
+  it("of another snapshot is not mixed with what a store had before it fell behind", function()
+    local copies_of = require "moonkeep.copies"
+    local list = places({ "one", "two" }, {})
+    local one, two = mk.store("one", "file://" .. list.one), mk.store("two", "file://" .. list.two)
+    local copies <close> = copies_of.begin("job", "app", { one, two })
+    local function move(text)
+      return mk.flow.run({ { kind = "memory", text = text }, copies:sinks "1.dat" }).stored
+    end
+    move "of the first snapshot"
+    copies[2]:fall_behind(require("moonkeep.errors").new("TIMEOUT", "for a test"))
+    copies:clear()
+    local stored = move "of the other snapshot"
+    local backup = copies:publish("job", "app", { format = 1, kind = "logical", created_at = "x",
+      needs = { codec = "none", pg_restore = 15 }, dump = { format = "custom", program = "pg_dump" },
+      source = { database = "app", encoding = "UTF8", collate = "C", ctype = "C" },
+      id = copies.id, job = "job", series = "app", objects = { { name = "1.dat", role = "data",
+      size = stored.bytes_in, decoded_size = stored.bytes_in, sha256 = stored.result,
+      codec = "none" } } })
+    copies:complete(backup)
+    assert.equal(2, #backup.stores)
+    same(list.one, list.two)
+    assert.equal("of the other snapshot", two.driver:read(("job/app/%s/1.dat"):format(backup.id)))
+  end)
+
+  it("is not read on when no store is left", function()
+    local list = places({ "one", "two" }, {})
+    local copies <close> = require("moonkeep.copies").begin("job", "app", {
+      mk.store("one", "file://" .. list.one), mk.store("two", "file://" .. list.two) })
+    for i = 1, 2 do
+      copies[i]:fall_behind(require("moonkeep.errors").new("NETWORK", "gone " .. i))
+    end
+    local err = support.caught(copies.sinks, copies, "1.dat")
+    assert.equal("store one: gone 1", err.message)
+    assert.equal("store two: gone 2", err.also[1].message)
+  end)
+
   it("can be copied to any other store", function()
     local list = places({ "disk", "usb" }, {})
     run(list, { "disk" })

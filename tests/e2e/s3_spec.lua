@@ -203,6 +203,30 @@ describe("a store in a bucket", function()
     assert.equal("BUSY", support.caught(alive.publish, alive, "{}").code)
   end)
 
+  it("is not what a run may finish that was taken for dead, and has come back", function()
+    local driver = bucket { lease = "1s" }
+    local st, id = layout.new("s", driver), "20261122T020000Z-3f9a2c"
+    local slept = st:begin("job", "app", id)
+    slept:put("1.dat", "old")
+    slept.lock.scope:cancel(require("moonkeep.errors").new("CANCELED", "asleep"))
+    mk.sleep "2s"
+    do
+      local other <close> = st:begin("job", "app", id)
+      other:put("1.dat", "new")
+      other:publish(mk.json.encode { format = 1 })
+    end
+    -- it wakes up, and renews its lease, as if nothing had been
+    local lease = slept.lock
+    pcall(function()
+      driver.client:put(driver.prefix .. lease.key, "{}")
+      lease.scope = require("moonkeep.core.task").scope()
+    end)
+    assert.equal("BUSY", support.caught(slept.publish, slept, "{}").code)
+    slept:close()
+    assert.same({ id }, st:list("job", "app"))
+    assert.equal("new", driver:read(("job/app/%s/1.dat"):format(id)))
+  end)
+
   -- ---- whole runs ---------------------------------------------------------------------------------
 
   describe("gets a backup", function()

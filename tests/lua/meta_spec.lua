@@ -32,7 +32,7 @@ describe("the definitions", function()
     local classes = { Context = "context", Source = "pg/init", Connection = "pg/init",
       Cluster = "pg/scratch", Store = "store/layout" }
     local internal = { ["Source:revealed"] = true, ["Store:begin"] = true,
-      ["Store:source"] = true, ["Store:path"] = true, ["Store:text"] = true,
+      ["Store:source"] = true, ["Store:path"] = true, ["Store:text"] = true, ["Store:stat"] = true,
       ["Store:manifest_text"] = true, ["Store:stall"] = true }
     local n = 0
     for class, file in pairs(classes) do

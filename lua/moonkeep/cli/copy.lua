@@ -30,23 +30,31 @@ local function wanted_stores(places, job, target)
   end
   local list = {}
   for _, place in ipairs(places) do
-    list[#list + 1] = (not place.job or place.job == job) and place.store or nil
+    local is_meant = not place.is_bad and (not place.job or place.job == job)
+    list[#list + 1] = is_meant and place.store or nil
   end
   return list
 end
 
--- Every backup of the places, with the stores that have it.
+-- Every backup of the places, with the stores that have it. A store that cannot be read is told of, and
+-- does not keep the others from what they lack: returns how many there are.
 local function all(options, places)
-  local found, by_key = {}, {}
-  targets.each(places, options, function(store, job, series, id)
-    local key = table.concat({ job, series, id }, "\0")
-    if not by_key[key] then
-      by_key[key] = { job = job, series = series, id = id, stores = {} }
-      found[#found + 1] = by_key[key]
+  local found, by_key, n_bad = {}, {}, 0
+  for _, place in ipairs(places) do
+    local ok, err = pcall(targets.each, { place }, options, function(store, job, series, id)
+      local key = table.concat({ job, series, id }, "\0")
+      if not by_key[key] then
+        by_key[key] = { job = job, series = series, id = id, stores = {} }
+        found[#found + 1] = by_key[key]
+      end
+      table.insert(by_key[key].stores, store)
+    end)
+    if not ok then
+      place.is_bad, n_bad = true, n_bad + 1
+      runner.report(err, "store " .. place.store.name)
     end
-    table.insert(by_key[key].stores, store)
-  end)
-  return found
+  end
+  return found, n_bad
 end
 
 local function has(list, store)
@@ -78,29 +86,23 @@ local function missing(options, places, found)
   return list
 end
 
--- From the first store whose copy is whole.
+-- From the first store whose copy is whole; what has arrived is read again.
 local function copy(backup, to)
-  local first
-  for _, from in ipairs(backup.stores) do
-    local ok, err = xpcall(function()
-      local one = from:backup(backup.job, backup.series, backup.id)
-      local bytes = copies.backup(one, from, to)
-      local copied = to:backup(backup.job, backup.series, backup.id)
-      verify.read(copied, to)
-      copied.proof = "read"
-      catalog.record_proof(copied)
-      return bytes
-    end, errors.handler)
-    if ok then
-      return err
-    end
-    first = first or errors.of(err)
-    if errors.of(err).code ~= "CORRUPT" then -- another source would not help
-      error(err, 0)
-    end
-    log.warn("%s", tostring(err))
+  local bytes
+  copies.from_any(backup.stores, function(from)
+    bytes = copies.backup(from:backup(backup.job, backup.series, backup.id), from, to)
+  end)
+  local copied = to:backup(backup.job, backup.series, backup.id)
+  local ok, err = pcall(verify.read, copied, to)
+  if not ok and errors.of(err).code == "CORRUPT" then
+    to:remove(copied) -- the others are what they were
   end
-  error(first, 0)
+  if not ok then
+    error(err, 0)
+  end
+  copied.proof = "read"
+  catalog.record_proof(copied)
+  return bytes
 end
 
 local function do_one(item, options)
@@ -138,8 +140,13 @@ function M.run(options)
   end
   run.open_log()
   local places = targets.places(options)
-  local found = options.all and all(options, places) or { targets.find(options, options.backup) }
-  local list, results, n_bad = missing(options, places, found), {}, 0
+  local found, n_bad
+  if options.all then
+    found, n_bad = all(options, places)
+  else
+    found, n_bad = { targets.find(options, options.backup) }, 0
+  end
+  local list, results = missing(options, places, found), {}
   for i, item in ipairs(list) do
     local result = do_one(item, options)
     results[i] = result
@@ -150,7 +157,7 @@ function M.run(options)
   end
   if options.json then
     output.json("copy", { ok = n_bad == 0, results = results })
-  elseif #list == 0 then
+  elseif #list == 0 and n_bad == 0 then
     log.show "every store has what it should have"
   end
   return n_bad == 0 and runner.OK or runner.FAILED

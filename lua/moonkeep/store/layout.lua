@@ -171,25 +171,39 @@ function Session:put(object, text)
   self.driver:write(self.folder .. check_name("object name", object), text, true)
 end
 
---- Removes all that was written, to begin anew; the manifest first, which may be there although
---- publishing it has failed.
-function Session:clear()
-  self.published = false
-  self.driver:remove { self.manifest }
+--- Raises when another run may have taken us for dead, and removed what is here.
+function Session:check()
+  self.lock:check()
+end
+
+-- The manifest comes first: it may be there although publishing it has failed (in the sync of its
+-- folder, say), and a backup that can be seen must be whole. Without the lock nothing here is ours.
+local function remove(self)
+  self.lock:check()
+  if self.tried then
+    self.driver:remove { self.manifest }
+  end
   self.driver:remove_folder(self.folder)
+end
+
+--- Removes all that was written, to begin anew.
+function Session:clear()
+  remove(self)
+  self.tried, self.published = false, false
   self.driver:make_folder(self.folder)
 end
 
 --- Writes the manifest: from now on the backup exists.
 function Session:publish(text)
   self.lock:check()
+  self.tried = true
   self.driver:write(self.manifest, text, true)
   self.published = true
 end
 
---- Without a published manifest, removes everything that was written. The manifest comes first: it
---- may be there although publishing it has failed (in the sync of its folder, say), and a backup
---- that can be seen must be whole.
+local CLOSE_MS = 10000 -- less than what a stopped run is given
+
+--- Without a published manifest, removes everything that was written.
 function Session:close()
   if self.closed then
     return
@@ -197,17 +211,14 @@ function Session:close()
   self.closed = true
   core_task.shield(function()
     if not self.published then
-      local ok, err = pcall(function()
-        self.driver:remove { self.manifest }
-        self.driver:remove_folder(self.folder)
-      end)
+      local ok, err = pcall(remove, self)
       if not ok then
         log.warn("%s: could not remove the unfinished %s: %s", self.store.name,
           self.driver:shown(self.folder), err.message)
       end
     end
     self.lock:close()
-  end, 15000)
+  end, CLOSE_MS)
 end
 Session.__close = Session.close
 
@@ -250,7 +261,17 @@ local function sweep(driver, folder)
   end
 end
 
---- Begins a backup: a session, whose sinks and puts are invisible until publish.
+-- Whether there is a manifest; whoever may only write does not see it.
+local function is_published(driver, key)
+  local ok, stat = pcall(driver.stat, driver, key)
+  if not ok and errors.of(stat).status ~= DENIED then
+    error(stat, 0)
+  end
+  return ok and stat ~= nil
+end
+
+--- Begins a backup: a session, whose sinks and puts are invisible until publish. Raises ALREADY_EXISTS
+--- when there is such a backup, BUSY when somebody else is making it.
 function Store:begin(job, series, id)
   local folder, driver = folder_of(job, series), self.driver
   check_id(id)
@@ -272,9 +293,14 @@ function Store:begin(job, series, id)
   if not session.lock then
     errors.raise("BUSY", ("another run is making backup %s"):format(id))
   end
-  ok, err = pcall(driver.make_folder, driver, session.folder)
+  ok, err = pcall(function()
+    if is_published(driver, session.manifest) then
+      errors.raise("ALREADY_EXISTS", ("store %s has a backup %s already"):format(self.name, id))
+    end
+    driver:make_folder(session.folder)
+  end)
   if not ok then
-    session:close()
+    session.lock:close() -- nothing was written
     error(err, 0)
   end
   return session
@@ -285,6 +311,18 @@ local STALL = "1m"
 --- How long it may take nothing.
 function Store:stall()
   return self.options.stall or STALL
+end
+
+--- Takes a backup out of the store, one that is known to be worth nothing. Raises BUSY.
+function Store:remove(backup)
+  local folder, driver = folder_of(backup.job, backup.series), self.driver
+  local id = check_id(backup.id)
+  local lock <close> = driver:hold(lock_key(folder, id))
+  if not lock then
+    errors.raise("BUSY", ("somebody is at work on backup %s"):format(id))
+  end
+  driver:remove { ("%s%s.json"):format(folder, id) }
+  driver:remove_folder(("%s%s/"):format(folder, id))
 end
 
 --- A store of this name, with a driver and the options of mk.store.

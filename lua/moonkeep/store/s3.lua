@@ -34,12 +34,21 @@ function Driver:read(key)
   return self.client:get(self.prefix .. key, 16 << 20)
 end
 
+-- Whether it exists already because we have written it: of a try whose answer was lost.
+local function is_there(self, key, text, err)
+  if errors.of(err).code ~= "ALREADY_EXISTS" then
+    return false
+  end
+  local ok, there = pcall(self.read, self, key)
+  return ok and there == text
+end
+
 --- Stores a small object; with `exclusive` only if there is none: ALREADY_EXISTS.
 function Driver:write(key, text, exclusive)
   if exclusive and not self.has_no_conditions then
     local ok, err = pcall(self.client.put, self.client, self.prefix .. key, text, true,
       self.headers())
-    if ok then
+    if ok or is_there(self, key, text, err) then
       return
     elseif errors.of(err).code ~= "UNSUPPORTED" then
       error(err, 0)
@@ -131,13 +140,16 @@ end
 -- ---- leases -------------------------------------------------------------------------------------
 
 local LEASE_MS = 15 * 60 * 1000
-local REMOVE_TRIES = 2
+local REMOVE_TRIES, LEASE_END_MS = 2, 5000
 local DENIED = 403
 
 local Lease = {}
 Lease.__index = Lease
 
 local function write_lease(self)
+  if self.written and clock.monotonic() - self.written > self.driver.lease_ms then
+    self.is_lost = true -- for good: what others did meanwhile is not undone by writing it anew
+  end
   self.driver.client:put(self.driver.prefix .. self.key, json.encode { holder = self.holder,
     host = host.name() }) -- without what objects have: it is never locked
   self.written = clock.monotonic()
@@ -156,7 +168,7 @@ end
 
 --- Raises BUSY when others may have taken us for dead.
 function Lease:check()
-  if clock.monotonic() - self.written > self.driver.lease_ms then
+  if self.is_lost or clock.monotonic() - self.written > self.driver.lease_ms then
     errors.raise("BUSY", ("%s could not be renewed for so long that another run may have removed " ..
       "what this one has stored"):format(self.driver:shown(self.key)))
   end
@@ -187,7 +199,13 @@ function Driver:hold(key)
   end
   local lease = setmetatable({ driver = self, key = key, holder = host.random(8),
     scope = core_task.scope() }, Lease)
-  write_lease(lease)
+  local ok, err = pcall(write_lease, lease)
+  if not ok then -- it may be there all the same, and would keep us out
+    core_task.shield(function()
+      pcall(self.client.delete, self.client, { self.prefix .. key }, REMOVE_TRIES)
+    end, LEASE_END_MS)
+    error(err, 0)
+  end
   lease.scope:spawn(renew, lease)
   return lease
 end

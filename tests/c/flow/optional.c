@@ -161,6 +161,70 @@ static void what_holds_every_sink_up_cuts_none_off(void **state)
     rig_down(&rig);
 }
 
+static void a_flow_that_fails_elsewhere_blames_no_sink(void **state)
+{
+    (void)state;
+    struct rig rig;
+    rig_up(&rig, 8);
+    struct counting_source *counting = counting_new(TOTAL, MK_BLOCK_BYTES);
+    counting->fail_at = 5 * MK_BLOCK_BYTES;
+    struct mk_node *source = mk_flow_source(rig.flow, &counting->base);
+    mk_flow_set_optional(mk_flow_sink(rig.flow, source, stalling_new(3)), 10000); /* it waits */
+    add_checking(&rig, source, true);
+    assert_int_equal(rig_run(&rig), MK_EIO);
+    assert_false(report_of(&rig, 1).failed || report_of(&rig, 2).failed);
+    rig_down(&rig);
+}
+
+/* A sink that is slow: it takes a block after some time, and says that something moves before that.
+ */
+struct slow_sink {
+    struct stalling_sink base;
+    struct mk_loop *loop;
+    struct mk_timer *timer;
+    int steps;
+};
+
+static void slow_step(void *arg)
+{
+    struct slow_sink *self = arg;
+    mk_timer_close(self->timer);
+    self->timer = NULL;
+    struct mk_error err;
+    mk_sink_moves(&self->base.base);
+    if (++self->steps % 4 == 0)
+        mk_sink_done(&self->base.base, MK_OK, NULL);
+    else
+        self->timer = mk_timer_start(self->loop, 20, slow_step, self, &err);
+}
+
+static void slow_put(struct mk_sink *sink, struct mk_block *block)
+{
+    struct slow_sink *self = (struct slow_sink *)sink;
+    struct mk_error err;
+    (void)block;
+    self->timer = mk_timer_start(self->loop, 20, slow_step, self, &err);
+}
+
+static void a_sink_that_is_slow_but_moves_is_not_taken_for_stalled(void **state)
+{
+    (void)state;
+    static const struct mk_sink_type slow_type = {"slow",         slow_put,       stalling_finish,
+                                                  stalling_abort, stalling_close, NULL};
+    struct rig rig;
+    rig_up(&rig, 8);
+    struct slow_sink *slow = mk_calloc(sizeof *slow);
+    slow->base.base.type = &slow_type;
+    slow->base.takes = 1;
+    slow->loop = rig.loop;
+    struct mk_node *source = add_source(&rig, 3 * MK_BLOCK_BYTES);
+    mk_flow_set_optional(mk_flow_sink(rig.flow, source, &slow->base.base), 60); /* a put takes 80 */
+    add_checking(&rig, source, true);
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    assert_false(report_of(&rig, 1).failed);
+    rig_down(&rig);
+}
+
 static void a_limited_sink_holds_the_others_and_is_not_taken_for_stalled(void **state)
 {
     (void)state;
@@ -190,6 +254,8 @@ int main(void)
         cmocka_unit_test(the_flow_fails_when_no_optional_sink_is_left),
         cmocka_unit_test(a_sink_that_stalls_is_cut_off_while_another_goes_on),
         cmocka_unit_test(what_holds_every_sink_up_cuts_none_off),
+        cmocka_unit_test(a_flow_that_fails_elsewhere_blames_no_sink),
+        cmocka_unit_test(a_sink_that_is_slow_but_moves_is_not_taken_for_stalled),
         cmocka_unit_test(a_limited_sink_holds_the_others_and_is_not_taken_for_stalled),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
