@@ -3,7 +3,7 @@
 Each request is a file FOLDER/http-N.json ({"method", "path", "headers", "body"}), each mail
 FOLDER/mail-N.json ({"from", "to", "user", "tls", "text"}), N counting from 1. FOLDER/status, if it is
 there, has the status that requests are answered with. With a certificate the SMTP server wants
-STARTTLS and a login: user "moonkeep", password "let me in".
+STARTTLS and a login: user "moonkeep", password "let me in". It does not know gone@ anything.
 """
 import asyncio
 import json
@@ -47,6 +47,12 @@ class Requests(BaseHTTPRequestHandler):
 
 
 class Mails:
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if address.startswith("gone@"):
+            return "550 no such user"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
     async def handle_DATA(self, server, session, envelope):
         keep("mail", {"from": envelope.mail_from, "to": envelope.rcpt_tos, "user": session.auth_data and
                       session.auth_data.login.decode(), "tls": session.ssl is not None,

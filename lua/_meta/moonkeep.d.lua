@@ -194,7 +194,7 @@
 ---@field user? string run as this user
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
----@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")
 
 ---Mail, by an SMTP server.
 ---@class moonkeep.NotifyEmailKeys
@@ -207,7 +207,7 @@
 ---@field ca? string a file of certificates, instead of the system's
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
----@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")
 
 ---A check of healthchecks.io, or of one's own instance: it hears of every start and end.
 ---@class moonkeep.NotifyHealthchecksKeys
@@ -216,7 +216,7 @@
 ---@field ca? string a file of certificates, instead of the system's
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
----@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")
 
 ---A channel of Slack, Mattermost or Rocket.Chat, by an incoming webhook.
 ---@class moonkeep.NotifySlackKeys
@@ -226,7 +226,7 @@
 ---@field ca? string a file of certificates, instead of the system's
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
----@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")
 
 ---An HTTP endpoint of your own.
 ---@class moonkeep.NotifyWebhookKeys
@@ -237,7 +237,7 @@
 ---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
----@field timeout? moonkeep.Duration how long one try may take (default: "45s")
+---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")
 
 ---Rules for every job of a folder, in its `policy.lua`.
 ---@class moonkeep.PolicyKeys

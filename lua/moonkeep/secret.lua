@@ -114,6 +114,16 @@ function M.credential(name)
   end)
 end
 
+-- Messages show URLs without user and query: of one that is a secret, not that either.
+local function redact_url(value)
+  local scheme, rest = value:match "^(%a[%w+.-]*://)([^?#]*)"
+  if scheme then
+    rest = rest:gsub("^[^/@]*@", ""):gsub("/+$", "")
+    redact.add(scheme .. rest)
+    redact.add(rest:match "/.*$")
+  end
+end
+
 --- The text of a secret; any other value as it is. For the library only: recipes get `mk.secret`.
 function M.reveal(value)
   local state = states[value]
@@ -123,6 +133,7 @@ function M.reveal(value)
   if state.value == nil then
     state.value = state.read()
     redact.add(state.value)
+    redact_url(state.value)
   end
   return state.value
 end

@@ -207,9 +207,13 @@ describe("a job that tells", function()
     assert.matches("command could not be told: PROCESS_FAILED: false failed with exit code 1",
       run.stderr)
     assert.matches("slack could not be told: NETWORK", run.stderr)
-    assert.same({ "s: success" }, place.kinds())
-    assert.matches("note    the template of this message failed: .*broken",
-      place.requests()[1].json.text)
+    assert.same({ "s: success", "t: success" }, place.kinds())
+    local texts = {}
+    for _, request in ipairs(place.requests()) do
+      texts[request.name] = request.json.text
+    end
+    assert.matches("note    the template of this message failed: .*broken", texts.s)
+    assert.matches("note    the template of this message failed: TIMEOUT", texts.t)
   end)
 
   it("says what its template says", function()
@@ -243,7 +247,8 @@ describe("a job that tells", function()
   end)
 
   it("pings a check of healthchecks", function()
-    local place = job(('always = mk.notify.healthchecks("%s/%d/uuid")'):format(sink.url, n + 1), BY_ENV)
+    local place = job(('always = mk.notify.healthchecks("%s/%d/uuid?create=1")'):format(sink.url, n + 1),
+      BY_ENV)
     place.run()
     place.run { FAIL = "1" }
     place.run { FAIL = "1" }
@@ -251,7 +256,8 @@ describe("a job that tells", function()
     for i, request in ipairs(place.requests()) do
       paths[i] = request.name
     end
-    assert.same({ "uuid/start", "uuid", "uuid/start", "uuid/fail", "uuid/start", "uuid/fail" }, paths)
+    assert.same({ "uuid/start?create=1", "uuid?create=1", "uuid/start?create=1", "uuid/fail?create=1",
+      "uuid/start?create=1", "uuid/fail?create=1" }, paths)
     assert.matches("FAILED on .*: OOPS\n\nerror   OOPS: it did not work", place.requests()[4].body)
   end)
 
@@ -297,6 +303,95 @@ describe("a job that tells", function()
     assert.equal("z: size", place.kinds()[6])
     assert.matches("problem the size of app, .*, is far from the usual",
       place.requests()[5].json.text .. place.requests()[6].json.text)
+  end)
+
+  it("tells of a failure, whatever the size", function()
+    local rules = require "moonkeep.notify.rules"
+    local function kind(status)
+      local list = { { service = "slack", options = { url = "x" } } }
+      return rules.recipients({ job = "j", status = status, has_unusual_size = true }, { jobs = { j = {
+        notify = { problem = list, always = list } } } })[1].kind
+    end
+    assert.same({ "size", "degraded", "failure" }, { kind "ok", kind "degraded", kind "failed" })
+  end)
+
+  it("tells of what is stale on a machine that has never run it, and of a recipe that is broken",
+    function()
+      local place = job('stale = hook "old"', "", [[fresh = "1h", source = mk.pg { dbname = "x" },
+        upload = { mk.store("disk", "file:///nonexistent") },]])
+      assert.equal(5, place.command("status", "--notify", place.path).code)
+      assert.same({ "old: stale" }, place.kinds())
+      local broken = job('problem = hook "p"')
+      broken.run()
+      mk.fs.write(broken.path, "return 17 +")
+      local looked = support.start(dir.path, { "status", "--notify", broken.path, place.path }, {
+        MOONKEEP_STATE = broken.state }):finish()
+      assert.equal(1, looked.code)
+      assert.same({ "p: failure" }, broken.kinds())
+      assert.same({ "old: stale", "old: stale" }, place.kinds())
+    end)
+
+  it("tells also without a state folder, once", function()
+    local place = job('problem = hook "p"', FAILS)
+    mk.fs.write(place.state, "no folder")
+    assert.equal(1, place.run().code)
+    assert.same({ "p: failure" }, place.kinds())
+    sink.set(500)
+    local run = place.run()
+    sink.set(200)
+    assert.matches("webhook could not be told, and the message cannot be kept", run.stderr)
+  end)
+
+  it("does not send what needs the environment of another job's runs", function()
+    local one = job('success = mk.notify.webhook { url = mk.secret.env "HOOK" }')
+    local env = { HOOK = "http://127.0.0.1:1/x" }
+    one.run(env)
+    local waiting = #support.files(one.state .. "/outbox")
+    assert.equal(1, waiting)
+    local other = job("", "")
+    other.state = one.state
+    support.start(dir.path, { "status", "--notify", other.path }, { MOONKEEP_STATE = one.state,
+      HOOK = ("%s/%d/wrong"):format(sink.url, n) }):finish()
+    assert.equal(waiting, #support.files(one.state .. "/outbox"))
+    assert.same({}, other.requests())
+  end)
+
+  it("gives no secret to the programs that it runs", function()
+    local out = dir.path .. "/environment"
+    local place = job(([[success = { mk.notify.command { argv = { "sh", "-c", "env >$OUT" },
+      env = { OUT = %q } }, mk.notify.webhook { url = mk.secret.env "HOOK" } }]]):format(out))
+    place.run { HOOK = ("%s/%d/x"):format(sink.url, n), PGPASSWORD = "pg-s3cret" }
+    local text = mk.fs.read(out)
+    assert.matches("MOONKEEP_KIND=success", text)
+    assert.is_nil(text:find("HOOK=", 1, true) or text:find("pg-s3cret", 1, true))
+  end)
+
+  it("shows nothing of a URL that is a secret when it is refused", function()
+    sink.set(404)
+    local place = job('success = mk.notify.webhook { url = mk.secret.env "HOOK" }')
+    local run = place.run { HOOK = ("%s/%d/t0ken?channel=x"):format(sink.url:gsub("//", "//u:pw@"), n) }
+    sink.set(200)
+    assert.matches("webhook could not be told: HTTP_STATUS", run.stderr)
+    for _, text in ipairs { run.stderr, place.command("status", place.path).stdout } do
+      assert.is_nil(text:find("t0ken", 1, true), text)
+    end
+  end)
+
+  it("tells of an error with any bytes in it", function()
+    local place = job('problem = hook "p"', [[mk.error("OOPS", "a\0b", { detail = "c\0d" })]])
+    place.run()
+    assert.equal("a?b", place.requests()[1].json.event.error.message)
+  end)
+
+  it("does not tell the site of the same failure again and again", function()
+    local place = job("", FAILS)
+    mk.fs.write(place.state .. ".lua", ([[local mk = require "moonkeep"
+      local hook = mk.notify.webhook { url = "%s/%d/site" }
+      return { problem = hook, always = hook }]]):format(sink.url, n))
+    for _ = 1, 3 do
+      place.run { MOONKEEP_NOTIFY = place.state .. ".lua" }
+    end
+    assert.same({ "site: failure" }, place.kinds())
   end)
 
   it("tells of what is stale, when status is asked to", function()
@@ -356,7 +451,8 @@ describe("a job that tells", function()
     for _, request in ipairs(sink.requests()) do
       paths[#paths + 1] = request.path:match "^/guide/(.*)"
     end
-    assert.same({ "check/fail", "site", "slack" }, (function() table.sort(paths) return paths end)())
+    table.sort(paths) -- a failure by `test`, and that the job is stale
+    assert.same({ "check/fail", "check/fail", "site", "slack", "slack" }, paths)
   end)
 
   describe("by mail", function()
@@ -385,6 +481,15 @@ print(m["subject"]); print(m["from"]); print(m["to"]); print(m.get_content())]],
       assert.matches("^nightly FAILED on [^\n]*: OOPS\n", read)
       assert.truthy(read:find("Nächte <n@example.org>\nOps <ops@example.org>, on-call@example.org\n" ..
         "error   OOPS: naïve: " .. ("ä"):rep(100) .. "\nwhere", 1, true), read)
+    end)
+
+    it("sends it to those who are still there, from a name of any kind", function()
+      local before = #sink.mails()
+      local run = mail([[from = "Backups, Nightly <n@example.org>", to = { "gone@example.org",
+        "here@example.org" }, ]] .. LOGIN).run { PW = "let me in" }
+      assert.equal(before + 1, #sink.mails(), run.stderr)
+      assert.same({ "here@example.org" }, sink.mails()[before + 1].to)
+      assert.matches('From: "Backups, Nightly" <n@example.org>\r\n', sink.mails()[before + 1].text)
     end)
 
     it("says what is wrong with a login, a certificate, an address", function()

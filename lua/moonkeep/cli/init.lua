@@ -67,7 +67,7 @@ function M.main()
   local arguments = host.arguments()
   local options = { loading = false }
   if arguments[1] == "deliver" then -- the supervisor's own, not for people
-    return require("moonkeep.notify.deliver").run(arguments[2])
+    return require("moonkeep.notify.deliver").run(arguments[2], arguments[3] == "keep")
   end
   first_settings(arguments)
   secret.optional_env "PGPASSWORD" -- no child inherits it

@@ -1,14 +1,16 @@
 --- moonkeep notify: test, flush, list.
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
-local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
+local kept = require "moonkeep.notify.kept"
 local log = require "moonkeep.log"
+local names_of = require "moonkeep.names_of"
 local notify = require "moonkeep.notify"
 local outbox = require "moonkeep.notify.outbox"
 local output = require "moonkeep.cli.output"
 local recipe = require "moonkeep.recipe"
 local runner = require "moonkeep.runner"
+local secret = require "moonkeep.secret"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -47,7 +49,7 @@ end
 
 local function test_one(item, path, kind)
   local entry = { descriptor = item.descriptor, recipe = path, at = item.at,
-    event = event_of(item.job, path, kind) }
+    env = names_of(secret.taken()), event = event_of(item.job, path, kind) }
   local file, temporary = outbox.write_temporary(entry)
   local _ <close> = temporary
   return outbox.deliver(file, entry)
@@ -60,7 +62,7 @@ local function test(options)
   options.loading = true
   local list = recipe.load(options.recipe)
   options.loading = false
-  local path, found = fs.realpath(options.recipe), everybody(list, options.job)
+  local path, found = kept.path(options.recipe), everybody(list, options.job)
   if #found == 0 then
     errors.raise("NOT_FOUND", ("no job of %s tells anybody"):format(options.recipe), { hint =
       "add to a job: notify = { problem = mk.notify.slack(mk.secret.env \"SLACK_URL\") }" })
@@ -91,7 +93,7 @@ end
 -- ---- what waits -------------------------------------------------------------------------------------
 
 local function flush(options)
-  local n_sent, n_waiting = outbox.flush(true)
+  local n_sent, n_waiting = outbox.flush { all = true }
   if options.json then
     output.json("notify", { sent = n_sent, waiting = n_waiting })
   else

@@ -1,6 +1,5 @@
 --- moonkeep run
 local clock = require "moonkeep.clock"
-local fs = require "moonkeep.fs"
 local json = require "moonkeep.core.json"
 local kept = require "moonkeep.notify.kept"
 local host = require "moonkeep.core.host"
@@ -36,20 +35,26 @@ function M.describe(backup, proof)
     globals = backup.manifest.globals }
 end
 
+-- Says to the supervisor which recipe is to be told of, and, once it is loaded, whom. Returns what
+-- targets.chosen is to call then.
+local function announce(options)
+  if not options.recipe then
+    return nil
+  end
+  local path = kept.path(options.recipe)
+  log.event({ event = "settings", alerts = path }, true)
+  return function(list)
+    local known = kept.of(path, list)
+    kept.save(known)
+    log.event({ event = "settings", alerts = path, known = known }, true)
+  end
+end
+
 function M.run(options)
   if options.dry_run then
     return require("moonkeep.cli.plan").run(options)
   end
-  local recipe_path
-  if options.recipe then
-    local ok, path = pcall(fs.realpath, options.recipe)
-    recipe_path = ok and path or options.recipe
-    log.event({ event = "settings", alerts = recipe_path }, true)
-  end
-  local chosen, loaded = targets.chosen(options)
-  if recipe_path then
-    kept.save(recipe_path, loaded)
-  end
+  local chosen = targets.chosen(options, announce(options))
   local results = {}
   local code = runner.run_all(chosen, { log = M.open_log(), consent = options.yes }, results)
   if options.json then

@@ -4,12 +4,12 @@ local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local deliver = require "moonkeep.notify.deliver"
 local events = require "moonkeep.notify.event"
-local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local kept = require "moonkeep.notify.kept"
 local log = require "moonkeep.log"
 local outbox = require "moonkeep.notify.outbox"
 local output = require "moonkeep.cli.output"
+local recipe = require "moonkeep.recipe"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
@@ -121,28 +121,48 @@ local function show(items)
   end
 end
 
--- Tells of stale jobs whomever they name, and sends what waits.
-local function tell(items)
-  for _, item in ipairs(items) do
-    if item.stale then
-      local path = fs.realpath(item.recipe)
-      deliver.tell(events.of_stale(item.job, path, item.fresh), kept.load(path))
-    end
+-- The jobs, as far as they load. A recipe that does not is told of.
+local function load_all(options)
+  local list, failures = recipe.load_all(#options.recipe > 0 and options.recipe or { "." })
+  for _, failure in ipairs(failures) do
+    local path = kept.path(failure.path)
+    runner.report(failure.error, failure.path)
+    deliver.tell(events.of_recipe(path, runner.plain(errors.explain(failure.error))), kept.load(path))
   end
-  outbox.flush()
+  return list, #failures
+end
+
+-- Tells of stale jobs whomever they name, and sends what waits.
+local function tell(list, items)
+  for i, job in ipairs(list) do
+    if items[i].stale then
+      local path = kept.path(job.path)
+      deliver.tell(events.of_stale(job.name, path, items[i].fresh), kept.of(path, { job }))
+    end
+    outbox.flush { recipe = kept.path(job.path) }
+  end
 end
 
 function M.run(options)
-  local items, is_stale = {}, false
+  local items, list, is_stale, n_failures = {}, {}, false, 0
   local proofs, now = catalog.proofs(), host.wall() // 1000
-  for _, job in ipairs(targets.load(options, options.recipe)) do
+  local loaded
+  if options.notify then
+    loaded, n_failures = load_all(options)
+  else
+    loaded = targets.load(options, options.recipe)
+  end
+  for _, job in ipairs(loaded) do
     if job.kind == "job" then
-      items[#items + 1] = status_of(job, proofs, now)
+      list[#list + 1], items[#items + 1] = job, status_of(job, proofs, now)
       is_stale = is_stale or items[#items].stale
     end
   end
   if options.notify then
-    tell(items)
+    local ok, err = xpcall(tell, errors.handler, list, items)
+    if not ok then
+      log.error("not everybody could be told: %s", tostring(err))
+    end
   end
   if options.json then
     output.json("status", { stale = is_stale, jobs = items, undelivered = outbox.describe() })
@@ -155,7 +175,7 @@ function M.run(options)
       log.show("%s", undelivered)
     end
   end
-  return is_stale and STALE or runner.OK
+  return n_failures > 0 and runner.FAILED or is_stale and STALE or runner.OK
 end
 
 return M

@@ -104,16 +104,20 @@ local function configure(job, list)
   return { job = job, arguments = arg.parse(tostring(job), args, texts) }
 end
 
---- What `run` and `plan` are to do: a list of { job, arguments }; and all that the recipe has.
-function M.chosen(options)
+--- What `run` and `plan` are to do: a list of { job, arguments }. `on_load`: is told what the recipe
+--- has, before anything of it is chosen.
+function M.chosen(options, on_load)
   options.loading = true
-  local list, loaded
+  local list
   if options.recipe then
     if options.source or #options.to > 0 then
       errors.raise("USAGE", "--source and --to are for runs without a recipe",
         { hint = "change the recipe's keys with --set" })
     end
-    loaded = recipe.load(options.recipe)
+    local loaded = recipe.load(options.recipe)
+    if on_load then
+      on_load(loaded)
+    end
     list = choose(loaded, options.job)
   else
     list = ad_hoc(options)
@@ -123,7 +127,7 @@ function M.chosen(options)
     chosen[i] = configure(job, items)
   end
   options.loading = false
-  return chosen, loaded
+  return chosen
 end
 
 -- ---- backups ------------------------------------------------------------------------------------

@@ -81,7 +81,7 @@ local NOTIFIER = {
   { "template", "function", "template(event): returns the text, or `{ title, text }`, or any other " ..
     "table, which is sent as it is; see [events](events.md#what-templates-get)" },
   { "again", "duration", "the same problem is not told again before", default = '"4h"' },
-  { "timeout", "duration", "how long one try may take", default = '"45s"' },
+  { "timeout", "duration", "how long one try may take, at most a minute", default = '"45s"' },
 }
 for _, service in ipairs(require "moonkeep.notify.services") do
   M["notify_" .. service.name] = { title = "mk.notify." .. service.name, doc = service.doc,

@@ -1,6 +1,8 @@
 --- A program of one's own: what nobody foresaw.
 local json = require "moonkeep.core.json"
 
+local MAX_BYTES = 100 * 1024 -- of a variable: Linux takes 128 KiB
+
 return {
   name = "command",
   doc = "A program: it reads the message, or what `template` returns, and has the event in its " ..
@@ -13,7 +15,9 @@ return {
   },
   send = function(options, event, message)
     local env = { MOONKEEP_KIND = event.kind, MOONKEEP_JOB = event.job or "",
-      MOONKEEP_TITLE = message.title, MOONKEEP_EVENT = json.encode(event) }
+      MOONKEEP_TITLE = message.title }
+    local encoded = json.encode(event)
+    env.MOONKEEP_EVENT = #encoded < MAX_BYTES and encoded or nil
     for name, value in pairs(options.env or {}) do
       env[name] = value
     end

@@ -46,7 +46,12 @@ end
 -- A name in it may be of any characters.
 local function shown_address(text)
   local name, found = text:match "^%s*(.-)%s*(<[^<>]+>)%s*$"
-  return name and name ~= "" and header_text(name) .. " " .. found or address(text)
+  if not name or name == "" then
+    return address(text)
+  elseif not name:find "[\128-\255]" and name:find "[^%w%s!#$%%&'*+/=?^_`{|}~-]" then
+    name = ('"%s"'):format(name:gsub('^"(.*)"$', "%1"):gsub('["\\]', "\\%0"))
+  end
+  return header_text(name) .. " " .. found
 end
 
 local function list_of(value)

@@ -27,6 +27,8 @@ local M = {}
 local STATUS = { start = "started", ok = "ok", degraded = "degraded", failed = "failed",
   skipped = "skipped" }
 
+local BY_SUPERVISOR = { WORKER_DIED = true, DEADLINE = true, CANCELED = true }
+
 local MIN_USUAL = 3
 local SMALL, LARGE = 0.5, 2 -- a size beyond these parts of the usual one is told
 
@@ -86,7 +88,9 @@ end
 --- Of what the supervisor has seen: `seen` is an event `start` or `result`.
 function M.of_run(seen, recipe)
   local job = seen.job ~= "" and seen.job or nil
-  local event = { job = job, recipe = recipe, run = seen.run or job and catalog.latest_run(job),
+  local is_supervisors = BY_SUPERVISOR[(seen.error or {}).code] -- which does not know the run
+  local event = { job = job, recipe = recipe,
+    run = seen.run or job and is_supervisors and catalog.latest_run(job) or nil,
     host = host.name(), time = seen.time, status = STATUS[seen.status or seen.event] or "failed",
     seconds = seen.seconds, error = seen.error, problems = seen.problems, hint = seen.hint,
     backups = seen.backups, text = seen.status == "skipped" and seen.text or nil }
@@ -94,6 +98,11 @@ function M.of_run(seen, recipe)
     enrich(event)
   end
   return event
+end
+
+--- Of a recipe that does not load. `err`: as runner.plain makes it.
+function M.of_recipe(recipe, err)
+  return { recipe = recipe, host = host.name(), time = host.iso_time(), status = "failed", error = err }
 end
 
 --- Of a job whose last good backup is too old. `fresh`: how old it may be.

@@ -18,7 +18,8 @@ return {
   send = function(options, event, message)
     local http = require "moonkeep.http"
     local body = (message.title .. "\n\n" .. message.text):sub(1, MAX_BYTES)
-    http.request { url = options.url:gsub("/+$", "") .. SIGNALS[event.kind], method = "POST",
+    local path, query = options.url:match "^([^?]*)(.*)$"
+    http.request { url = path:gsub("/+$", "") .. SIGNALS[event.kind] .. query, method = "POST",
       body = body, ca = options.ca, proxy = options.proxy, repeats = true, timeout = "10s",
       retries = 2 }
   end,

@@ -15,14 +15,17 @@ local MATCHES = {
 
 --- A list of { key of `notify`, kind }.
 function M.matches(event)
-  local list = {}
-  if event.has_unusual_size then
-    list = { { "size", "size" }, { "problem", "size" } }
+  local list, sizes = {}, event.has_unusual_size and { { "size", "size" }, { "problem", "size" } } or {}
+  local function add(matches)
+    table.move(matches, 1, #matches, #list + 1, list)
   end
-  if event.has_recovered then
-    list[#list + 1] = { "recovered", "recovered" }
+  if event.status == "ok" then -- else there is worse to tell
+    add(sizes)
   end
-  return table.move(MATCHES[event.status], 1, #MATCHES[event.status], #list + 1, list)
+  add(event.has_recovered and { { "recovered", "recovered" } } or {})
+  add(MATCHES[event.status])
+  add(event.status ~= "ok" and sizes or {})
+  return list
 end
 
 -- Adds those of one table { [key] = { descriptor... } } that are not in the list yet.
