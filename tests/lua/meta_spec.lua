@@ -33,7 +33,7 @@ describe("the definitions", function()
       Cluster = "pg/scratch", Store = "store/layout" }
     local internal = { ["Source:revealed"] = true, ["Store:begin"] = true,
       ["Store:source"] = true, ["Store:path"] = true, ["Store:text"] = true, ["Store:stat"] = true,
-      ["Store:manifest_text"] = true, ["Store:stall"] = true }
+      ["Store:manifest_text"] = true, ["Store:stall"] = true, ["Store:remove"] = true }
     local n = 0
     for class, file in pairs(classes) do
       local source = mk.fs.read(("lua/moonkeep/%s.lua"):format(file))
