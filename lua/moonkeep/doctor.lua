@@ -203,14 +203,38 @@ end
 -- A compressed dump without indexes is seldom more than half of the database.
 local ESTIMATE = 2
 
--- A store that is no folder: writes a small object, reads it, and removes it.
+-- What is lost where credentials do not allow something.
+local LOST = {
+  read = { "nothing can be verified, restored or copied from here, and verify = \"read\" fails",
+    "allow s3:GetObject, or write verify = \"stored\" and read with other credentials" },
+  list = { "what killed runs have left stays, and `list` and `status` see nothing",
+    "allow s3:ListBucket, or look with other credentials" },
+  delete = { "what killed runs have left stays, and nothing can expire",
+    "allow s3:DeleteObject, or a lifecycle rule of the bucket" },
+}
+
+-- A store that is no folder: writes a small object, and tries what else is needed.
 local function check_bucket(findings, store)
   local key, driver = ".moonkeep-doctor-" .. host.random(4), store.driver
   driver:write(key, "probe\n")
-  local text = driver:read(key)
-  driver:remove { key }
-  findings:add(text == "probe\n" and "ok" or "error", "store",
-    ("%s can be written, read and deleted from"):format(store.url))
+  local can = { "written" }
+  for _, try in ipairs { { "read", driver.read, key }, { "list", driver.names, "" },
+    { "delete", driver.remove, { key } } } do
+    local what = try[1]
+    local ok, err = pcall(try[2], driver, try[3])
+    if ok then
+      can[#can + 1] = what == "delete" and "deleted from" or what == "list" and "listed" or what
+    elseif errors.of(err).status == 403 then
+      findings:add("warn", "store", ("%s: the credentials may not %s: %s"):format(store.url, what,
+        LOST[what][1]), LOST[what][2])
+    else
+      error(err, 0)
+    end
+  end
+  findings:add("ok", "store", ("%s can be %s"):format(store.url, table.concat(can, ", ")))
+  for _, remark in ipairs(driver:remarks()) do
+    findings:add("note", "store", ("%s %s"):format(store.url, remark))
+  end
 end
 
 -- Nothing is made: a folder that is missing may be a mistyped one.
@@ -303,6 +327,10 @@ function M.examine(job)
   if not job.keys.fresh then
     findings:add("note", "freshness", "`status` cannot tell when the backup is too old",
       'fresh = "26h"')
+  end
+  if not job.keys.notify then
+    findings:add("note", "notify", "nobody is told when the job fails",
+      'notify = { problem = mk.notify.slack(mk.secret.env "SLACK_URL") }')
   end
   return findings
 end

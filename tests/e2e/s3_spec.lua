@@ -133,6 +133,8 @@ describe("a store in a bucket", function()
     local driver, name = bucket()
     rgw.driver(name).client:call { method = "PUT", query = { versioning = "" }, body = "<Versioning" ..
       "Configuration><Status>Enabled</Status></VersioningConfiguration>" }
+    assert.matches("keeps old versions", driver:remarks()[1])
+    assert.same({}, bucket():remarks())
     local st = layout.new("s", driver)
     do
       local session <close> = st:begin("job", "app", "20261122T020000Z-000001")
@@ -300,6 +302,11 @@ describe("a store in a bucket", function()
       assert.equal(1, read.code)
       assert.equal("PERMISSION_DENIED", read.result.error.code)
       assert.matches("the credentials may not do that", read.result.error.hint)
+      local doctor = support.start(dir.path, { "doctor", read.path }, { S3_SECRET = "wsecret" }):finish()
+      assert.equal(3, doctor.code, doctor.stderr)
+      assert.matches("may not read: nothing can be verified", doctor.stdout)
+      assert.matches("may not list: what killed runs have left stays", doctor.stdout)
+      assert.matches("can be written\n", doctor.stdout)
       allow({ "s3:*" }, { "s3:PutObject" })
       local st = layout.new("s", rgw.driver(name .. "/app", { access_key = "wkey",
         secret_key = "wsecret" }))

@@ -28,6 +28,9 @@ return mk.job {
   fresh    = "26h",    -- `moonkeep status` exits with 5 when the last good backup is older
   retry    = { tries = 3, wait = "1m" },
 
+  -- Who is told when something is not well (`moonkeep notify test` tries it):
+  -- notify = { problem = mk.notify.slack(mk.secret.env "SLACK_URL") },
+
   compress = "zstd:3",
   verify   = "decoded",  -- read again, decompressed, its contents listed, right after the upload
 

@@ -20,6 +20,7 @@
 ---   remove_folder(folder)      with all in it, also what killed uploads into it have left
 ---   hold(key)                  a closable lock, which closing removes, with check(), which raises when
 ---                              it may have been lost; nil: another process that lives has it
+---   remarks()                  texts for `doctor` (where there are no files)
 ---   path(key)                  its file on this machine, or nil
 ---   shown(key)                 what messages call it
 local core_task = require "moonkeep.core.task"

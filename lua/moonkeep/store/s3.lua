@@ -103,6 +103,17 @@ function Driver:folders(folder)
   return (select(2, list(self, folder)))
 end
 
+--- What `doctor` has to say of the place: a list of texts.
+function Driver:remarks()
+  local ok, answer = pcall(self.client.call, self.client, { method = "GET", query = {
+    versioning = "" } })
+  if ok and answer.body:find("<Status>Enabled</Status>", 1, true) then
+    return { "keeps old versions: what is deleted, or expires, stays as one until a lifecycle rule " ..
+      "of the bucket removes it" }
+  end
+  return {}
+end
+
 -- Folders are parts of keys.
 function Driver.make_folder() end
 
