@@ -301,7 +301,9 @@ function Store:begin(job, series, id)
     driver:make_folder(session.folder)
   end)
   if not ok then
-    session.lock:close() -- nothing was written
+    core_task.shield(function() -- nothing was written; whoever comes next must not find it held
+      session.lock:close()
+    end, CLOSE_MS)
     error(err, 0)
   end
   return session
