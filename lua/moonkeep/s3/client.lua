@@ -370,8 +370,8 @@ local MAX_PARTS = 10000 -- what Amazon's service takes, and most others; some ta
 local function put_part(self, key, upload, part)
   if part.number > MAX_PARTS then
     errors.raise("UNSUPPORTED", ("s3://%s/%s is larger than an object in %d parts can be"):format(
-      self.bucket, key, MAX_PARTS), { hint = "back up without dump.format: moonkeep's own engine cuts " ..
-      "big tables into objects of their own" })
+      self.bucket, key, MAX_PARTS), { hint = "back up without dump.format: moonkeep's own engine " ..
+      "cuts big tables into objects of their own" })
   end
   local answer = self:call { method = "PUT", key = key, body = part, sha256 = part.sha256,
     query = { partNumber = part.number, uploadId = upload } }
