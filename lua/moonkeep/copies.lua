@@ -167,6 +167,16 @@ local function is_behind(copy)
   return copy.err ~= nil
 end
 
+-- Leaves those that failed behind. Raises when no other is left.
+local function judge(self, failed)
+  for copy, err in pairs(failed) do
+    copy:fall_behind(err)
+  end
+  if not is_any_left(self) then
+    error(error_of(self), 0)
+  end
+end
+
 -- What a dead store must not hold up.
 local function each_in_time(self, fn)
   local failed = each(self, is_living, function(copy)
@@ -175,12 +185,7 @@ local function each_in_time(self, fn)
     end
     return fn(copy)
   end)
-  for copy, err in pairs(failed) do
-    copy:fall_behind(err)
-  end
-  if not is_any_left(self) then
-    error(error_of(self), 0)
-  end
+  judge(self, failed)
 end
 
 local LAST_END = 0xffffff
@@ -333,12 +338,7 @@ function Copies:publish(job, series, manifest)
   local failed = each(self, is_living, function(copy)
     copy:publish(self.small, self.manifest_text)
   end)
-  for copy, err in pairs(failed) do
-    copy:fall_behind(err)
-  end
-  if not is_any_left(self) then
-    error(error_of(self), 0)
-  end
+  judge(self, failed)
   local backup = stores.backup { id = self.id, job = job, series = series, manifest = manifest,
     proof = "stored" }
   sort_out(self, backup)

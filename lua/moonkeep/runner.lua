@@ -177,6 +177,49 @@ local function close_lock(lock)
   end })
 end
 
+-- Runs a job's body, and fills what is known of the run, `it`: status, seconds, backups, problems.
+-- Returns how often it was tried, and the error, or nil.
+local function execute(it, job, how)
+  local began, tries, problems = clock.monotonic(), 0, {}
+  local ok, err = xpcall(job.execute, errors.handler, job, it.backups, {
+    arguments = how.arguments, consent = how.consent, run_id = it.run, problems = problems,
+    try = function(body)
+      try(job.keys.retry or { tries = 1 }, function(n)
+        tries = n
+        for i = #problems, 1, -1 do -- those of the try before
+          problems[i] = nil
+        end
+      end, body)
+    end })
+  it.seconds = (clock.monotonic() - began) / 1000
+  it.status = not ok and "failed" or #problems > 0 and "degraded" or "ok"
+  it.problems = it.status == "degraded" and problems or nil
+  return tries, not ok and errors.explain(errors.of(err)) or nil
+end
+
+-- Writes down and tells how a run ended. Returns the exit code.
+local function conclude(it, job, run, tries, err)
+  if err then
+    err.where = err.where or job.where
+    err.left = describe_left(it.backups)
+    it.error = plain(err)
+  end
+  local noted = err or it.problems and { code = "DEGRADED", message = table.concat(it.problems, "\n") }
+  core_task.shield(function()
+    run:finish(it.status, it.backups, noted, tries)
+  end, 5000)
+  if err then
+    M.report(err, job.name, { run = it.run, seconds = it.seconds, backups = described(it.backups) })
+    return M.FAILED
+  end
+  log.event({ event = "result", job = job.name, run = it.run, status = it.status,
+    announce = announce(job), seconds = it.seconds, backups = described(it.backups),
+    text = summary(it.backups), problems = it.problems, hint = it.problems and
+      ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
+      nil }, true)
+  return it.problems and M.DEGRADED or M.OK
+end
+
 --- Runs a job or task and returns an exit code. `how`: arguments (values), consent, log (the path
 --- of the log file). `results` gets { job, status, seconds, backups, error }.
 function M.run(job, how, results)
@@ -192,48 +235,12 @@ function M.run(job, how, results)
   local run <close> = catalog.begin { id = run_id, job = job.name, kind = job.kind,
     recipe = job.path, log = how.log }
   catalog.refill(job)
-  local began, published, problems = clock.monotonic(), {}, {}
   local tells = job.keys.notify or {}
   log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms,
     announce = (tells.start or tells.always) ~= nil or nil }, true)
-  local tries = 0
-  local ok, err = xpcall(job.execute, errors.handler, job, published, {
-    arguments = how.arguments, consent = how.consent, run_id = run_id, problems = problems,
-    try = function(body)
-      try(job.keys.retry or { tries = 1 }, function(n)
-        tries = n
-        for i = #problems, 1, -1 do -- those of the try before
-          problems[i] = nil
-        end
-      end, body)
-    end })
-  local seconds = (clock.monotonic() - began) / 1000
-  local is_degraded = ok and #problems > 0
-  local result = { job = job.name, run = run_id, status = is_degraded and "degraded" or ok and "ok" or
-    "failed", seconds = seconds, backups = published, problems = is_degraded and problems or nil }
-  results[#results + 1] = result
-  if not ok then
-    err = errors.explain(errors.of(err))
-    err.where = err.where or job.where
-    err.left = describe_left(published)
-    result.error = plain(err)
-    core_task.shield(function()
-      run:finish("failed", published, err, tries)
-    end, 5000)
-    M.report(err, job.name, { run = run_id, seconds = seconds, backups = described(published) })
-    return M.FAILED
-  end
-  core_task.shield(function()
-    run:finish(result.status, published, is_degraded and { code = "DEGRADED",
-      message = table.concat(problems, "\n") } or nil, tries)
-  end, 5000)
-  log.event({ event = "result", job = job.name, run = run_id, status = result.status,
-    announce = announce(job), seconds = seconds, backups = described(published),
-    text = summary(published),
-    problems = result.problems, hint = is_degraded and
-      ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
-      nil }, true)
-  return is_degraded and M.DEGRADED or M.OK
+  local it = { job = job.name, run = run_id, backups = {} }
+  results[#results + 1] = it
+  return conclude(it, job, run, execute(it, job, how))
 end
 
 -- What counts more than what, of several jobs.

@@ -70,7 +70,11 @@ MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runt
                                            const char *kind, struct mk_error *err);
 MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
                                        const char *kind, struct mk_error *err);
-/* Those that are made of a feed and of parts: see lua_http.c. */
+/* Feeds and parts (lua_parts.c): their functions, for the table at the top; a value that is one;
+ * the stages that are made of them. */
+void mk_open_parts(lua_State *L);
+MK_RAISES struct mk_feed *mk_check_feed(lua_State *L, int index);
+MK_RAISES struct mk_part *mk_check_part(lua_State *L, int index);
 MK_RAISES struct mk_source *mk_make_feed_source(lua_State *L, int stage, struct mk_error *err);
 MK_RAISES struct mk_sink *mk_make_parts_sink(lua_State *L, int stage, struct mk_error *err);
 /* The same for a transform other than encode and decode, with its name; no name: it is none. */
