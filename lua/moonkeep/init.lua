@@ -46,6 +46,13 @@ local mk = {
 }
 
 -- What is misspelt is told, instead of "attempt to call a nil value".
-return setmetatable(mk, { __index = function(_, name)
-  error(("mk has no %q%s"):format(tostring(name), spec.suggestion(name, names_of(mk))), 2)
-end })
+local function strict(path, values)
+  return setmetatable(values, { __index = function(_, name)
+    error(("%s has no %q%s"):format(path, tostring(name), spec.suggestion(name, names_of(values))), 2)
+  end })
+end
+
+for _, name in ipairs { "secret", "notify", "http" } do
+  strict("mk." .. name, mk[name])
+end
+return strict("mk", mk)

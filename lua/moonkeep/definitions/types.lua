@@ -203,6 +203,23 @@ M.comparable = { luals = "moonkeep.Source|moonkeep.Backup", check = function(val
     "must be a server, as mk.pg makes it, or a backup" or nil
 end }
 M.store = is_a("Store", "a store, as mk.store makes it")
+local function is_address(text)
+  return type(text) == "string" and not text:find "%c" and
+    (text:match "<([^<>]+)>%s*$" or text):find "^[^%s<>@]+@[^%s<>@]+$" ~= nil
+end
+
+M.address = simple("string", is_address, "must be an address such as \"ops@example.org\" or " ..
+  "\"Ops <ops@example.org>\"")
+M.addresses = { luals = "string|string[]", check = function(value)
+  for _, item in ipairs(type(value) == "table" and value or { value }) do
+    if not is_address(item) then
+      return "must be addresses such as \"ops@example.org\" or \"Ops <ops@example.org>\": see " ..
+        tostring(item)
+    end
+  end
+  return M.strings.check(value)
+end }
+
 M.notifier = is_a("Notifier", "a notifier, as mk.notify makes it")
 M.notifiers = { luals = "moonkeep.Notifier|moonkeep.Notifier[]", check = function(value)
   return M.notifier.check(value) and M.list.check(value, { of = "notifier" }) and

@@ -58,7 +58,7 @@ end
 local TYPE_NAMES = { sections = "string or list", extra = "list",
   source = "`mk.pg`", stores = "list of `mk.store`", strings = "string or list",
   secret_text = "string or secret", args = "table of `mk.arg`", tags = "table of strings",
-  notifiers = "`mk.notify`, or list",
+  address = "string", addresses = "string or list", notifiers = "`mk.notify`, or list",
   databases = "list or `\"all\"`", globals = "boolean or string", name = "string",
   database = "string", environment = "table", any = "any" }
 
