@@ -35,7 +35,8 @@ struct mk_node {
     struct mk_error err;
     bool optional;              /* sink: see mk_flow_set_optional */
     int64_t stall_ms;           /* the same */
-    int64_t busy_since;         /* the same; of the monotonic clock */
+    unsigned moves, seen;       /* the same: how often it moved, until the last look */
+    int still;                  /* the same: at how many looks it had not */
     struct mk_limiter *limiter; /* of a source or a sink; or NULL */
     bool is_limited;            /* waits for it */
     struct mk_node *next_limited;

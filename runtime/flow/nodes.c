@@ -7,7 +7,6 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "flow/flow_impl.h"
 
@@ -260,7 +259,7 @@ static bool run_sink(struct mk_node *node)
     if (!node->block && !node->in_ended)
         return false;
     node->busy = true;
-    node->busy_since = node->stall_ms > 0 ? mk_monotonic_ms() : 0;
+    node->moves++;
     if (node->block && node->limiter)
         mk__limiter_charge(node->limiter, node->block->len);
     if (node->block) {
@@ -295,8 +294,8 @@ void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
 
 void mk_sink_moves(struct mk_sink *sink)
 {
-    if (sink->node && sink->node->busy_since)
-        sink->node->busy_since = mk_monotonic_ms();
+    if (sink->node)
+        sink->node->moves++;
 }
 
 void mk_sink_closed(struct mk_sink *sink)

@@ -18,7 +18,6 @@
  * Limits: MAX_NODES stages per flow; one source. A sink that does not answer its abort (a file
  * system that hangs) keeps the flow from ending.
  */
-#include "base/clock.h"
 #include "flow/flow_impl.h"
 
 /* ---- waiting for the pool ---------------------------------------------------------------- */
@@ -197,17 +196,26 @@ void mk__flow_on_cancel(struct mk_wait *wait)
 
 /* ---- sinks that stall ---------------------------------------------------------------------- */
 
-static int64_t busy_for(const struct mk_node *node)
+/* For how long it has been busy without moving, as far as looks tell: while the loop itself was
+ * held up there was none, so that counts for nothing. */
+static int64_t still_for(const struct mk_node *node)
 {
-    return node->busy && node->busy_since ? mk_monotonic_ms() - node->busy_since : 0;
+    return node->busy ? node->still * node->flow->watch_ms : 0;
 }
 
-/* Whether another one goes on: a sink that waits for blocks, or has been busy for a moment only. */
+static void look(struct mk_node *node)
+{
+    bool moved = !node->busy || node->moves != node->seen;
+    node->seen = node->moves;
+    node->still = moved ? 0 : node->still + 1;
+}
+
+/* Whether another one goes on: a sink that waits for blocks, or has moved lately. */
 static bool another_is_well(const struct mk_flow *flow, const struct mk_node *node)
 {
     for (int i = 0; i < flow->n_nodes; i++) {
         const struct mk_node *other = flow->nodes[i];
-        if (other != node && is_optional(other) && busy_for(other) < node->stall_ms / 2)
+        if (other != node && is_optional(other) && still_for(other) < node->stall_ms / 2)
             return true;
     }
     return false;
@@ -217,11 +225,13 @@ static void on_watch(void *arg)
 {
     struct mk_flow *flow = arg;
     mk_timer_set(flow->watch, flow->watch_ms);
+    for (int i = 0; i < flow->n_nodes; i++)
+        look(flow->nodes[i]);
     bool was_pumping = flow->pumping;
     flow->pumping = true; /* a sink may answer from inside its abort */
     for (int i = 0; i < flow->n_nodes; i++) {
         struct mk_node *node = flow->nodes[i];
-        if (node->stall_ms <= 0 || !is_optional(node) || busy_for(node) < node->stall_ms ||
+        if (node->stall_ms <= 0 || !is_optional(node) || still_for(node) < node->stall_ms ||
             !another_is_well(flow, node))
             continue;
         struct mk_error err;
