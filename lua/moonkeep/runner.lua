@@ -269,13 +269,19 @@ function M.run_all(list, how, results)
   return code
 end
 
+--- Tells the supervisor that all has been said: the worker has little time to end. Returns the code.
+function M.exit(code)
+  log.event({ event = "exit", code = code }, true)
+  return code
+end
+
 --- Called outside of any task when main itself was killed (the watchdog) or could not start.
 function M.failed(err)
   if errors.is_error(err) then
     err.left = err.left or "nothing that looks finished; the next run removes what was begun"
   end
   M.report(err, current_job)
-  return M.FAILED
+  return M.exit(M.FAILED)
 end
 
 return M

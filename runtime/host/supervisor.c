@@ -167,10 +167,10 @@ static void on_event(void *arg, const char *line, size_t len)
     if (starts || ends) { /* each job has its own */
         mk_timer_close(self->deadline);
         self->deadline = NULL;
-        mk_timer_close(self->ending);
-        self->ending =
-            ends ? mk_timer_start(self->loop, GRACE_MS, on_ending_over, self, NULL) : NULL;
     }
+    /* Not with a result: more jobs may follow, after a wait, or more backups to verify. */
+    if (name && strcmp(name, "exit") == 0 && !self->ending)
+        self->ending = mk_timer_start(self->loop, GRACE_MS, on_ending_over, self, NULL);
     if (starts && deadline_ms > 0)
         self->deadline = mk_timer_start(self->loop, deadline_ms, on_deadline, self, NULL);
     if (name && strcmp(name, "prompt") == 0)

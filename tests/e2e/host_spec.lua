@@ -142,7 +142,13 @@ describe("a run", function()
     assert.equal("as good as new\n", result.stdout)
   end)
 
-  it("ends a worker whose finalizer never returns, and says so", function()
+  it("ends a worker whose finalizer never returns, and says so; not one that has more to do", function()
+    mk.fs.mkdir(dir.path .. "/state/locks")
+    local held = mk.fs.lock(dir.path .. "/state/locks/second.lock") -- it waits for its turn meanwhile
+    local waiting = support.start_recipe(dir.path, [[
+      local mk = require "moonkeep"
+      return { mk.job { name = "first", run = function() end },
+        mk.job { name = "second", overlap = "queue", run = function() end } }]])
     local result = run [[
       local mk = require "moonkeep"
       return mk.job { name = "x", run = function()
@@ -151,6 +157,11 @@ describe("a run", function()
     assert.equal(1, result.code)
     assert.equal("WORKER_DIED", result.result.error.code)
     assert.matches("15 s after its last result", result.result.error.message)
+    mk.sleep "1s"
+    assert.is_true(waiting.child:running())
+    held:close()
+    assert.equal(0, waiting:finish().code, waiting.stderr)
+    assert.equal("second", waiting.result.job)
   end)
 
   it("tells a run that was stopped before its closers were done", function()

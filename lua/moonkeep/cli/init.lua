@@ -85,15 +85,14 @@ function M.main()
     return require("moonkeep.cli." .. module).run(options)
   end, errors.handler)
   if ok then
-    log.event({ event = "exit", code = result }, true)
-    return result
+    return runner.exit(result)
   end
   local err = errors.explain(errors.of(result))
   runner.report(err)
   if options.json then
     require("moonkeep.cli.output").json(options.command, { error = runner.plain(err) })
   end
-  return code_of(err, options)
+  return runner.exit(code_of(err, options))
 end
 
 M.failed = runner.failed
