@@ -22,6 +22,19 @@ local function run(flow, meter)
   meter.done = meter.done + flow:report()[1].bytes_read
 end
 
+-- Calls fn with every stage of a flow, those of its branches included, but for the tees.
+local function each_stage(stages, fn)
+  for _, stage in ipairs(stages) do
+    if stage.kind == "tee" then
+      for _, branch in ipairs(stage) do
+        each_stage(branch, fn)
+      end
+    else
+      fn(stage)
+    end
+  end
+end
+
 -- ---- what drives stages ---------------------------------------------------------------------------
 
 -- Runs what drives a stage, and says how that ended. `raised` gets what it raised: the stage's
@@ -54,19 +67,15 @@ Drivers.__close = function(self)
   end
 end
 
--- Starts what drives the stages of a flow, also those of its branches.
+-- Starts what drives the stages of a flow.
 function Drivers:start(stages)
-  for _, stage in ipairs(stages) do
-    if stage.kind == "tee" then
-      for _, branch in ipairs(stage) do
-        self:start(branch)
-      end
-    elseif stage.drive then
+  each_stage(stages, function(stage)
+    if stage.drive then
       local scope = core_task.scope()
       self[#self + 1] = { stage = stage, scope = scope }
       scope:spawn(drive, stage, self.raised)
     end
-  end
+  end)
 end
 
 -- Waits for them; not for those of stages that were cut off, which may hang for long.
@@ -102,18 +111,12 @@ local function report_of(flow, raised)
 end
 
 local function tell(stages, report, is_well)
-  for _, stage in ipairs(stages) do
-    if stage.kind == "tee" then
-      for _, branch in ipairs(stage) do
-        tell(branch, report, is_well)
-      end
-    elseif stage.ended then
-      local err = report[stage.label].error
-      if err or is_well then
-        stage.ended(err)
-      end
+  each_stage(stages, function(stage)
+    local err = stage.ended and report[stage.label].error
+    if stage.ended and (err or is_well) then
+      stage.ended(err)
     end
-  end
+  end)
 end
 
 --- Moves everything from the source to the sinks. Options: title (for progress), total (how many

@@ -11,7 +11,6 @@
  *   stage is closed; only then the wait fires. So no callback can come after the flow is freed.
  * - Callbacks may come from inside the call that started the work: they set a mark and return to
  *   the pump loop, which never nests.
- *
  * - A sink that stalls is cut off only while another one that matters is well, so what holds all of
  *   them up (the source, the network of this machine) cuts nothing off.
  *
@@ -156,8 +155,7 @@ void mk__flow_drop_blocks(struct mk_node *node)
  * for other flows may wait for them. */
 static void cut_branch(struct mk_node *node)
 {
-    node->dead = true; /* before: what it answers from inside its abort is no second failure */
-    node->sink->type->abort(node->sink);
+    struct mk_sink *sink = node->sink;
     while (node->kind != NODE_SOURCE) {
         node->dead = true;
         node->ended = true;
@@ -166,6 +164,7 @@ static void cut_branch(struct mk_node *node)
             break;
         node = node->parent;
     }
+    sink->type->abort(sink); /* last: what it answers from inside is no second failure */
 }
 
 void mk__flow_sink_failed(struct mk_node *node, int status, const struct mk_error *err)
