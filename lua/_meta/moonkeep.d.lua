@@ -233,8 +233,8 @@
 ---@field url string|moonkeep.Secret `https://...`
 ---@field method? string  (default: "POST")
 ---@field headers? table<string, string|moonkeep.Secret|false> header lines by name; values may be secrets
----@field ca? string a file of certificates, instead of the system's
 ---@field proxy? string|moonkeep.Secret its URL (default: as `https_proxy` and `no_proxy` say)
+---@field ca? string a file of certificates, instead of the system's
 ---@field template? function template(event): returns the text, or `{ title, text }`, or any other table, which is sent as it is; see [events](events.md#what-templates-get)
 ---@field again? moonkeep.Duration the same problem is not told again before (default: "4h")
 ---@field timeout? moonkeep.Duration how long one try may take, at most a minute (default: "45s")

@@ -107,7 +107,7 @@ local function list(options)
   for i, item in ipairs(outbox.waiting()) do
     local entry = item.entry
     local since = clock.iso(entry.first_ms // 1000)
-    results[i] = { since = since, service = entry.site or entry.descriptor.service, tries = entry.tries,
+    results[i] = { since = since, service = entry.descriptor.service, tries = entry.tries,
       kind = entry.event.kind, job = entry.event.job, error = entry.error }
     rows[i] = { since, results[i].service, entry.event.kind, entry.event.job or "-",
       tostring(entry.tries), entry.error and

@@ -134,13 +134,15 @@ end
 
 -- Tells of stale jobs whomever they name, and sends what waits.
 local function tell(list, items)
+  local recipes = {}
   for i, job in ipairs(list) do
+    local path = kept.path(job.path)
+    recipes[path] = true
     if items[i].stale then
-      local path = kept.path(job.path)
       deliver.tell(events.of_stale(job.name, path, items[i].fresh), kept.of(path, { job }))
     end
-    outbox.flush { recipe = kept.path(job.path) }
   end
+  outbox.flush { recipes = recipes }
 end
 
 function M.run(options)

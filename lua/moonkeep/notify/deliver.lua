@@ -31,8 +31,8 @@ local function send(entry)
     local _ <close> = temporary
     local err = outbox.deliver(path, entry)
     if err then
-      log.error("%s could not be told, and the message cannot be kept: %s", entry.site or
-        entry.descriptor.service, tostring(err))
+      log.error("%s could not be told, and the message cannot be kept: %s", entry.descriptor.service,
+        tostring(err))
     end
   end
 end
@@ -55,13 +55,11 @@ function M.tell(event, known)
   local recipients, env = rules.recipients(event, known), known and known.env
   local file = #recipients == 0 and event.status == "failed" and site()
   if file then
-    recipients[1] = { site = file, identity = "site:" .. file, kind = "failure",
-      descriptor = { options = {} } }
+    recipients[1] = { site = file, kind = "failure", descriptor = { service = file, options = {} } }
   end
   for _, recipient in ipairs(recipients) do -- each by itself
     local ok, err = xpcall(tell_one, errors.handler, recipient, event, { site = recipient.site,
-      descriptor = not recipient.site and recipient.descriptor or nil, recipe = event.recipe,
-      at = recipient.at, env = env })
+      descriptor = recipient.descriptor, recipe = event.recipe, at = recipient.at, env = env })
     if not ok then
       log.error("somebody could not be told of %s: %s", event.job or event.recipe or "this",
         tostring(err))
@@ -84,7 +82,7 @@ function M.run(path, keep)
     local recipe = input.recipe
     M.tell(events.of_run(seen, recipe), input.known or recipe and kept.load(recipe) or nil)
     if not keep then
-      outbox.flush { recipe = recipe }
+      outbox.flush { recipes = { [recipe or ""] = true } }
     end
   end, errors.handler)
   if not ok then

@@ -1,5 +1,7 @@
 --- healthchecks.io, or one's own instance of it: it alerts when nothing is heard in time, which is what
 --- finds a machine that is off. Source: its manual, "Pinging API".
+local post = require "moonkeep.notify.post"
+
 -- What is added to the URL of a check.
 local SIGNALS = { start = "/start", success = "", recovered = "", size = "", failure = "/fail",
   degraded = "/fail", stale = "/fail", skipped = "/log" }
@@ -9,18 +11,14 @@ local MAX_BYTES = 10000 -- more is cut off by the service
 return {
   name = "healthchecks",
   doc = "A check of healthchecks.io, or of one's own instance: it hears of every start and end.",
-  keys = {
+  keys = post.with {
     { "url", "secret_text", "the check's ping URL, `https://hc-ping.com/UUID`", required = true },
-    { "proxy", "secret_text", "its URL", default = "as `https_proxy` and `no_proxy` say" },
-    { "ca", "string", "a file of certificates, instead of the system's" },
   },
   pings = true,
   send = function(options, event, message)
-    local http = require "moonkeep.http"
     local body = (message.title .. "\n\n" .. message.text):sub(1, MAX_BYTES)
     local path, query = options.url:match "^([^?]*)(.*)$"
-    http.request { url = path:gsub("/+$", "") .. SIGNALS[event.kind] .. query, method = "POST",
-      body = body, ca = options.ca, proxy = options.proxy, repeats = true, timeout = "10s",
-      retries = 2 }
+    post.send(options, { url = path:gsub("/+$", "") .. SIGNALS[event.kind] .. query, body = body,
+      timeout = "10s" })
   end,
 }

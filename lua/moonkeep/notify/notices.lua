@@ -32,7 +32,7 @@ end
 --- Whether a recipient is to be told of an event now. If so the event says how many messages were held
 --- back before; if not, it is counted as one of them.
 function M.allow(recipient, event)
-  local identity = recipient.identity
+  local identity = notify.identity(recipient.descriptor)
   if notify.pings(recipient.descriptor) then
     return true
   end
@@ -63,13 +63,13 @@ function M.note(recipient, event)
   if notify.pings(recipient.descriptor) then
     return
   end
-  local now = host.wall()
+  local identity, now = notify.identity(recipient.descriptor), host.wall()
   catalog.run {
     { "DELETE FROM messages WHERE told_ms <= ?1 OR told_ms > ?2", now - HOUR_MS, now },
-    { "INSERT INTO messages VALUES (?1, ?2)", recipient.identity, now },
-    { "INSERT OR REPLACE INTO notices VALUES (?1, ?2, ?3, ?4)", recipient.identity, place(event),
+    { "INSERT INTO messages VALUES (?1, ?2)", identity, now },
+    { "INSERT OR REPLACE INTO notices VALUES (?1, ?2, ?3, ?4)", identity, place(event),
       subject(event), now },
-    { "DELETE FROM held WHERE notifier = ?1", recipient.identity },
+    { "DELETE FROM held WHERE notifier = ?1", identity },
   }
 end
 

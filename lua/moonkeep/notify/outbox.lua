@@ -33,14 +33,6 @@ local function folder()
   return state.place "outbox"
 end
 
-local function whom(entry)
-  return entry.site or entry.descriptor.service
-end
-
-local function identity(entry)
-  return entry.site or notify.identity(entry.descriptor)
-end
-
 -- ---- files --------------------------------------------------------------------------------------
 
 local function write(place, entry)
@@ -76,18 +68,18 @@ end
 -- What pings say of the past, after something newer has happened.
 local function drop_older(entry)
   for _, item in ipairs(M.waiting()) do
-    if identity(item.entry) == identity(entry) then
+    if notify.identity(item.entry.descriptor) == notify.identity(entry.descriptor) then
       pcall(fs.remove, item.path)
     end
   end
 end
 
---- Puts a message into the outbox. `entry`: { descriptor, event, recipe, at, env } or { site, event,
---- env }. Where it cannot be kept it is written into a temporary folder, of which the second value is
---- the closable.
+--- Puts a message into the outbox. `entry`: { descriptor, event, recipe, at, env }, or with the path of
+--- the site's notify.lua as `site`. Where it cannot be kept it is written into a temporary folder, of
+--- which the second value is the closable.
 function M.add(entry)
   local place = folder()
-  if place and entry.descriptor and notify.pings(entry.descriptor) then
+  if place and notify.pings(entry.descriptor) then
     drop_older(entry)
   end
   local ok, path = pcall(write, place or "/nonexistent", entry)
@@ -113,7 +105,7 @@ end
 
 --- Delivers the message of a file, in a child. Returns nil, or why it could not.
 function M.deliver(path, entry)
-  local wanted = ((entry.descriptor or {}).options or {}).timeout
+  local wanted = entry.descriptor.options.timeout
   local ms = math.min(wanted and units.duration(wanted) or DEADLINE_MS, MAX_DEADLINE_MS)
   local ok, err = pcall(tasks.timeout, ms .. "ms", process.run, { argv = { "/proc/self/exe",
     "--deliver", path }, env = secret.taken() })
@@ -131,7 +123,7 @@ local BY_TEMPLATE = { WATCHDOG = true, TIMEOUT = true, LUA_MEMORY = true }
 -- The same, once more without the template when that may be why.
 local function deliver_somehow(path, entry)
   local err = M.deliver(path, entry)
-  local has_template = (entry.descriptor or {}).has_template and not entry.no_template
+  local has_template = entry.descriptor.has_template and not entry.no_template
   if err and BY_TEMPLATE[err.code] and has_template then
     entry.no_template = err.code
     fs.write(path, json.encode(entry))
@@ -141,8 +133,8 @@ local function deliver_somehow(path, entry)
 end
 
 local function give_up(path, entry, why)
-  log.error("%s was never told of %s: %s", whom(entry), entry.event.job or entry.event.recipe or "this",
-    why)
+  log.error("%s was never told of %s: %s", entry.descriptor.service, entry.event.job or
+    entry.event.recipe or "this", why)
   fs.remove(path)
 end
 
@@ -181,7 +173,7 @@ local function note_failure(path, entry, err)
   end
   pcall(fs.write, path, json.encode(entry))
   log.warn("%s could not be told: %s%s; the message is kept, and sent again with the next run (or " ..
-    "by: moonkeep notify flush)", whom(entry), tostring(err), err.hint and
+    "by: moonkeep notify flush)", entry.descriptor.service, tostring(err), err.hint and
     (" (%s)"):format(err.hint) or "")
 end
 
@@ -225,7 +217,7 @@ end
 local function groups_of(list)
   local groups, by_identity = {}, {}
   for _, item in ipairs(list) do
-    local key = identity(item.entry)
+    local key = notify.identity(item.entry.descriptor)
     if not by_identity[key] then
       by_identity[key] = { tries = math.huge }
       groups[#groups + 1] = by_identity[key]
@@ -250,14 +242,14 @@ local function drop_surplus(list)
   end
 end
 
---- Sends what waits and is due. `how`: all, whether it is due or not; recipe, whose runs this is of:
---- what needs another one's environment is left alone. Returns how many were sent, and how many wait.
+--- Sends what waits and is due. `how`: all, whether it is due or not; or recipes, the set of those
+--- whose environment this is: what needs another one's is left alone. Returns how many were sent, and
+--- how many wait.
 function M.flush(how)
-  how = how or {}
   local began, n_sent = host.monotonic(), 0
   local function is_due(entry)
-    local is_ours = how.all or entry.recipe == how.recipe or
-      not needs_environment((entry.descriptor or {}).options)
+    local is_ours = how.all or how.recipes[entry.recipe or ""] or
+      not needs_environment(entry.descriptor.options)
     return is_ours and (how.all or entry.next_ms <= host.wall())
   end
   local list = M.waiting()
@@ -285,8 +277,8 @@ function M.describe()
     return nil
   end
   return ("%s could not be delivered yet, the first of %s: %s: %s: %s"):format(
-    units.format_count(#list, "message"), clock.iso(list[1].entry.first_ms // 1000), whom(failed),
-    failed.error.code, failed.error.message)
+    units.format_count(#list, "message"), clock.iso(list[1].entry.first_ms // 1000),
+    failed.descriptor.service, failed.error.code, failed.error.message)
 end
 
 return M

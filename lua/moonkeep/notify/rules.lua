@@ -35,14 +35,14 @@ local function add(list, seen, event, table_of, job)
       local identity = notify.identity(descriptor)
       if not seen[identity] then
         seen[identity] = true
-        list[#list + 1] = { descriptor = descriptor, identity = identity, kind = match[2],
+        list[#list + 1] = { descriptor = descriptor, kind = match[2],
           at = { job = job, key = match[1], index = i } }
       end
     end
   end
 end
 
---- Who is to be told: a list of { descriptor, identity, kind, at }. `known`: what is kept of the recipe
+--- Who is to be told: a list of { descriptor, kind, at }. `known`: what is kept of the recipe
 --- (moonkeep.notify.kept), or nil. Without a job, everybody whom one of its jobs would tell.
 function M.recipients(event, known)
   local list, seen, names = {}, {}, {}

@@ -8,7 +8,8 @@
 ---   send   function(options, event, message): sends, or raises. Secrets in `options` have been read;
 ---          `event`: see moonkeep.notify.event; `message`: { title, text, custom }, what to say
 ---
---- The definitions are made from them, so they require what needs those (moonkeep.http) in `send`.
+--- What those that are told by HTTP share is in post.lua. The definitions are made from them all, so
+--- they require what needs those (moonkeep.http) in `send`.
 return {
   require "moonkeep.notify.webhook",
   require "moonkeep.notify.slack",
