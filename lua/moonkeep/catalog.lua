@@ -312,10 +312,7 @@ end
 
 --- Writes down that a backup is damaged in a store.
 function M.record_damage(backup, store)
-  M.run { backup.manifest and backup_statement(backup, store, "damaged", clock.wall()) or
-    { [[UPDATE backups SET proof = 'damaged', proved_ms = ?5
-    WHERE job = ?1 AND series = ?2 AND id = ?3 AND store = ?4]], backup.job, backup.series,
-    backup.id, store.url, clock.wall() } }
+  M.run { backup_statement(backup, store, "damaged", clock.wall()) }
 end
 
 -- ---- restores -----------------------------------------------------------------------------------

@@ -186,11 +186,7 @@ end
 function Context:copy(backup, targets)
   check("ctx:copy", "backup", "backup", backup, "stores", "stores", targets)
   for _, store in ipairs(targets) do
-    local is_there = false
-    for _, one in ipairs(backup.stores) do
-      is_there = is_there or one.url == store.url
-    end
-    if not is_there then
+    if not copies.is_in(backup.stores, store) then
       copies.from_any(backup.stores, function(from)
         copies.backup(backup, from, store)
       end)

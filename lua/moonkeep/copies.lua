@@ -126,18 +126,18 @@ local function error_of(self)
   return first
 end
 
-local function is_any_left(self)
+--- The first store that keeps up, or nil.
+function Copies:first()
   for _, copy in ipairs(self) do
     if not copy.err then
-      return true
+      return copy.store
     end
   end
-  return false
 end
 
 --- Raises what has ended the dump: when it is that no store is left, what each of them has said.
 function Copies:blame(err)
-  error(is_any_left(self) and err or error_of(self), 0)
+  error(self:first() and err or error_of(self), 0)
 end
 
 -- Calls fn(copy) for every copy that `wanted` says, at once. Returns the error of each.
@@ -172,7 +172,7 @@ local function judge(self, failed)
   for copy, err in pairs(failed) do
     copy:fall_behind(err)
   end
-  if not is_any_left(self) then
+  if not self:first() then
     error(error_of(self), 0)
   end
 end
@@ -189,7 +189,6 @@ local function each_in_time(self, fn)
 end
 
 local LAST_END = 0xffffff
-local DENIED = 403 -- the status of what credentials do not allow
 
 -- Ids are in the order in which backups were made: one of the same second as the newest ends higher.
 local function new_id(self, time)
@@ -220,7 +219,7 @@ function M.begin(job, series, targets, time)
     local listed, ids = pcall(copy.store.list, copy.store, job, series)
     if listed then
       copy.newest = ids[#ids]
-    elseif errors.of(ids).status ~= DENIED then -- whoever may only write needs no list
+    elseif not errors.is_denied(ids) then -- whoever may only write needs no list
       error(ids, 0)
     end
   end)
@@ -235,19 +234,10 @@ function M.begin(job, series, targets, time)
   return self
 end
 
---- The first store that keeps up.
-function Copies:first()
-  for _, copy in ipairs(self) do
-    if not copy.err then
-      return copy.store
-    end
-  end
-end
-
 --- The end of a flow: a new object in every store that keeps up, and its SHA-256 as `stored`. Raises
 --- when there is none: nothing more need be read.
 function Copies:sinks(name)
-  if not is_any_left(self) then
+  if not self:first() then
     error(error_of(self), 0)
   end
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
@@ -305,10 +295,9 @@ end
 
 --- Completes the copies of a published backup that fell behind. What fails stays in `missing`.
 function Copies:complete(backup)
-  local sources = { table.unpack(backup.stores) }
   local copied = without_small(self, backup)
   local failed = each(self, is_behind, function(copy)
-    copy:complete(sources, copied, self.small, self.manifest_text)
+    copy:complete(backup.stores, copied, self.small, self.manifest_text)
     copy.err = nil
   end)
   for copy, err in pairs(failed) do

@@ -45,6 +45,16 @@ local function copy_object(backup, from, session, object, meter)
   verify.check_digest(from, backup, object, report.stored)
 end
 
+--- Whether a store is among those of a list.
+function M.is_in(list, store)
+  for _, one in ipairs(list) do
+    if one.url == store.url then
+      return true
+    end
+  end
+  return false
+end
+
 --- Calls fn(store) with one store after the other until it goes well, or fails for another reason than
 --- the store's; raises the first error.
 function M.from_any(sources, fn)

@@ -203,6 +203,8 @@ end
 -- A compressed dump without indexes is seldom more than half of the database.
 local ESTIMATE = 2
 
+local PROBE = "probe\n"
+
 -- What is lost where credentials do not allow something.
 local LOST = {
   read = { "nothing can be verified, restored or copied from here, and verify = \"read\" fails",
@@ -216,15 +218,17 @@ local LOST = {
 -- A store that is no folder: writes a small object, and tries what else is needed.
 local function check_bucket(findings, store)
   local key, driver = ".moonkeep-doctor-" .. host.random(4), store.driver
-  driver:write(key, "probe\n")
+  driver:write(key, PROBE)
   local can = { "written" }
-  for _, try in ipairs { { "read", driver.read, key }, { "list", driver.names, "" },
-    { "delete", driver.remove, { key } } } do
-    local what = try[1]
-    local ok, err = pcall(try[2], driver, try[3])
-    if ok then
-      can[#can + 1] = what == "delete" and "deleted from" or what == "list" and "listed" or what
-    elseif errors.of(err).status == 403 then
+  for _, try in ipairs { { "read", "read", driver.read, key }, { "list", "listed", driver.names, "" },
+    { "delete", "deleted from", driver.remove, { key } } } do
+    local what, done = try[1], try[2]
+    local ok, err = pcall(try[3], driver, try[4])
+    if ok and what == "read" and err ~= PROBE then
+      findings:add("error", "store", store.url .. " does not give back what it was given")
+    elseif ok then
+      can[#can + 1] = done
+    elseif errors.is_denied(err) then
       findings:add("warn", "store", ("%s: the credentials may not %s: %s"):format(store.url, what,
         LOST[what][1]), LOST[what][2])
     else
@@ -248,7 +252,7 @@ local function check_store(findings, store, bytes)
   end
   folder = folder == "" and "/" or folder
   local probe = ("%s/.moonkeep-doctor-%s"):format(folder, host.random(4))
-  fs.write(probe, "probe\n", 384, true) -- synced, as backups are
+  fs.write(probe, PROBE, 384, true) -- synced, as backups are
   fs.remove(probe)
   if folder ~= store.root then
     findings:add("note", "store", ("%s is not there yet: the first run makes it, in %s"):format(

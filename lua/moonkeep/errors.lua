@@ -32,6 +32,12 @@ function M.of(raised)
   return M.new("LUA_ERROR", tostring(raised))
 end
 
+--- Whether a store's service does not allow what was asked for: credentials may lack some rights, and
+--- what they allow be enough all the same.
+function M.is_denied(raised)
+  return M.of(raised).status == 403
+end
+
 -- What a program quotes of the user's own: it could look like anything.
 local QUOTED = { "\n[^\n]*Command was:.*", "\n[^\n]*CONTEXT:[^\n]*", "\n[^\n]*STATEMENT:[^\n]*" }
 

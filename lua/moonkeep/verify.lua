@@ -64,7 +64,6 @@ local function progress(object, title_or_meter)
 end
 
 local AT_ONCE_ASKED = 8
-local DENIED = 403
 
 -- One object, without reading it.
 local function ask_of_object(backup, store, object)
@@ -84,7 +83,7 @@ function M.stored(backup, store)
     function(object)
       ask_of_object(backup, store, object)
     end)
-  if not ok and errors.of(err).status == DENIED then
+  if not ok and errors.is_denied(err) then
     log.warn("store %s does not let us look: all that is known of %s is that it has acknowledged " ..
       "each object with its checksum", store.name, backup.id)
   elseif not ok then

@@ -57,28 +57,33 @@ local function all(options, places)
   return found, n_bad
 end
 
-local function has(list, store)
-  for _, one in ipairs(list) do
-    if one.url == store.url then
-      return true
+-- A function (backup) -> whether a store has it that is none of the places, which have been looked
+-- into.
+local function looker(store)
+  local has = {} -- by job and series, then by id
+  return function(backup)
+    local key = backup.job .. "\0" .. backup.series
+    if not has[key] then
+      has[key] = {}
+      for _, id in ipairs(store:list(backup.job, backup.series)) do
+        has[key][id] = true
+      end
     end
+    return has[key][backup.id]
   end
-  return false
 end
 
 -- What is to be done: a list of { backup, store }.
 local function missing(options, places, found)
-  local target = options.to and target_of(options, places)
-  local list, ids_of = {}, {}
+  local target, is_place = options.to and target_of(options, places), false
+  for _, place in ipairs(places) do
+    is_place = is_place or place.store == target
+  end
+  local has = target and not is_place and looker(target)
+  local list = {}
   for _, backup in ipairs(found) do
     for _, store in ipairs(wanted_stores(places, backup.job, target)) do
-      local key = ("%s\0%s\0%s"):format(store.url, backup.job, backup.series)
-      ids_of[key] = ids_of[key] or store:list(backup.job, backup.series)
-      local is_there = has(backup.stores, store)
-      for _, id in ipairs(ids_of[key]) do
-        is_there = is_there or id == backup.id
-      end
-      if not is_there then
+      if not copies.is_in(backup.stores, store) and not (has and has(backup)) then
         list[#list + 1] = { backup = backup, store = store }
       end
     end

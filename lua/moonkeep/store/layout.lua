@@ -33,8 +33,6 @@ local units = require "moonkeep.units"
 
 local M = {}
 
-local DENIED = 403 -- the status of what credentials do not allow
-
 local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
 local NAME = "^[%w_%%][%w._%%-]*$"
 
@@ -54,6 +52,10 @@ end
 
 local function folder_of(job, series)
   return ("%s/%s/"):format(check_name("job name", job), check_name("series", series))
+end
+
+local function manifest_key(folder, id)
+  return ("%s%s.json"):format(folder, id)
 end
 
 local function check_id(id)
@@ -78,13 +80,11 @@ end
 --- The manifest of a backup. Raises NOT_FOUND when there is no such backup, CORRUPT when it is
 --- damaged.
 function Store:manifest(job, series, id)
-  local key = ("%s%s.json"):format(folder_of(job, series), check_id(id))
-  local text = self.driver:read(key)
-  local ok, manifest = pcall(manifests.decode, text)
+  local ok, manifest = pcall(manifests.decode, self:manifest_text(job, series, id))
   if not ok then
     if errors.is_error(manifest) then
       manifest.message = ("backup %s in store %s: %s (%s)"):format(id, self.name, manifest.message,
-        self.driver:shown(key))
+        self.driver:shown(manifest_key(folder_of(job, series), id)))
     end
     error(manifest, 0)
   end
@@ -93,7 +93,7 @@ end
 
 --- The same as it is stored, every byte.
 function Store:manifest_text(job, series, id)
-  return self.driver:read(("%s%s.json"):format(folder_of(job, series), check_id(id)))
+  return self.driver:read(manifest_key(folder_of(job, series), check_id(id)))
 end
 
 --- The newest backup of a series; nil, why when there is none.
@@ -253,7 +253,7 @@ local function sweep(driver, folder)
     local lock <close> = driver:hold(lock_key(folder, id))
     if lock then
       -- Under the lock, for its maker may have published a moment ago.
-      if not driver:stat(("%s%s.json"):format(folder, id)) then
+      if not driver:stat(manifest_key(folder, id)) then
         log.info("removing %s, which a killed run had left", driver:shown(folder .. id))
         driver:remove_folder(("%s%s/"):format(folder, id))
       end
@@ -265,7 +265,7 @@ end
 -- Whether there is a manifest; whoever may only write does not see it.
 local function is_published(driver, key)
   local ok, stat = pcall(driver.stat, driver, key)
-  if not ok and errors.of(stat).status ~= DENIED then
+  if not ok and not errors.is_denied(stat) then
     error(stat, 0)
   end
   return ok and stat ~= nil
@@ -278,14 +278,14 @@ function Store:begin(job, series, id)
   check_id(id)
   driver:make_folder(folder)
   local ok, err = pcall(sweep, driver, folder)
-  if not ok and errors.of(err).status == DENIED then
+  if not ok and errors.is_denied(err) then
     log.warn("store %s does not let us look, or delete: what killed runs have left there stays",
       self.name)
   elseif not ok then
     error(err, 0)
   end
   local session = setmetatable({ store = self, driver = driver, folder = ("%s%s/"):format(folder, id),
-    manifest = ("%s%s.json"):format(folder, id) }, Session)
+    manifest = manifest_key(folder, id) }, Session)
   if self.options.rate then
     session.limiter = flow.limiter()
     session.limiter:set(units.size(self.options.rate))
@@ -324,7 +324,7 @@ function Store:remove(backup)
   if not lock then
     errors.raise("BUSY", ("somebody is at work on backup %s"):format(id))
   end
-  driver:remove { ("%s%s.json"):format(folder, id) }
+  driver:remove { manifest_key(folder, id) }
   driver:remove_folder(("%s%s/"):format(folder, id))
 end
 

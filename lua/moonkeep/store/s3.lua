@@ -152,7 +152,6 @@ end
 
 local LEASE_MS = 15 * 60 * 1000
 local REMOVE_TRIES, LEASE_END_MS = 2, 5000
-local DENIED = 403
 
 local Lease = {}
 Lease.__index = Lease
@@ -164,6 +163,11 @@ local function write_lease(self)
   self.driver.client:put(self.driver.prefix .. self.key, json.encode { holder = self.holder,
     host = host.name() }) -- without what objects have: it is never locked
   self.written = clock.monotonic()
+end
+
+-- As far as that goes: it also runs out by itself.
+local function remove_lease(self)
+  pcall(self.driver.client.delete, self.driver.client, { self.driver.prefix .. self.key }, REMOVE_TRIES)
 end
 
 -- Until it is closed.
@@ -188,15 +192,14 @@ end
 function Lease:close()
   self.scope:cancel(errors.new("CANCELED", "the lease is given up"))
   pcall(self.scope.join, self.scope)
-  pcall(self.driver.client.delete, self.driver.client, { self.driver.prefix .. self.key },
-    REMOVE_TRIES) -- nobody needs that: it runs out by itself
+  remove_lease(self)
 end
 Lease.__close = Lease.close
 
 -- Whether the lease of a run that may be alive is there. Its age is by the service's clock.
 local function is_leased(self, key)
   local ok, stat = pcall(self.stat, self, key)
-  if not ok and errors.of(stat).status == DENIED then
+  if not ok and errors.is_denied(stat) then
     return false -- whoever may only write does not see it; names of backups are random
   elseif not ok then
     error(stat, 0)
@@ -212,9 +215,7 @@ function Driver:hold(key)
     scope = core_task.scope() }, Lease)
   local ok, err = pcall(write_lease, lease)
   if not ok then -- it may be there all the same, and would keep us out
-    core_task.shield(function()
-      pcall(self.client.delete, self.client, { self.prefix .. key }, REMOVE_TRIES)
-    end, LEASE_END_MS)
+    core_task.shield(function() remove_lease(lease) end, LEASE_END_MS)
     error(err, 0)
   end
   lease.scope:spawn(renew, lease)
