@@ -120,6 +120,18 @@ function M.rounds(what, standard, all)
   return n
 end
 
+--- What makes one thing of a run fail: for LD_PRELOAD; see inject.c.
+M.INJECT = M.binary:gsub("[^/]+$", "tests/libinject.so")
+
+--- `n` numbers from 1 to `of`, evenly spread; all of them, if there are no more.
+function M.spread(n, of)
+  local list = {}
+  for i = 1, math.min(n, of) do
+    list[i] = n >= of and i or (i - 1) * (of - 1) // math.max(n - 1, 1) + 1
+  end
+  return list
+end
+
 --- Describes, with busted's own `describe` and `pending`, those of these majors that are to be tried:
 --- MOONKEEP_MAJORS has them, all if it is not set. One that is not installed is pending.
 function M.each_major(describe, pending, majors, name, fn)
@@ -214,6 +226,25 @@ function M.manifests(folder)
   return found
 end
 
+--- Every backup that can be seen below a store's folder must be whole: its objects are there, of the
+--- size and with the digest that the manifest says. Returns how many there are.
+function M.whole_backups(store, what)
+  local assert = require "luassert"
+  local manifests = M.manifests(store)
+  for _, file in ipairs(manifests) do
+    local manifest = json.decode(mk.fs.read(store .. "/" .. file))
+    local folder = store .. "/" .. file:gsub("%.json$", "/")
+    assert.is_true(#manifest.objects > 0, what)
+    for _, object in ipairs(manifest.objects) do
+      assert.equal(object.size, mk.fs.stat(folder .. object.name).size, what)
+      assert.equal(object.sha256, mk.process.run({ argv = { "sha256sum",
+        folder .. object.name } }):match "^%x+", what)
+    end
+    assert.is_true(mk.fs.exists(folder .. "RESTORE.txt"), what)
+  end
+  return #manifests
+end
+
 --- Processes whose command line contains the text.
 function M.processes(text)
   local found = {}
@@ -287,6 +318,14 @@ logfile = %s/log
     child:wait()
     tempdir:close()
   end })
+end
+
+--- A scratch cluster with a database in which some SQL has been run.
+function M.cluster_with(database, sql)
+  local cluster = mk.pg.scratch {}
+  local c <close> = cluster:create_database(database):connect()
+  c:query(sql)
+  return cluster
 end
 
 M.SMALL = [[

@@ -6,9 +6,7 @@ describe("a backup into several stores", function()
   local cluster, dir
 
   setup(function()
-    cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
-    local c <close> = cluster:create_database("app"):connect()
-    c:query(support.SMALL)
+    cluster, dir = support.cluster_with("app", support.SMALL), mk.fs.tempdir()
   end)
   teardown(function()
     cluster:close()

@@ -281,11 +281,7 @@ describe("a job that tells", function()
   end)
 
   it("tells of a backup of an unusual size, with what is usual", function()
-    local cluster <close> = mk.pg.scratch {}
-    do
-      local c <close> = cluster:create_database("app"):connect()
-      c:query(support.SMALL)
-    end
+    local cluster <close> = support.cluster_with("app", support.SMALL)
     local place = job('size = hook "z", success = hook "s"', "ctx:backup()", ([[
       source = mk.pg { host = %q, user = "postgres", dbname = "app" }, compress = "none",
       upload = { mk.store("disk", "file://%s/sizes") },]]):format(cluster.folder, dir.path))

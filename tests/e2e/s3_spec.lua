@@ -235,9 +235,7 @@ describe("a store in a bucket", function()
     local cluster, dir
 
     setup(function()
-      cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
-      local c <close> = cluster:create_database("app"):connect()
-      c:query(support.SMALL .. support.BIG)
+      cluster, dir = support.cluster_with("app", support.SMALL .. support.BIG), mk.fs.tempdir()
     end)
     teardown(function()
       cluster:close()

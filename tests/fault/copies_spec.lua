@@ -1,19 +1,14 @@
 -- kill -9 at any step of a backup into two stores, and of `copy`: what can be seen is whole in each
 -- store, and `copy` completes what is missing.
-local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
 local support = require "support"
-
-local LIBRARY = mk.fs.realpath((support.binary:gsub("[^/]+$", "tests/libinject.so")))
 
 describe("a process that is killed", function()
   local cluster, dir
   local n = 0
 
   setup(function()
-    cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
-    local c <close> = cluster:create_database("small"):connect()
-    c:query(support.SMALL)
+    cluster, dir = support.cluster_with("small", support.SMALL), mk.fs.tempdir()
   end)
   teardown(function()
     cluster:close()
@@ -36,21 +31,7 @@ describe("a process that is killed", function()
 
   local function start(at, arguments, fault, count)
     return support.start(dir.path, arguments, { MOONKEEP_STATE = at.state,
-      LD_PRELOAD = fault and LIBRARY, MK_INJECT = fault, MK_INJECT_COUNT = count }):finish()
-  end
-
-  -- Every backup that a store shows is there, to the last byte.
-  local function check_whole(store, fault)
-    local manifests = support.manifests(store)
-    for _, file in ipairs(manifests) do
-      local folder = store .. "/" .. file:gsub("%.json$", "/")
-      for _, object in ipairs(json.decode(mk.fs.read(store .. "/" .. file)).objects) do
-        assert.equal(object.sha256, mk.process.run({ argv = { "sha256sum", folder .. object.name } })
-          :match "^%x+", fault)
-      end
-      assert.is_true(mk.fs.exists(folder .. "RESTORE.txt"), fault)
-    end
-    return #manifests
+      LD_PRELOAD = fault and support.INJECT, MK_INJECT = fault, MK_INJECT_COUNT = count }):finish()
   end
 
   local function complete(at, fault)
@@ -82,13 +63,12 @@ describe("a process that is killed", function()
     assert.equal(0, start(counted, arguments(counted), "worker:count:0", path).code)
     local steps = tonumber(mk.fs.read(path):match "%d+ (%d+)")
     local rounds = support.rounds("steps at which " .. what .. " is killed", 16, steps)
-    for i = 1, rounds do
-      local at = place()
-      local fault = "worker:kill:" .. (i - 1) * (steps - 1) // math.max(rounds - 1, 1) + 1
+    for _, step in ipairs(support.spread(rounds, steps)) do
+      local at, fault = place(), "worker:kill:" .. step
       prepare(at)
       start(at, arguments(at), fault)
-      check_whole(at.one, fault)
-      check_whole(at.two, fault)
+      support.whole_backups(at.one, fault)
+      support.whole_backups(at.two, fault)
       check(at, fault)
       mk.fs.remove((at.one:gsub("/one$", "")))
     end

@@ -1,11 +1,8 @@
 -- One thing fails in a whole run, anywhere: the nth allocation, the nth call to the system, or the
 -- process itself (SIGKILL) at its nth step. Whatever n is, the run ends, says why, publishes a
 -- whole backup or none, leaves nothing running, and the next run works. See inject.c for how.
-local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
 local support = require "support"
-
-local LIBRARY = mk.fs.realpath((support.binary:gsub("[^/]+$", "tests/libinject.so")))
 
 describe("a backup in which", function()
   local cluster, dir, allocations, steps
@@ -26,7 +23,7 @@ describe("a backup in which", function()
 
   local function run_with(fault, store, env)
     env = env or {}
-    env.LD_PRELOAD, env.MK_INJECT = LIBRARY, fault
+    env.LD_PRELOAD, env.MK_INJECT = support.INJECT, fault
     env.MOONKEEP_STATE = store .. ".state" -- else the job's lock would keep others from running
     return mk.timeout("60s", support.run_recipe, dir.path, recipe(store), { env = env })
   end
@@ -54,24 +51,6 @@ describe("a backup in which", function()
     dir:close()
   end)
 
-  -- Every backup that can be seen is whole: its objects are there, of the size and with the digest
-  -- that the manifest says. Returns how many there are.
-  local function whole_backups(store)
-    local manifests = support.manifests(store)
-    for _, file in ipairs(manifests) do
-      local manifest = json.decode(mk.fs.read(store .. "/" .. file))
-      local folder = store .. "/" .. file:gsub("%.json$", "/")
-      assert.is_true(#manifest.objects > 0)
-      for _, object in ipairs(manifest.objects) do
-        assert.equal(object.size, mk.fs.stat(folder .. object.name).size)
-        assert.equal(object.sha256, mk.process.run({ argv = { "sha256sum",
-          folder .. object.name } }):match "^%x+")
-      end
-      assert.is_true(mk.fs.exists(folder .. "RESTORE.txt"))
-    end
-    return #manifests
-  end
-
   local function partials(store)
     local found = {}
     for _, file in ipairs(support.files(store)) do
@@ -84,18 +63,9 @@ describe("a backup in which", function()
     support.nothing_runs(cluster, "small")
   end
 
-  -- `n` numbers from 1 to `of`, evenly spread.
-  local function spread(n, of)
-    local list = {}
-    for i = 1, math.min(n, of) do
-      list[i] = n >= of and i or (i - 1) * (of - 1) // math.max(n - 1, 1) + 1
-    end
-    return list
-  end
-
   -- The run was not killed, it ended by itself: what must be true then.
   local function check_end(run, store, fault)
-    local published = whole_backups(store)
+    local published = support.whole_backups(store)
     assert.is_true(run.code <= 2, ("%s: exit code %d\n%s"):format(fault, run.code, run.stderr))
     assert.is_true(run.code ~= 2 or published == 0, fault) -- 2: the recipe could not be read
     if run.code == 0 then
@@ -114,7 +84,7 @@ describe("a backup in which", function()
   end
 
   local function sweep(role, what, n, of)
-    mk.each(spread(n, of), { parallel = 3 }, function(at)
+    mk.each(support.spread(n, of), { parallel = 3 }, function(at)
       local store, fault = new_store(), ("%s:%s:%d"):format(role, what, at)
       local run = run_with(fault, store)
       check_end(run, store, fault)
@@ -145,7 +115,7 @@ describe("a backup in which", function()
     local run = support.run_recipe(dir.path, recipe(store),
       { env = { MOONKEEP_STATE = store .. ".state" } })
     assert.equal(0, run.code, fault .. "\n" .. run.stderr)
-    assert.equal(before + 1, whole_backups(store), fault)
+    assert.equal(before + 1, support.whole_backups(store), fault)
     assert.equal(5 * (before + 1), #support.files(store), fault) -- what the dead one left is gone
   end
 
@@ -156,7 +126,7 @@ describe("a backup in which", function()
     it(("%s killed at any step: no partial backup is seen, the next run works, " ..
       "nothing is left running"):format(victims), function()
       local n = support.rounds("steps at which " .. victims .. " killed", 12, steps[role])
-      for _, at in ipairs(spread(n, steps[role])) do
+      for _, at in ipairs(support.spread(n, steps[role])) do
         local store, fault = new_store(), ("%s:%s:%d"):format(role, what, at)
         local run = run_with(fault, store)
         support.eventually("no moonkeep is left", function()
@@ -164,7 +134,7 @@ describe("a backup in which", function()
         end)
         -- A killed supervisor's worker sees to its end by itself.
         assert.are_not.equal(2, run.code, fault .. "\n" .. run.stderr)
-        local published = whole_backups(store)
+        local published = support.whole_backups(store)
         assert.is_true(published <= 1, fault)
         nothing_runs()
         next_run_works(store, published, fault)

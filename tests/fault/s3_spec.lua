@@ -11,11 +11,7 @@ describe("a bucket", function()
   setup(function()
     rgw = servers.rgw()
     proxy = servers.proxy(tonumber(rgw.url:match "%d+$"))
-    cluster, dir = mk.pg.scratch {}, mk.fs.tempdir()
-    do
-      local c <close> = cluster:create_database("app"):connect()
-      c:query(support.SMALL .. support.BIG)
-    end
+    cluster, dir = support.cluster_with("app", support.SMALL .. support.BIG), mk.fs.tempdir()
     rgw.driver("faults").client:call { method = "PUT" }
     -- the first upload in parts makes the gateway create a pool, which takes a second
     rgw.driver("faults").client:call { method = "POST", key = "warm", query = { uploads = "" } }
@@ -165,7 +161,6 @@ describe("a bucket", function()
   end)
 
   it("shows nothing or a whole backup of a run that was killed at any step", function()
-    local library = mk.fs.realpath((support.binary:gsub("[^/]+$", "tests/libinject.so")))
     local path = dir.path .. "/count"
     local function killed_at(step)
       n = n + 1
@@ -177,16 +172,16 @@ describe("a bucket", function()
           source = mk.pg { host = %q, user = "postgres", dbname = "app" },
           upload = { mk.store("s3", "s3://%s", { endpoint = %q, access_key = %q,
             secret_key = mk.secret.env "S3_SECRET", lease = "1s" }) } }]]):format(cluster.folder, place,
-        rgw.url, rgw.id), { env = { S3_SECRET = rgw.secret, LD_PRELOAD = library, MK_INJECT = step,
-        MK_INJECT_COUNT = path, MOONKEEP_STATE = dir.path .. "/state" .. n } })
+        rgw.url, rgw.id), { env = { S3_SECRET = rgw.secret, LD_PRELOAD = support.INJECT,
+        MK_INJECT = step, MK_INJECT_COUNT = path, MOONKEEP_STATE = dir.path .. "/state" .. n } })
       return run, rgw.driver(place, { lease = "1s" })
     end
     assert.equal(0, killed_at("worker:count:0").code)
     local steps = tonumber(mk.fs.read(path):match "%d+ (%d+)")
     local rounds = support.rounds("steps at which a backup into a bucket is killed", 12, steps)
     local drivers = {}
-    for i = 1, rounds do
-      local at = "worker:kill:" .. (i - 1) * (steps - 1) // math.max(rounds - 1, 1) + 1
+    for i, step in ipairs(support.spread(rounds, steps)) do
+      local at = "worker:kill:" .. step
       local _, driver = killed_at(at)
       local store = layout.new("s", driver)
       for _, id in ipairs(store:list("j", "app")) do
