@@ -48,9 +48,9 @@ local function fill(hint, captures)
 end
 
 --- Gives an error value the name (`fault`) and the hint of a known fault, if it has no hint that
---- helps. See moonkeep.pg.faults.
+--- helps: the server's own ("Check free disk space.") gives way. See moonkeep.pg.faults.
 function M.explain(err)
-  if not core.is_error(err) or err.hint then
+  if not core.is_error(err) or err.fault or err.hint and err.code ~= "PG_ERROR" then
     return err
   end
   local text = (err.message or "") .. "\n" .. (err.detail or "")

@@ -111,6 +111,7 @@ return {
   { "PG_ENCODING_BYTES", "ERROR:  invalid byte sequence for encoding \"UTF8\": 0xff" },
   { "PG_ENCODING_UNTRANSLATABLE", "ERROR:  character with byte sequence 0xe2 0x82 0xac in encoding \"UTF8\" has no equivalent in encoding \"LATIN1\"" },
   { "PG_SERVER_DISK_FULL", "ERROR:  could not extend file \"pg_tblspc/21986/PG_15_202209061/16527/21987\": No space left on device\nHINT:  Check free disk space." },
+  { "PG_SERVER_DISK_FULL", "ERROR:  could not extend file \"pg_tblspc/16384/PG_15_202209061/16385/16424\": wrote only 4096 of 8192 bytes at block 1070\nHINT:  Check free disk space." },
   { "DISK_FULL", "pg_dump: error: could not write to output file: No space left on device" },
   { "DISK_QUOTA", "pg_dump: error: could not write to output file: Disk quota exceeded" },
   { "DISK_READ_ONLY", "pg_dump: error: could not open output file \"/mnt/x\": Read-only file system" },

@@ -36,7 +36,16 @@ describe("a known fault", function()
     assert.is_nil(err.fault)
   end)
 
-  it("never replaces a hint that is there", function()
+  it("says more than the server's own hint", function()
+    local err = errors.explain(errors.new("PG_ERROR",
+      'could not extend file "base/5/16424": wrote only 4096 of 8192 bytes at block 1070',
+      { sqlstate = "53100", hint = "Check free disk space." }))
+    assert.matches("^the database server's disk is full", err.hint)
+    err = errors.explain(errors.new("PG_ERROR", "something new", { hint = "Try it." }))
+    assert.equal("Try it.", err.hint)
+  end)
+
+  it("never replaces a hint of our own", function()
     local err = errors.explain(errors.new("X", "Connection refused", { hint = "mine" }))
     assert.equal("mine", err.hint)
     assert.is_nil(err.fault)

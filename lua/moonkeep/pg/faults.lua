@@ -301,6 +301,9 @@ return {
   { "PG_SERVER_DISK_FULL", "could not %l+ [^\n]-file \"[^\n]-: No space left on device",
     "the database server's disk is full: free space there (df -h in its data folder; look " ..
       "at pg_wal and unused replication slots)" },
+  { "PG_SERVER_DISK_FULL", "could not extend file \"[^\n]-: wrote only %d+ of %d+ bytes",
+    "the database server's disk is full: free space there (df -h in its data folder; look " ..
+      "at pg_wal and unused replication slots)" },
   { "DISK_FULL", "No space left on device",
     "the disk of the backup is full: free space there (df -h), or store the backup elsewhere" },
   { "DISK_QUOTA", "Disk quota exceeded",
