@@ -6,6 +6,7 @@ local core_task = require "moonkeep.core.task"
 local flow = require "moonkeep.flow"
 local layout = require "moonkeep.store.layout"
 local mk = require "moonkeep"
+local pieces = require "moonkeep.store.pieces"
 local support = require "support"
 
 local SIZES = { 0, 1, 1000000, (16 << 20) - 1, 16 << 20, (16 << 20) + 1, 40000000 }
@@ -27,13 +28,13 @@ local function file_of(dir, size)
   return path
 end
 
-local function store(driver, key, path)
+local function store(driver, key, path, piece_bytes)
   return flow.run { { kind = "file", path = path }, { kind = "tee",
-    { { kind = "sha256", label = "sum" } }, { driver:sink(key) } } }
+    { { kind = "sha256", label = "sum" } }, { driver:sink(key, piece_bytes) } } }
 end
 
-local function sum_of(driver, key)
-  local report = flow.run { driver:source(key), { kind = "sha256", label = "sum" } }
+local function sum_of(driver, key, n_pieces)
+  local report = flow.run { driver:source(key, n_pieces), { kind = "sha256", label = "sum" } }
   return report.sum.result, report.source.bytes_out
 end
 
@@ -64,6 +65,38 @@ return function(it, make)
       local sum, bytes = sum_of(driver, key)
       assert.same({ size, report.sum.result, size }, { size, sum, bytes })
       assert.equal(size, driver:stat(key).size)
+    end
+  end)
+
+  it("keeps what is larger than a piece in several", function()
+    local driver <const>, dir <close> = make(), mk.fs.tempdir()
+    for _, case in ipairs { { 1000000, 300000 }, { 0, 300000 }, { 300000, 300000 }, { 600000, 300000 },
+      { 40000000, 16 << 20 }, { 32 << 20, 16 << 20 }, { 80000000, 32 << 20 } } do
+      local size, piece_bytes = case[1], case[2]
+      local object = { name = "1.dat", size = size, piece_size = piece_bytes }
+      local folder = ("%d-%d/"):format(size, piece_bytes)
+      driver:make_folder(folder)
+      local report = store(driver, folder .. object.name, file_of(dir, size), piece_bytes)
+      local names, left = pieces.names(object), size
+      assert.same(names, sorted(driver:names(folder)))
+      for _, name in ipairs(names) do
+        assert.equal(math.min(left, piece_bytes), driver:stat(folder .. name).size)
+        left = left - piece_bytes
+      end
+      assert.same({ report.sum.result, size }, { sum_of(driver, folder .. object.name, #names) })
+    end
+  end)
+
+  it("takes pieces whose object is not whole away", function()
+    local driver, leftovers = make()
+    driver:make_folder "a/"
+    for _, piece_bytes in ipairs { 1000000, 16 << 20, 32 << 20 } do
+      assert.equal("PROCESS_FAILED", code_of(flow.run, { { kind = "process", argv = { "sh", "-c",
+        "head -c 80000000 /dev/zero; exit 1" } }, driver:sink("a/x", piece_bytes) }))
+      assert.is_true(#driver:names "a/" <= 1) -- what was on its way may still arrive at a service...
+      driver:remove_folder "a/" -- ...and goes with the rest
+      assert.same({}, driver:names "a/")
+      assert.equal(0, leftovers())
     end
   end)
 

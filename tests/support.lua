@@ -1,6 +1,8 @@
 --- What the specs share: running the binary on a recipe, and a server to try things on.
+local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
 local mk = require "moonkeep"
+local pieces = require "moonkeep.store.pieces"
 local tools = require "moonkeep.pg.tools"
 
 local M = {}
@@ -236,9 +238,10 @@ function M.whole_backups(store, what)
     local folder = store .. "/" .. file:gsub("%.json$", "/")
     assert.is_true(#manifest.objects > 0, what)
     for _, object in ipairs(manifest.objects) do
-      assert.equal(object.size, mk.fs.stat(folder .. object.name).size, what)
-      assert.equal(object.sha256, mk.process.run({ argv = { "sha256sum",
-        folder .. object.name } }):match "^%x+", what)
+      local report = flow.run { { kind = "file", path = folder .. object.name,
+        pieces = pieces.count(object) }, { kind = "sha256", label = "sum" } }
+      assert.equal(object.size, report.source.bytes_out, what)
+      assert.equal(object.sha256, report.sum.result, what)
     end
     assert.is_true(mk.fs.exists(folder .. "RESTORE.txt"), what)
   end

@@ -59,6 +59,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 
@@ -160,6 +161,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
 ---@field schedule? moonkeep.ScheduleKeys when; for `next`, `status`, `export cron` and `export systemd`

@@ -115,8 +115,9 @@ local function connections(stream)
 end
 
 --- Moves a stream into every store of the list and publishes it there. Returns the backup: see
---- Copies:publish. `extra`: fields for the manifest (tags, globals, run), and `published`, a list that
---- it is added to as soon as it is published anywhere; when this raises before, it is nowhere.
+--- Copies:publish. `extra`: fields for the manifest (tags, globals, run), `piece_size`, and
+--- `published`, a list that it is added to as soon as it is published anywhere; when this raises
+--- before, it is nowhere.
 function M.upload(job, stream, targets, extra)
   extra = extra or {}
   local began = clock.monotonic()
@@ -125,7 +126,7 @@ function M.upload(job, stream, targets, extra)
   local is_globals = stream.kind == "globals"
   local series = is_globals and globals.SERIES or stores.series(description.database)
   local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
-  local copies <close> = copies_of.begin(job, series, targets)
+  local copies <close> = copies_of.begin(job, series, targets, { piece_size = extra.piece_size })
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), program, connections(stream), stream.codec)

@@ -76,7 +76,8 @@ end
 -- Proves what was uploaded, when that is wanted, and notes what there should be more of.
 local function upload(self, stream, targets, how)
   local backup = backups.upload(self.job.name, stream, targets, { run = self.run_id,
-    tags = self.job.tags, globals = how.globals, published = self.published })
+    tags = self.job.tags, globals = how.globals, published = self.published,
+    piece_size = how.piece_size })
   if how.verify then
     proof.prove_copies(backup, how.verify)
   end
@@ -89,7 +90,7 @@ function Context:upload(stream, targets)
   local copies_wanted = not targets and self.job.copies or nil
   targets = targets or required(self, {}, "upload")
   check("ctx:upload", "stream", "stream", stream, "stores", "stores", targets)
-  return upload(self, stream, targets, { copies = copies_wanted })
+  return upload(self, stream, targets, { copies = copies_wanted, piece_size = self.job.piece_size })
 end
 
 --- Proves a backup: level "read", "decoded" or "restored".
@@ -118,7 +119,8 @@ local function make(self, stream, options, globals_id)
   -- what the job wants is of its own stores
   local copies_wanted = options.copies or not options.upload and self.job.copies or nil
   return upload(self, stream, targets, { globals = globals_id, copies = copies_wanted,
-    verify = setting(self, options, "verify") or "read" })
+    verify = setting(self, options, "verify") or "read",
+    piece_size = setting(self, options, "piece_size") })
 end
 
 local function are_local(targets)

@@ -15,6 +15,7 @@ local flow = require "moonkeep.flow"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local pieces = require "moonkeep.store.pieces"
 local redact = require "moonkeep.redact"
 local restore_text = require "moonkeep.restore_text"
 local stores = require "moonkeep.store"
@@ -41,7 +42,7 @@ end
 
 -- The sink of a new object.
 function Copy:sink(name)
-  local sink = self.session:sink(name)
+  local sink = self.session:sink(name, self.piece_bytes)
   sink.label, sink.optional = "copy " .. self.number, true
   sink.stall_ms = self.is_one_of_many and units.duration(self.store:stall()) or nil
   function sink.ended(err)
@@ -208,12 +209,13 @@ local function new_id(self, time)
   end
 end
 
---- Begins a backup in every store of a list: a closable that has its `id`. `time` (of Unix): when it
---- was made; default: now. Raises only when no store can.
-function M.begin(job, series, targets, time)
-  local self = setmetatable({ small = {} }, Copies)
+--- Begins a backup in every store of a list: a closable that has its `id`. `options`: `piece_size` of
+--- the job, `time` (of Unix) when it was made; default: now. Raises only when no store can.
+function M.begin(job, series, targets, options)
+  local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size) }, Copies)
   for i, store in ipairs(targets) do
-    self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1 }, Copy)
+    self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1,
+      piece_bytes = self.piece_bytes }, Copy)
   end
   each_in_time(self, function(copy)
     local listed, ids = pcall(copy.store.list, copy.store, job, series)
@@ -223,7 +225,7 @@ function M.begin(job, series, targets, time)
       error(ids, 0)
     end
   end)
-  self.id = new_id(self, time)
+  self.id = new_id(self, options.time)
   local ok, err = pcall(each_in_time, self, function(copy)
     copy.session = copy.store:begin(job, series, self.id)
   end)
@@ -269,12 +271,17 @@ function Copies:clear()
   end)
 end
 
--- The objects that are kept here go into every store by themselves.
-local function without_small(self, backup)
-  local is_small, objects = {}, {}
+local function small_names(self)
+  local is_small = {}
   for _, object in ipairs(self.small) do
     is_small[object.name] = true
   end
+  return is_small
+end
+
+-- The objects that are kept here go into every store by themselves.
+local function without_small(self, backup)
+  local is_small, objects = small_names(self), {}
   for _, object in ipairs(backup.manifest.objects) do
     objects[#objects + 1] = not is_small[object.name] and object or nil
   end
@@ -318,10 +325,20 @@ local function tell_published(self, manifest)
     units.format_size(decoded), #names > 2 and #names .. " stores" or table.concat(names, " and "))
 end
 
+-- Which objects lie in pieces: those that had no room in one. Small ones are written whole.
+local function mark_pieces(self, manifest)
+  local is_small = small_names(self)
+  for _, object in ipairs(manifest.objects) do
+    object.piece_size = not is_small[object.name] and object.size > self.piece_bytes and
+      self.piece_bytes or nil
+  end
+end
+
 --- Publishes the backup where it can be, and returns it: { id, job, series, manifest, stores, proof,
 --- missing }. `stores` have it; `missing`: { store, error } of those that have not, for `complete`.
 --- Raises only when no store has it.
 function Copies:publish(job, series, manifest)
+  mark_pieces(self, manifest)
   table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(manifest) })
   self.manifest_text = manifests.encode(redact.value(manifest))
   local failed = each(self, is_living, function(copy)

@@ -32,10 +32,10 @@ end
 -- The target's sink is optional beside one that takes everything, so that its failure is not the
 -- flow's.
 local function copy_object(backup, from, session, object, meter)
-  local sink = target(session.sink, session, object.name)
+  local sink = target(session.sink, session, object.name, object.piece_size)
   sink.label, sink.optional = "target", true
   local report = verify.reading(from, backup, object, {
-    from:source(backup.job, backup.series, backup.id, object.name),
+    from:source(backup, object),
     { kind = "tee", { { kind = "sha256", label = "stored" } }, { sink },
       { { kind = "null", optional = true } } },
   }, { meter = meter })

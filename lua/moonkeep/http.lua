@@ -114,15 +114,15 @@ local function check_range(answer, from, first)
     answer.headers.etag == first.headers.etag
 end
 
---- Lets answers fill a feed: when one is cut off, the next goes on where it was. `make(from)` makes
---- the description of a request for the bytes from that one on (0: all). Returns the first answer;
---- an answer that is no success, or not of the same object, is returned as the second value, and
---- the feed is not ended. The feed is the caller's to finish or to fail. Raises NETWORK, TIMEOUT,
---- TLS.
+--- Lets answers fill a feed, or go on filling it: when one is cut off, the next goes on where it was.
+--- `make(from)` makes the description of a request for the bytes from that one on (0: all). Returns the
+--- first answer; an answer that is no success, or not of the same object, is returned as the second
+--- value, and the feed is not ended. The feed is the caller's to finish or to fail. Raises NETWORK,
+--- TIMEOUT, TLS.
 function M.fill(feed, make)
-  local first, tries = nil, 1
+  local first, tries, before = nil, 1, feed:bytes()
   while true do
-    local from = feed:bytes()
+    local from = feed:bytes() - before
     local request = merge(M.DEFAULTS, make(from))
     request.into = feed
     local ok, result = pcall(core.request, request)
@@ -136,7 +136,7 @@ function M.fill(feed, make)
     elseif ok and is_good then
       return first
     end
-    tries = feed:bytes() > from and 2 or tries + 1 -- what moves is not given up
+    tries = feed:bytes() - before > from and 2 or tries + 1 -- what moves is not given up
     local is_transient = err and IS_TRANSIENT[err.code] or ok and IS_LATER[answer.status]
     if not is_transient or tries > request.tries or core_task.canceled() then
       if err then

@@ -174,7 +174,7 @@ function M.import(job, path, targets, options)
   complete(found, options)
   local codec = found.is_compressed and found.format ~= "directory" and "none" or options.codec
   local source, series = found.source, stores.series(found.source.database)
-  local copies <close> = copies_of.begin(job, series, targets, found.time)
+  local copies <close> = copies_of.begin(job, series, targets, { time = found.time })
   log.info("importing %s: a dump of %s of %s, by %s, in %s format", path, source.database,
     clock.iso(found.time), found.program, found.format)
   local import = found.format == "directory" and import_directory or import_stream

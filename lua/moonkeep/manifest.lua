@@ -11,7 +11,8 @@
 ---     "dump": { "format": "custom" | "plain" | "tar" | "directory", "program": "pg_dump 15.20",
 ---       "toc_entries": n, "selection": the keys that make it less than the whole,
 ---       directory: "jobs", "lsn": of the snapshot, "settings": what the rows' text depends on },
----     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size" } ],
+---     "objects": [ { "name", "role", "codec", "size", "sha256", "decoded_size", "piece_size": of what
+---       lies in several pieces (store/pieces.lua) } ],
 ---     directory:
 ---     "tables": [ { "oid", "schema", "name", "rows", "bytes", "hash", "parts": [ { "object",
 ---       "member": its file in a pack, "rows", "bytes", "hash" } ] } ],
@@ -109,6 +110,8 @@ local function check_tables(manifest)
   end
 end
 
+local MAX_PIECES = 100000
+
 function M.decode(text)
   local manifest = json.decode(text)
   if type(manifest) ~= "table" or math.type(manifest.format) ~= "integer" then
@@ -148,6 +151,10 @@ function M.decode(text)
     if math.type(object.size) ~= "integer" or math.type(object.decoded_size) ~= "integer" or
       type(object.sha256) ~= "string" then
       corrupt(("object %s has no size or checksum"):format(object.name))
+    end
+    if object.piece_size ~= nil and (math.type(object.piece_size) ~= "integer" or object.piece_size < 1
+      or object.size // object.piece_size > MAX_PIECES) then
+      corrupt(("object %s lies in no pieces that can be"):format(object.name))
     end
     if type(object.codec) ~= "string" or not pcall(flow.codec, object.codec) then
       errors.raise("UNSUPPORTED", ("object %s is compressed by %s, which is unknown here"):format(

@@ -2,6 +2,7 @@
 --- tests run the commands of each kind.
 local database = require "moonkeep.pg.database"
 local manifests = require "moonkeep.manifest"
+local pieces = require "moonkeep.store.pieces"
 
 local M = {}
 
@@ -50,12 +51,17 @@ local function createdb_options(source, major)
   return table.concat(options, " ")
 end
 
--- The command that writes an object's content to stdout, per codec.
+-- The names of all pieces of an object, as bash is told them.
+local function joined_names(object)
+  return ("%s{,.{2..%d}}"):format(object.name, pieces.count(object))
+end
+
+-- From stdin to stdout, per codec.
 local STOCK = {
-  none = "cat %s",
-  gzip = "gzip --decompress --stdout %s",
-  lz4 = "lz4 -d -c %s",
-  zstd = "zstd --decompress --stdout %s",
+  none = "cat",
+  gzip = "gzip --decompress --stdout",
+  lz4 = "lz4 -d -c",
+  zstd = "zstd --decompress --stdout",
 }
 
 local READERS = {
@@ -83,8 +89,30 @@ local READS_CODECS = 16
 -- Many files by pattern: IN is decompressed to the name without its suffix, or to stdout.
 local STOCK_MANY = {
   lz4 = "lz4 -d -m -q *.dat.lz4",
-  zstd = "zstd --decompress --quiet *.dat.zst",
+  zstd = "zstd --decompress --force --quiet *.dat.zst", -- by force it also reads links
 }
+
+-- pg_restore 17 does not take links for lists.
+local JOIN = [[
+    mkdir joined
+    find . -maxdepth 1 -type f -exec ln -s --relative --target-directory=joined {} +
+    cp --remove-destination %s joined
+%s    cd joined
+]]
+
+-- Commands that go to a folder in which objects that lie in pieces are whole; "" when there are none.
+local function join_commands(manifest)
+  local lines, lists = {}, {}
+  for _, object in ipairs(manifest.objects) do
+    if pieces.count(object) > 1 then
+      lines[#lines + 1] = ("    rm joined/%s\n    cat %s > joined/%s\n"):format(object.name,
+        joined_names(object), object.name)
+    elseif object.role == "list" or object.role == "contents" then
+      lists[#lists + 1] = object.name
+    end
+  end
+  return #lines == 0 and "" or JOIN:format(table.concat(lists, " "), table.concat(lines))
+end
 
 -- The commands that make the folder one that pg_restore reads.
 local function unpack_commands(manifest, codec)
@@ -92,8 +120,7 @@ local function unpack_commands(manifest, codec)
   local has_data = false
   for _, object in ipairs(manifest.objects) do
     if object.name:match "%.tar%f[%z.]" then
-      lines[#lines + 1] = ("    %s | tar --extract --file=-\n"):format(STOCK[codec]:format(
-        object.name))
+      lines[#lines + 1] = ("    %s < %s | tar --extract --file=-\n"):format(STOCK[codec], object.name)
     end
     has_data = has_data or object.name:match "%.dat%." ~= nil
   end
@@ -104,7 +131,7 @@ local function unpack_commands(manifest, codec)
 end
 
 local function directory_commands(manifest, codec)
-  return unpack_commands(manifest, codec) ..
+  return join_commands(manifest) .. unpack_commands(manifest, codec) ..
     ('    pg_restore --format=directory --jobs=%d --exit-on-error --dbname="$NEWDB" .\n'):format(
       manifest.dump.jobs or 1)
 end
@@ -118,7 +145,18 @@ local function data_commands(manifest, codec)
   end
   local reader = READERS[manifest.kind == "globals" and "globals" or manifest.dump.format]
   local data = manifests.data_object(manifest)
-  return ("    %s | %s\n"):format(STOCK[codec]:format(data.name), reader[2]), reader[1]
+  local is_whole = pieces.count(data) == 1
+  local command = is_whole and ("%s < %s"):format(STOCK[codec], data.name) or
+    ("cat %s | %s"):format(joined_names(data), STOCK[codec])
+  return ("    %s | %s\n"):format(command, reader[2]), reader[1]
+end
+
+local function sum_command(object)
+  if pieces.count(object) > 1 then
+    return ('    cat %s | sha256sum --check --quiet <(echo "%s  -")\n'):format(joined_names(object),
+      object.sha256)
+  end
+  return ('    echo "%s  %s" | sha256sum --check --quiet\n'):format(object.sha256, object.name)
 end
 
 --- The text for a manifest that is complete.
@@ -126,8 +164,7 @@ function M.make(manifest)
   local is_globals = manifest.kind == "globals"
   local sums = {}
   for _, object in ipairs(manifest.objects) do
-    sums[#sums + 1] = ('    echo "%s  %s" | sha256sum --check --quiet\n'):format(object.sha256,
-      object.name)
+    sums[#sums + 1] = sum_command(object)
   end
   local codec = manifest.needs.codec
   local commands, program = data_commands(manifest, codec)

@@ -24,7 +24,7 @@ end
 --- "64MiB", "10GB" -> bytes. Returns nil, why for anything else.
 function M.size(text)
   local bytes = type(text) == "string" and parse(text, size_units)
-  if not bytes then
+  if not bytes or bytes == 0 then
     return nil, "must be a size such as \"64MiB\" or \"10GB\""
   end
   return bytes

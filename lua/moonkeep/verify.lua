@@ -67,7 +67,7 @@ local AT_ONCE_ASKED = 8
 
 -- One object, without reading it.
 local function ask_of_object(backup, store, object)
-  local stat = store:stat(backup, object.name)
+  local stat = store:stat(backup, object)
   if not stat then
     damaged(store, backup, object, "it is not there")
   elseif stat.size ~= object.size then
@@ -93,7 +93,7 @@ end
 
 function M.read_object(backup, store, object, meter)
   local report = M.reading(store, backup, object, {
-    store:source(backup.job, backup.series, backup.id, object.name),
+    store:source(backup, object),
     { kind = "sha256", label = "stored" },
   }, progress(object, meter or "reading " .. object.name))
   M.check_digest(store, backup, object, report.stored)
@@ -109,7 +109,7 @@ end
 --- `title`: for its progress, or the meter that counts it. Returns the flow's report.
 function M.unpack(backup, store, object, sink, title)
   local report = M.reading(store, backup, object, {
-    store:source(backup.job, backup.series, backup.id, object.name),
+    store:source(backup, object),
     { kind = "tee",
       { { kind = "sha256", label = "stored" } },
       { { kind = "decode", codec = object.codec }, sink } },

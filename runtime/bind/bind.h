@@ -53,6 +53,9 @@ int mk_error_handler(lua_State *L);
 const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard);
 MK_RAISES const char *mk_check_field_string(lua_State *L, int table, const char *key);
 bool mk_field_bool(lua_State *L, int table, const char *key);
+/* From 0 to max; `standard` when there is none. */
+MK_RAISES lua_Integer mk_opt_field_integer(lua_State *L, int table, const char *key,
+                                           lua_Integer standard, lua_Integer max);
 /* 0 when there is none. */
 MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key);
 

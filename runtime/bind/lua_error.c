@@ -235,14 +235,20 @@ struct mk_http *mk_runtime_http(lua_State *L, struct mk_error *err)
     return runtime->http;
 }
 
-MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key)
+MK_RAISES lua_Integer mk_opt_field_integer(lua_State *L, int table, const char *key,
+                                           lua_Integer standard, lua_Integer max)
 {
     lua_getfield(L, table, key);
-    lua_Integer oid = luaL_optinteger(L, -1, 0);
+    lua_Integer value = luaL_optinteger(L, -1, standard);
     lua_pop(L, 1);
-    if (oid < 0 || oid > UINT32_MAX)
-        luaL_error(L, "%s must be the number of an object", key);
-    return (uint32_t)oid;
+    if (value < 0 || value > max)
+        luaL_error(L, "%s must be a number from 0 to %I", key, (LUAI_UACINT)max);
+    return value;
+}
+
+MK_RAISES uint32_t mk_opt_field_oid(lua_State *L, int table, const char *key)
+{
+    return (uint32_t)mk_opt_field_integer(L, table, key, 0, UINT32_MAX);
 }
 
 const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard)

@@ -80,8 +80,11 @@ static struct mk_source *make_copy(lua_State *L, int stage, bool is_pack, struct
 MK_RAISES struct mk_source *mk_make_source(lua_State *L, struct mk_runtime *runtime, int stage,
                                            const char *kind, struct mk_error *err)
 {
-    if (strcmp(kind, "file") == 0)
-        return mk_source_file(runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "file") == 0) {
+        lua_Integer pieces = mk_opt_field_integer(L, stage, "pieces", 1, UINT32_MAX);
+        return mk_source_file(runtime->loop, mk_check_field_string(L, stage, "path"),
+                              (unsigned)pieces, err);
+    }
     if (strcmp(kind, "process") == 0)
         return mk_source_process(runtime->loop, mk_check_command(L, stage), err);
     if (strcmp(kind, "copy") == 0 || strcmp(kind, "pack") == 0)
@@ -205,8 +208,11 @@ static struct mk_digest *make_digest(lua_State *L, int stage, const char *kind, 
 MK_RAISES struct mk_sink *mk_make_sink(lua_State *L, struct mk_runtime *runtime, int stage,
                                        const char *kind, struct mk_error *err)
 {
-    if (strcmp(kind, "file") == 0)
-        return mk_sink_file(runtime->loop, mk_check_field_string(L, stage, "path"), err);
+    if (strcmp(kind, "file") == 0) {
+        lua_Integer piece = mk_opt_field_integer(L, stage, "piece_bytes", 0, LUA_MAXINTEGER);
+        return mk_sink_file(runtime->loop, mk_check_field_string(L, stage, "path"), (uint64_t)piece,
+                            err);
+    }
     if (strcmp(kind, "process") == 0) {
         bool early = mk_field_bool(L, stage, "early");
         bool keep_stdout = mk_field_bool(L, stage, "keep_stdout");

@@ -10,8 +10,10 @@
 
 /* A copy of small bytes. */
 struct mk_source *mk_source_memory(const void *bytes, size_t len, struct mk_error *err);
-/* A file, read from its beginning to its end; opened when the flow starts. */
-struct mk_source *mk_source_file(struct mk_loop *loop, const char *path, struct mk_error *err);
+/* A file, read from its beginning to its end, and then its other pieces (mk_file_piece), if there
+ * are several; opened when the flow gets there. */
+struct mk_source *mk_source_file(struct mk_loop *loop, const char *path, unsigned pieces,
+                                 struct mk_error *err);
 /* The stdout of a child, which must exit with 0 for the end to be good. The child starts with the
  * flow. The spec is used only during the call that starts it: see struct mk_command. */
 struct mk_command;
@@ -37,8 +39,10 @@ struct mk_sink *mk_sink_null(struct mk_error *err);
 struct mk_sink *mk_sink_digest(struct mk_loop *loop, struct mk_digest *digest,
                                struct mk_error *err);
 /* A new file, mode 0600, under a temporary name until it is complete and synced; an existing one
- * is MK_EEXIST and stays as it is. */
-struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, struct mk_error *err);
+ * is MK_EEXIST and stays as it is. What has more than piece_bytes (0: no limit) lies in several,
+ * each of so many bytes but the last: mk_file_piece. */
+struct mk_sink *mk_sink_file(struct mk_loop *loop, const char *path, uint64_t piece_bytes,
+                             struct mk_error *err);
 /* A descriptor that stays the caller's, and open: a pipe, a terminal, a socket, a file at its
  * place. MK_EPIPE: nobody reads it any more. */
 struct mk_sink *mk_sink_fd(struct mk_loop *loop, int fd, struct mk_error *err);

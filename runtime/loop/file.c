@@ -27,6 +27,15 @@ static char *folder_of(const char *path)
     return folder;
 }
 
+char *mk_file_piece(const char *path, unsigned number)
+{
+    size_t size = strlen(path) + 12;
+    char *name = mk_alloc(size);
+    if (name)
+        snprintf(name, size, number > 1 ? "%s.%u" : "%s", path, number);
+    return name;
+}
+
 int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct mk_error *err)
 {
     static atomic_uint counter;

@@ -17,6 +17,10 @@
  * ".NAME.<pid>-<n>.partial". Returns the descriptor, or a negative MK_E*. mk_free *partial. */
 int mk_file_create_partial(const char *path, mode_t mode, char **partial, struct mk_error *err);
 
+/* The name of a piece of a file that lies in several: `path`, `path.2`, `path.3` ... NULL: memory
+ * is out. mk_free it. */
+char *mk_file_piece(const char *path, unsigned number);
+
 /* Makes `from` be `to`, durably. With `exclusive`, MK_EEXIST if `to` exists, and after any failure
  * there is no `to` of ours. */
 int mk_file_publish(const char *from, const char *to, bool exclusive, struct mk_error *err);

@@ -272,6 +272,29 @@ describe("a store in a bucket", function()
       assert.equal(3, tables)
     end)
 
+    it("in pieces, none of which is larger than it may be", function()
+      local _, name = bucket()
+      local text = recipe(name):gsub('verify =', 'piece_size = "16MiB", verify =')
+      local run = support.run_recipe(dir.path, text, { env = env() })
+      assert.equal(0, run.code, run.stderr)
+      local driver, sizes = rgw.driver(name .. "/app"), {}
+      driver.client:list("", function(key, size)
+        sizes[key:match "[^/]+$"] = size
+        assert.is_true(size <= 16 << 20, key)
+      end)
+      local store = layout.new("s", driver)
+      local backup = store:latest("s3", "app")
+      local large = backup.manifest.objects[1]
+      assert.equal(16 << 20, large.piece_size)
+      assert.equal(16 << 20, sizes[large.name])
+      assert.equal(16 << 20, sizes[large.name .. ".2"])
+      assert.equal(large.size - (32 << 20), sizes[large.name .. ".3"])
+      driver:remove { ("s3/app/%s/%s.2"):format(backup.id, large.name) }
+      local err = support.caught(verify.stored, backup, store)
+      assert.matches(large.name .. ": it is not there", err.message, 1, true)
+      assert.equal("CORRUPT", support.caught(verify.read, backup, store).code)
+    end)
+
     it("by credentials that may only write", function()
       local _, name = bucket()
       rgw.admin("user", "create", "--uid=writer", "--display-name=w", "--access-key=wkey",
@@ -489,7 +512,7 @@ describe_moto("a store in a bucket of moto", function()
       session:publish "{}"
     end
     local backup = { id = id, job = "job", series = "app", manifest = { objects = objects } }
-    assert.equal(sums[1], st:stat(backup, "1.dat").sha256)
+    assert.equal(sums[1], st:stat(backup, objects[1]).sha256)
     verify.stored(backup, st)
     driver:write("job/app/" .. id .. "/1.dat", ("x"):rep(100)) -- as long as before
     local err = support.caught(verify.stored, backup, st)

@@ -22,7 +22,7 @@ describe("a process that is killed", function()
       two = ("%s/%d/two"):format(dir.path, n), state = ("%s/%d/state"):format(dir.path, n) }
     mk.fs.write(self.path, ([[
       local mk = require "moonkeep"
-      return mk.job { name = "nightly",
+      return mk.job { name = "nightly", piece_size = "1KiB",
         source = mk.pg { host = %q, user = "postgres", dbname = "small" },
         upload = { mk.store("one", "file://%s"), mk.store("two", "file://%s") } }]]):format(
       cluster.folder, self.one, self.two))

@@ -104,7 +104,7 @@ describe("a bucket", function()
     proxy.set(mode)
     local run = support.start_recipe(dir.path, ([[
       local mk = require "moonkeep"
-      return mk.job { name = "j", dump = { jobs = 2 }, compress = "none",
+      return mk.job { name = "j", dump = { jobs = 2 }, compress = "none", piece_size = "16MiB",
         source = mk.pg { host = %q, user = "postgres", dbname = "app" },
         upload = { mk.store("disk", "file://%s"), mk.store("s3", "s3://%s", { endpoint = %q,
           access_key = %q, secret_key = mk.secret.env "S3_SECRET", stall = %q }) } }]]):format(

@@ -21,6 +21,9 @@ local BACKUP = {
     "`\"zstd:1\"` to `\"zstd:19\"`; without a level: gzip 6, the others 1; levels of zstd above 9 " ..
     "need 135 to 220 MiB of memory", default = '"zstd:1"' },
   { "upload", "stores", "every one of them gets the backup, in one pass" },
+  { "piece_size", "size", "no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, " ..
+    "`NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that",
+    default = '"15GiB"' },
   { "copies", "table", "how many of them must have it: fewer, and the run is degraded (exit code 3)",
     keys = "copies" },
   { "verify", "string", "what is proved at once: `read` reads every stored byte again; `decoded` " ..

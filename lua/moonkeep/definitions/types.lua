@@ -142,8 +142,7 @@ M.throttle = { luals = "moonkeep.Size|fun(connection: moonkeep.Connection): moon
     if type(value) == "function" then
       return nil
     end
-    local bytes = type(value) == "string" and units.size(value)
-    return (not bytes or bytes == 0) and "must be a size such as \"50MiB\" (a second), or a " ..
+    return not units.size(value) and "must be a size such as \"50MiB\" (a second), or a " ..
       "function" or nil
   end }
 

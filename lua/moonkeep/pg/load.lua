@@ -137,17 +137,18 @@ end
 -- Whether several connections can restore the object: then its path.
 local function seekable(backup, store, options, mode)
   local object, jobs = manifests.data_object(backup.manifest), options.jobs
+  local format, path = backup.manifest.dump.format, store:path(backup, object)
   if not jobs or jobs == 1 then
     return nil
   elseif mode and options.on_error ~= "continue" then
     warn_of_jobs(options, ONE_TRANSACTION)
     return nil
-  elseif backup.manifest.dump.format == "custom" and object.codec == "none" and store.path then
-    return store:path(backup, object.name)
+  elseif format == "custom" and object.codec == "none" and path then
+    return path
   end
   warn_of_jobs(options, ("the backup is %s, which can only be read from its beginning to its end")
-    :format(backup.manifest.dump.format == "custom" and "compressed by " .. object.codec or
-    "in " .. backup.manifest.dump.format .. " format"))
+    :format(format ~= "custom" and "in " .. format .. " format" or object.codec ~= "none" and
+    "compressed by " .. object.codec or "no single file"))
 end
 
 local function restore_argv(major, target, format, options, mode)

@@ -367,15 +367,14 @@ end
 
 local MAX_PARTS = 10000 -- what Amazon's service takes, and most others; some take 1000
 
-local function put_part(self, key, upload, part)
-  if part.number > MAX_PARTS then
+local function put_part(self, key, upload, part, number)
+  if number > MAX_PARTS then
     errors.raise("UNSUPPORTED", ("s3://%s/%s is larger than an object in %d parts can be"):format(
-      self.bucket, key, MAX_PARTS), { hint = "back up without dump.format: moonkeep's own engine " ..
-      "cuts big tables into objects of their own" })
+      self.bucket, key, MAX_PARTS), { hint = "give the job a smaller piece_size, of at most 150GiB" })
   end
   local answer = self:call { method = "PUT", key = key, body = part, sha256 = part.sha256,
-    query = { partNumber = part.number, uploadId = upload } }
-  return { number = part.number, etag = answer.headers.etag, sha256 = part.sha256 }
+    query = { partNumber = number, uploadId = upload } }
+  return { number = number, etag = answer.headers.etag, sha256 = part.sha256 }
 end
 
 local function complete_upload(self, key, upload, stored)
@@ -393,32 +392,44 @@ local function complete_upload(self, key, upload, stored)
   parsed(self, request, self:call(request), "CompleteMultipartUploadRes") -- of moto: Response
 end
 
--- Sends parts, `parallel` at a time, as they come. Returns { number, etag } of each.
-local function send_parts(self, key, upload, first, parts, parallel)
-  local stored, is_over = {}, false
+local function flow_has_ended()
+  errors.raise("CANCELED", "the flow has ended")
+end
+
+-- Sends the parts of a piece, several at a time, as they come. Returns { number, etag } of each.
+local function send_parts(self, key, upload, first, parts, options)
+  local stored, has_ended, n_taken, before = {}, false, 0, first.number - 1
+  local function take()
+    n_taken = n_taken + 1
+    if n_taken == 1 then
+      return first
+    elseif n_taken <= (options.parts_of_piece or math.huge) then
+      local part, is_over = parts:next()
+      has_ended = has_ended or is_over
+      return part
+    end
+  end
   local scope <close> = core_task.scope()
-  for i = 1, parallel do
+  for _ = 1, options.parallel do
     scope:spawn(function()
-      local part = i == 1 and first or parts:next()
-      while part do
-        local one = put_part(self, key, upload, part)
+      for part in take do
+        local one = put_part(self, key, upload, part, part.number - before)
         stored[#stored + 1] = one -- the length is that of now, not of before it waited
         part:close()
-        part, is_over = parts:next()
       end
     end)
   end
   scope:join()
-  return stored, is_over
+  if has_ended then
+    flow_has_ended()
+  end
+  return stored
 end
 
---- Stores what comes in parts (moonkeep.core.http): in one request when it is one. `headers` are
---- the object's.
-function Client:upload(key, parts, parallel, headers)
-  local first, is_over = parts:next()
-  if is_over then
-    return
-  elseif first.is_last then
+-- Stores a piece, whose first part is there: in one request when it is one.
+local function upload_piece(self, key, first, parts, options)
+  local headers = options.headers()
+  if first.is_last or options.parts_of_piece == 1 then
     self:call { method = "PUT", key = key, body = first, sha256 = first.sha256, headers = headers }
     first:close()
     return
@@ -427,14 +438,36 @@ function Client:upload(key, parts, parallel, headers)
     return create_upload(self, key, headers)
   end, 30000)
   local ok, err = pcall(function()
-    local stored, has_ended = send_parts(self, key, upload, first, parts, parallel)
-    if has_ended then
-      errors.raise("CANCELED", "the flow has ended")
-    end
-    complete_upload(self, key, upload, stored)
+    complete_upload(self, key, upload, send_parts(self, key, upload, first, parts, options))
   end)
   if not ok then
     core_task.shield(function() pcall(self.abort_upload, self, key, upload) end, 15000)
+    error(err, 0)
+  end
+end
+
+local DELETE_TRIES = 2
+
+--- Stores what comes in parts (moonkeep.core.http), as one object or several. `key_of(i)`: the key of
+--- each. `options`: parallel, headers (a function that gives the objects'), parts_of_piece (how many
+--- each has at most; nil: there is only one). What it raises leaves none of them.
+function Client:upload(key_of, parts, options)
+  local keys = {}
+  local ok, err = pcall(function()
+    local first, has_ended = parts:next()
+    while first do
+      table.insert(keys, key_of(#keys + 1))
+      upload_piece(self, keys[#keys], first, parts, options)
+      first, has_ended = parts:next()
+    end
+    if has_ended then
+      flow_has_ended()
+    end
+  end)
+  if not ok then
+    if #keys > 1 then -- one that has failed is not there
+      core_task.shield(function() pcall(self.delete, self, keys, DELETE_TRIES) end, 15000)
+    end
     error(err, 0)
   end
 end

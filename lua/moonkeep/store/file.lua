@@ -29,12 +29,12 @@ function Driver:stat(key)
   return fs.stat(self:path(key))
 end
 
-function Driver:source(key)
-  return { kind = "file", path = self:path(key) }
+function Driver:source(key, n_pieces)
+  return { kind = "file", path = self:path(key), pieces = n_pieces }
 end
 
-function Driver:sink(key)
-  return { kind = "file", path = self:path(key) }
+function Driver:sink(key, piece_bytes)
+  return { kind = "file", path = self:path(key), piece_bytes = piece_bytes }
 end
 
 function Driver:names(folder)

@@ -1,7 +1,7 @@
 --- How backups lie in a store, of whatever kind:
 ---
 ---   <job>/<series>/<id>.json      the manifest: its presence is the backup's existence
----   <job>/<series>/<id>/          its objects
+---   <job>/<series>/<id>/          its objects, of which large ones lie in pieces (pieces.lua)
 ---   <job>/<series>/.<id>.lock     held by the run that is making it
 ---
 --- What a killed run has left is invisible (it has no manifest), and is removed by the next run of
@@ -12,7 +12,9 @@
 ---
 ---   read(key), write(key, text, exclusive)  small objects; NOT_FOUND, ALREADY_EXISTS
 ---   stat(key)                  { size, sha256 (where the store knows it) }, or nil
----   source(key), sink(key)     stages of a flow; a sink's object is there, whole, when that ended well
+---   source(key, n_pieces), sink(key, piece_bytes)
+---                              stages of a flow; a sink's object is there, whole, when that ended
+---                              well. nil: one piece
 ---   names(folder)              what is directly below it, objects and folders; {}: it is not there
 ---   folders(folder)            the folders among them
 ---   make_folder(folder)        where folders must be made
@@ -28,6 +30,7 @@ local errors = require "moonkeep.errors"
 local flow = require "moonkeep.core.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local pieces = require "moonkeep.store.pieces"
 local stores = require "moonkeep.store"
 local units = require "moonkeep.units"
 
@@ -140,19 +143,38 @@ function Store:text(backup, object)
   return self.driver:read(key_of(backup.job, backup.series, backup.id, object))
 end
 
---- The path of an object, for programs that must read it at any place; nil: it has none.
+-- The keys of an object's pieces.
+local function keys_of(backup, object)
+  local keys = {}
+  for i, name in ipairs(pieces.names(object)) do
+    keys[i] = key_of(backup.job, backup.series, backup.id, name)
+  end
+  return keys
+end
+
+--- The path of an object of a manifest, for programs that must read it at any place; nil: it has none.
 function Store:path(backup, object)
-  return self.driver:path(key_of(backup.job, backup.series, backup.id, object))
+  local keys = keys_of(backup, object)
+  return #keys == 1 and self.driver:path(keys[1]) or nil
 end
 
 --- What the store itself says of an object: { size, sha256 (where it knows it) }; nil: it is not there.
 function Store:stat(backup, object)
-  return self.driver:stat(key_of(backup.job, backup.series, backup.id, object))
+  local keys, size = keys_of(backup, object), 0
+  for _, key in ipairs(keys) do
+    local stat = self.driver:stat(key)
+    if #keys == 1 or not stat then
+      return stat
+    end
+    size = size + stat.size
+  end
+  return { size = size }
 end
 
 --- The flow source of an object.
-function Store:source(job, series, id, object)
-  return self.driver:source(key_of(job, series, id, object))
+function Store:source(backup, object)
+  local keys = keys_of(backup, object)
+  return self.driver:source(keys[1], #keys)
 end
 
 -- ---- writing ------------------------------------------------------------------------------------
@@ -160,9 +182,10 @@ end
 local Session = {}
 Session.__index = Session
 
---- The flow sink of a new object, no faster than the store's `rate`.
-function Session:sink(object)
-  local sink = self.driver:sink(self.folder .. check_name("object name", object))
+--- The flow sink of a new object, no faster than the store's `rate`. `piece_bytes`: what has more lies
+--- in pieces; nil: in one.
+function Session:sink(object, piece_bytes)
+  local sink = self.driver:sink(self.folder .. check_name("object name", object), piece_bytes)
   sink.limiter = self.limiter
   return sink
 end

@@ -16,6 +16,7 @@ local hash = require "moonkeep.core.hash"
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local pieces = require "moonkeep.store.pieces"
 local redact = require "moonkeep.redact"
 local secret = require "moonkeep.secret"
 local sign = require "moonkeep.aws.sign"
@@ -23,7 +24,6 @@ local units = require "moonkeep.units"
 
 local M = {}
 
-local PART_BYTES = 16 << 20
 local PARALLEL = 2
 
 local Driver = {}
@@ -67,18 +67,23 @@ function Driver:stat(key)
 end
 
 --- The source of a flow.
-function Driver:source(key)
+function Driver:source(key, n_pieces)
   local feed = core.feed()
   return { kind = "feed", feed = feed, drive = function()
-    self.client:get_into(feed, self.prefix .. key)
+    for i = 1, n_pieces or 1 do
+      self.client:get_into(feed, self.prefix .. pieces.name(key, i))
+    end
   end }
 end
 
 --- The sink of a flow: a new object.
-function Driver:sink(key)
-  local parts = core.parts(PART_BYTES)
+function Driver:sink(key, piece_bytes)
+  local part_bytes = math.min(piece_bytes or pieces.PART_BYTES, pieces.PART_BYTES)
+  local parts = core.parts(part_bytes)
   return { kind = "parts", parts = parts, drive = function()
-    self.client:upload(self.prefix .. key, parts, self.parallel, self.headers())
+    self.client:upload(function(i) return self.prefix .. pieces.name(key, i) end, parts, {
+      parallel = self.parallel, headers = self.headers,
+      parts_of_piece = piece_bytes and piece_bytes // part_bytes })
   end }
 end
 

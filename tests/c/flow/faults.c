@@ -52,7 +52,7 @@ static bool large_tree(struct rig *rig)
     struct mk_ordered *gzip = node ? mk_ordered_gzip(1, &rig->err) : NULL;
     node = gzip ? mk_flow_ordered(rig->flow, node, gzip, &rig->err) : NULL;
     node = add_stream(rig, node, node ? mk_gzip_decoder_new(&rig->err) : NULL);
-    if (!add_sink(rig, node, node ? mk_sink_file(rig->loop, path, &rig->err) : NULL) ||
+    if (!add_sink(rig, node, node ? mk_sink_file(rig->loop, path, 0, &rig->err) : NULL) ||
         !add_sink(rig, node, mk_sink_digest(rig->loop, mk_xxh3_new(&rig->err), &rig->err)))
         return false;
     struct mk_command *consumer = command("cat >/dev/null; echo done");
@@ -360,7 +360,7 @@ static void a_short_write_is_continued_and_its_error_told(void **state)
     rig_up(&rig, 4);
     mk_flow_sink(rig.flow,
                  mk_flow_source(rig.flow, &counting_new(3ULL * MK_BLOCK_BYTES, 999)->base),
-                 mk_sink_file(rig.loop, path, &rig.err));
+                 mk_sink_file(rig.loop, path, 0, &rig.err));
     setrlimit(RLIMIT_FSIZE, &limit);
     int status = rig_run(&rig);
     setrlimit(RLIMIT_FSIZE, &before);

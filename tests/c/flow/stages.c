@@ -15,7 +15,7 @@ static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void *
     rig_up(&rig, 4);
     uint64_t total = 3ULL * MK_BLOCK_BYTES + 5;
     mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &counting_new(total, 12345)->base),
-                 mk_sink_file(rig.loop, path, &rig.err));
+                 mk_sink_file(rig.loop, path, 0, &rig.err));
     assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
     rig_down(&rig);
     struct stat st;
@@ -30,7 +30,7 @@ static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void *
     struct checking_sink *sink = checking_new(rig.loop);
     sink->received_out = &received;
     sink->bad_out = &bad;
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, &rig.err)),
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, 1, &rig.err)),
                  &sink->base);
     assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
     assert_int_equal(received, total);
@@ -45,7 +45,7 @@ static void an_existing_file_is_never_replaced(void **state)
     rig_up(&rig, 4);
     assert_ok(mk_file_write(path, "precious", 8, 0600, false, &rig.err), rig.err);
     mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &counting_new(10, 10)->base),
-                 mk_sink_file(rig.loop, path, &rig.err));
+                 mk_sink_file(rig.loop, path, 0, &rig.err));
     assert_int_equal(rig_run(&rig), MK_EEXIST);
     rig_down(&rig);
     struct stat st;
@@ -63,10 +63,86 @@ static void a_failed_flow_leaves_no_file_behind(void **state)
     struct counting_source *source = counting_new(10000000, 100000);
     source->fail_at = 5000000;
     mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &source->base),
-                 mk_sink_file(rig.loop, path, &rig.err));
+                 mk_sink_file(rig.loop, path, 0, &rig.err));
     assert_int_equal(rig_run(&rig), MK_EIO);
     rig_down(&rig);
     assert_int_equal(count_files(), 0);
+}
+
+/* The size of a piece; -1: it is not there. */
+static long long piece_size(unsigned number)
+{
+    struct stat st;
+    char *name = mk_file_piece(path, number);
+    long long size = stat(name, &st) == 0 ? (long long)st.st_size : -1;
+    mk_free(name);
+    return size;
+}
+
+static int write_pieces(uint64_t total, uint64_t fail_at, uint64_t piece_bytes)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct counting_source *source = counting_new(total, 12345);
+    source->fail_at = fail_at;
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &source->base),
+                 mk_sink_file(rig.loop, path, piece_bytes, &rig.err));
+    int status = rig_run(&rig);
+    rig_down(&rig);
+    return status;
+}
+
+static void read_pieces(uint64_t total, unsigned pieces)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    uint64_t received = 0;
+    bool bad = false;
+    struct checking_sink *sink = checking_new(rig.loop);
+    sink->received_out = &received;
+    sink->bad_out = &bad;
+    struct mk_source *source = mk_source_file(rig.loop, path, pieces, &rig.err);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, source), &sink->base);
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    rig_down(&rig);
+    assert_int_equal(received, total);
+    assert_false(bad);
+}
+
+static void a_large_file_lies_in_pieces_and_is_read_as_one(void **state)
+{
+    (void)state;
+    const uint64_t piece = 300000;
+    const uint64_t totals[] = {0, 1, piece - 1, piece, piece + 1, 3 * piece, 3 * piece + 7};
+    const unsigned counts[] = {1, 1, 1, 1, 2, 3, 4};
+    for (size_t i = 0; i < sizeof totals / sizeof totals[0]; i++) {
+        assert_int_equal(write_pieces(totals[i], 0, piece), MK_OK);
+        assert_int_equal(count_files(), counts[i]);
+        assert_int_equal(piece_size(counts[i]), totals[i] - (counts[i] - 1) * piece);
+        for (unsigned n = 1; n < counts[i]; n++)
+            assert_int_equal(piece_size(n), piece);
+        read_pieces(totals[i], counts[i]);
+        for (unsigned n = 1; n <= counts[i]; n++) {
+            char *name = mk_file_piece(path, n);
+            unlink(name);
+            mk_free(name);
+        }
+    }
+}
+
+static void a_failed_flow_leaves_no_piece_behind_but_those_of_others(void **state)
+{
+    (void)state;
+    struct mk_error err;
+    assert_int_equal(write_pieces(10000000, 5000000, 300000), MK_EIO);
+    assert_int_equal(count_files(), 0);
+    char *third = mk_file_piece(path, 3);
+    assert_ok(mk_file_write(third, "precious", 8, 0600, false, &err), err);
+    assert_int_equal(write_pieces(10000000, 0, 300000), MK_EEXIST);
+    assert_int_equal(count_files(), 1);
+    assert_int_equal(piece_size(3), 8);
+    unlink(third);
+    mk_free(third);
 }
 
 static void a_missing_file_is_told_by_name(void **state)
@@ -74,7 +150,7 @@ static void a_missing_file_is_told_by_name(void **state)
     (void)state;
     struct rig rig;
     rig_up(&rig, 2);
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, &rig.err)),
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, 1, &rig.err)),
                  mk_sink_null(&rig.err));
     assert_int_equal(rig_run(&rig), MK_ENOENT);
     assert_non_null(strstr(mk_flow_error(rig.flow)->message, path));
@@ -336,6 +412,8 @@ int main(void)
         cmocka_unit_test(a_file_sink_publishes_a_private_file_that_a_file_source_reads),
         cmocka_unit_test(an_existing_file_is_never_replaced),
         cmocka_unit_test(a_failed_flow_leaves_no_file_behind),
+        cmocka_unit_test(a_large_file_lies_in_pieces_and_is_read_as_one),
+        cmocka_unit_test(a_failed_flow_leaves_no_piece_behind_but_those_of_others),
         cmocka_unit_test(a_missing_file_is_told_by_name),
         cmocka_unit_test(a_process_source_gives_all_that_the_child_writes),
         cmocka_unit_test(a_child_that_fails_after_its_last_byte_is_still_a_failure),
