@@ -350,6 +350,14 @@ describe("a backup", function()
       local run = verify "read"
       assert.equal(1, run.code)
       assert.matches("no proper name", run.result.error.message)
+      for _, piece_size in ipairs { "0", "1e9", '"1"', "-5" } do
+        mk.fs.write(path, (text:gsub('"size"', '"piece_size": ' .. piece_size .. ', "size"', 1)))
+        run = verify "read"
+        assert.equal("CORRUPT", run.result.error.code)
+        assert.matches("lies in no pieces that can be", run.result.error.message)
+      end
+      mk.fs.write(path, (text:gsub('"size": *%d+', '"piece_size": 1, "size": 9000000000000000000', 1)))
+      assert.matches("lies in no pieces that can be", verify("read").result.error.message)
       mk.fs.write(path, '{"format": 99}')
       assert.equal("UNSUPPORTED", verify("read").result.error.code)
       mk.fs.write(path, text:sub(1, 50))
