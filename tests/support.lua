@@ -221,11 +221,25 @@ end
 function M.manifests(folder)
   local found = {}
   for _, file in ipairs(M.files(folder)) do
-    if file:match "%.json$" then
+    if file:match "%.json$" and not file:match "job%.json$" then
       found[#found + 1] = file
     end
   end
   return found
+end
+
+--- The same but for what says whose a job is, and what has been proved: only what backups are made of.
+function M.backup_files(folder)
+  local found = {}
+  for _, file in ipairs(M.files(folder)) do
+    found[#found + 1] = not file:match "job%.json$" and not file:match "%.proof%-%l+$" and file or nil
+  end
+  return found
+end
+
+--- Two stores must have the same files, but for what has been proved in each.
+function M.same_stores(a, b)
+  mk.process.run { argv = { "diff", "--recursive", "--exclude=*.proof-*", a, b } }
 end
 
 --- Every backup that can be seen below a store's folder must be whole: its objects are there, of the

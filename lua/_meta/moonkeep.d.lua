@@ -169,12 +169,27 @@
 ---@field retry? moonkeep.RetryKeys what to do when a run fails
 ---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
 ---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
+---@field keep? moonkeep.KeepKeys what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
+---@field was? string|string[] names that the job had before: the backups there are also its own
 ---@field notify? moonkeep.NotifyKeys whom to tell of what becomes of a run
 ---@field tags? table<string, string> texts by name, kept in the manifest
 ---@field args? table<string, moonkeep.Arg> typed arguments, given with `--set name=value`
 ---@field before? function before(ctx): runs first; an error ends the run
 ---@field run? function run(ctx, args): instead of `ctx:backup()`; the other keys stay its defaults
 ---@field after? function after(ctx, err): runs last, also after a failure (`err`), also when the run was stopped
+
+---Which backups of a series (a database) stay, in each store by itself. What one rule wants stays; weeks begin on Monday, and days are those of the schedule's time zone. Only backups that are proved count (`proof`), and those that are held, or needed by others, stay. See [Keeping backups](../guide/keep.md).
+---@class moonkeep.KeepKeys
+---@field last? integer so many of the newest
+---@field within? moonkeep.Duration those that are at most so much older than the newest, such as `"36h"`
+---@field hourly? integer the newest of each of the last so many hours that have any
+---@field daily? integer the same by day
+---@field weekly? integer the same by week
+---@field monthly? integer the same by month
+---@field yearly? integer the same by year
+---@field tags? string|string[] those that have one of these tags: `name`, or `name=value`
+---@field floor? integer so many of the newest that count stay in any case (default: 3)
+---@field proof? "stored"|"read"|"decoded"|"restored" the proof from which on a backup counts (default: `read` in a folder, `stored` in a bucket)
 
 ---Whom to tell of what: a notifier of `mk.notify`, or a list of them. One that several keys name is told once. Nothing that happens to a message changes the outcome of a run.
 ---@class moonkeep.NotifyKeys
@@ -246,6 +261,7 @@
 ---@field defaults? table keys of mk.job for jobs that don't have them
 ---@field require? function require(job): returns nil, or what is wrong with the job and, second, how to mend it; `check` and `run` refuse the job then
 ---@field before_run? function before_run(job): returns nil, or why the job must not run now
+---@field before_expire? function before_expire(backup, plan): returns `false` and why when a backup must not expire; see [what it sees](events.md#what-keep-and-before_expire-see)
 
 ---A child process.
 ---@class moonkeep.ProcessKeys
@@ -292,6 +308,7 @@
 ---Options of a store in a bucket of an S3 service. Credentials that are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, instance.
 ---@class moonkeep.S3Keys
 ---@field offsite? boolean it is at another place than the database
+---@field keep? moonkeep.KeepKeys what stays here, instead of what the job's `keep` says
 ---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
 ---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 ---@field region? string the bucket's (default: `AWS_REGION`, or `us-east-1`)
@@ -331,6 +348,7 @@
 ---Options of a store: of every kind.
 ---@class moonkeep.StoreKeys
 ---@field offsite? boolean it is at another place than the database
+---@field keep? moonkeep.KeepKeys what stays here, instead of what the job's `keep` says
 ---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
 ---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 

@@ -10,6 +10,7 @@ local database = require "moonkeep.pg.database"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
+local identity = require "moonkeep.retention.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local native = require "moonkeep.dump.native"
@@ -95,10 +96,7 @@ end
 -- What the manifest says of the source; also proves that the server can be reached.
 local function describe(source)
   local connection <close> = source:connect { patient = true }
-  -- Not granted to everybody, and absent on some managed services.
-  local ok, system = pcall(connection.value, connection,
-    "SELECT system_identifier::text FROM pg_catalog.pg_control_system()")
-  return database.describe(connection), connection:major(), ok and system or nil
+  return database.describe(connection), connection:major(), identity.system_of(connection)
 end
 
 local function version_of(program, major)
@@ -126,7 +124,8 @@ function M.upload(job, stream, targets, extra)
   local is_globals = stream.kind == "globals"
   local series = is_globals and globals.SERIES or stores.series(description.database)
   local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
-  local copies <close> = copies_of.begin(job, series, targets, { piece_size = extra.piece_size })
+  local copies <close> = copies_of.begin(job, series, targets, { piece_size = extra.piece_size,
+    identity = identity.checker(job, system) })
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), program, connections(stream), stream.codec)

@@ -10,6 +10,7 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
+local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local redact = require "moonkeep.redact"
@@ -50,6 +51,11 @@ M.MIGRATIONS = {
         told_ms INTEGER NOT NULL, PRIMARY KEY (notifier, job, what))]],
     "CREATE TABLE messages (notifier TEXT NOT NULL, told_ms INTEGER NOT NULL)",
     "CREATE TABLE held (notifier TEXT PRIMARY KEY, n INTEGER NOT NULL)" },
+  -- what retention asks of manifests, and which folders of stores are this machine's jobs'
+  { "ALTER TABLE backups ADD COLUMN tags TEXT",
+    "ALTER TABLE backups ADD COLUMN globals TEXT",
+    "CREATE TABLE identities (store TEXT NOT NULL, job TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY " ..
+      "(store, job))" },
 }
 
 local LOCK_TRIES = 200
@@ -202,11 +208,13 @@ local function backup_statement(backup, store, proof, when)
   local manifest = backup.manifest
   local size, decoded = manifests.sizes(manifest)
   return { [[INSERT INTO backups (job, series, id, store, created_at, size, decoded_size, seconds,
-      run, proof, proved_ms) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)
-      ON CONFLICT DO UPDATE SET proof = excluded.proof, proved_ms = excluded.proved_ms
-      WHERE excluded.proof <> 'stored']], backup.job, backup.series, backup.id, store.url,
-    manifest.created_at, size, decoded, manifest.run and manifest.run.seconds,
-    manifest.run and manifest.run.id, proof, when, n = 11 }
+      run, proof, proved_ms, tags, globals) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
+      ?13) ON CONFLICT DO UPDATE SET tags = excluded.tags, globals = excluded.globals,
+      proof = iif(excluded.proof = 'stored', proof, excluded.proof),
+      proved_ms = iif(excluded.proof = 'stored', proved_ms, excluded.proved_ms)]], backup.job,
+    backup.series, backup.id, store.url, manifest.created_at, size, decoded,
+    manifest.run and manifest.run.seconds, manifest.run and manifest.run.id, proof, when,
+    json.encode(manifest.tags or {}), manifest.globals, n = 13 }
 end
 
 --- Writes down how it ended: "ok", "degraded", "failed" or "skipped", with the error, and what it
@@ -313,6 +321,56 @@ end
 --- Writes down that a backup is damaged in a store.
 function M.record_damage(backup, store)
   M.run { backup_statement(backup, store, "damaged", clock.wall()) }
+end
+
+--- What is known of the manifests of a job's backups in a store: a function (series, id) -> { size,
+--- tags, globals }, or nil where it is not.
+function M.facts(job, store)
+  local rows = M.run { { [[SELECT series, id, size, tags, globals FROM backups WHERE job = ?1
+    AND store = ?2 AND tags IS NOT NULL]], job, store.url } }
+  local facts = {}
+  for _, row in ipairs(rows and rows[1] or {}) do
+    facts[row.series .. "\0" .. row.id] = row
+  end
+  return function(series, id)
+    return facts[series .. "\0" .. id]
+  end
+end
+
+--- Writes down what is in manifests that have been read: a list of { backup, store }.
+function M.record_facts(list)
+  local statements = {}
+  for i, item in ipairs(list) do
+    statements[i] = backup_statement(item.backup, item.store, "stored")
+  end
+  if #statements > 0 then
+    M.run(statements)
+  end
+end
+
+--- Forgets backups that are no more in a store: a list of { job, series, id }.
+function M.forget(list, store)
+  local statements = {}
+  for i, backup in ipairs(list) do
+    statements[i] = { "DELETE FROM backups WHERE job = ?1 AND series = ?2 AND id = ?3 AND store = ?4",
+      backup.job, backup.series, backup.id, store.url }
+  end
+  if #statements > 0 then
+    M.run(statements)
+  end
+end
+
+-- ---- identities ---------------------------------------------------------------------------------
+
+--- The uid that a job's folder in a store had when it was last found to be this machine's; or nil.
+function M.identity(job, store)
+  local rows = M.run { { "SELECT uid FROM identities WHERE job = ?1 AND store = ?2", job, store.url } }
+  return rows and rows[1][1] and rows[1][1].uid
+end
+
+function M.record_identity(job, store, uid)
+  M.run { { "INSERT OR REPLACE INTO identities (store, job, uid) VALUES (?1, ?2, ?3)", store.url, job,
+    uid } }
 end
 
 -- ---- restores -----------------------------------------------------------------------------------

@@ -40,6 +40,13 @@ function Copy:fall_behind(err)
   end
 end
 
+function Copy:begin(job, series, id)
+  if self.identity then
+    self.identity:check(self.store)
+  end
+  self.session = self.store:begin(job, series, id)
+end
+
 -- The sink of a new object.
 function Copy:sink(name)
   local sink = self.session:sink(name, self.piece_bytes)
@@ -61,6 +68,9 @@ function Copy:publish(small, manifest_text)
   for _, object in ipairs(small) do
     self.session:put(object.name, object.text)
   end
+  if self.identity then
+    self.identity:settle(self.store)
+  end
   self.session:publish(manifest_text)
 end
 
@@ -71,7 +81,7 @@ function Copy:prepare(backup)
     self.session, self.has = nil, {}
   end
   if not self.session then
-    self.session = self.store:begin(backup.job, backup.series, backup.id)
+    self:begin(backup.job, backup.series, backup.id)
   elseif self.must_clear then
     self.session:clear()
     self.has, self.must_clear = {}, false
@@ -210,12 +220,14 @@ local function new_id(self, time)
 end
 
 --- Begins a backup in every store of a list: a closable that has its `id`. `options`: `piece_size` of
---- the job, `time` (of Unix) when it was made; default: now. Raises only when no store can.
+--- the job; `time` (of Unix) when it was made, default: now; `identity`, what says whose it is
+--- (retention/identity.lua). Raises only when no store can.
 function M.begin(job, series, targets, options)
+  options = options or {}
   local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size) }, Copies)
   for i, store in ipairs(targets) do
     self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1,
-      piece_bytes = self.piece_bytes }, Copy)
+      piece_bytes = self.piece_bytes, identity = options.identity }, Copy)
   end
   each_in_time(self, function(copy)
     local listed, ids = pcall(copy.store.list, copy.store, job, series)
@@ -227,7 +239,7 @@ function M.begin(job, series, targets, options)
   end)
   self.id = new_id(self, options.time)
   local ok, err = pcall(each_in_time, self, function(copy)
-    copy.session = copy.store:begin(job, series, self.id)
+    copy:begin(job, series, self.id)
   end)
   if not ok then
     self:close()

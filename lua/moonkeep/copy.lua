@@ -5,6 +5,7 @@
 --- be better (from_any).
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local identity = require "moonkeep.retention.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
@@ -100,6 +101,7 @@ function M.backup(backup, from, to)
   local manifest = from:manifest_text(backup.job, backup.series, backup.id)
   target(session.put, session, "RESTORE.txt", text)
   target(session.publish, session, manifest)
+  target(identity.copy, backup.job, from, to)
   log.info("copied %s from %s to %s", backup.id, from.name, to.name)
   return (manifests.sizes(backup.manifest))
 end

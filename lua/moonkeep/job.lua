@@ -7,6 +7,7 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
+local rules = require "moonkeep.retention.rules"
 local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
 local units = require "moonkeep.units"
@@ -37,6 +38,20 @@ local function check_copies(found, keys)
   end
 end
 
+-- Rules that keep nothing are a mistake that deletes everything.
+local function check_keep(found, keys)
+  local list = { { "keep", keys.keep } }
+  for _, store in ipairs(keys.upload or {}) do
+    list[#list + 1] = { ("keep of store %s"):format(store.name), store.options.keep }
+  end
+  for _, item in ipairs(list) do
+    if type(item[2]) == "table" and not rules.are_any(item[2]) then
+      found[#found + 1] = { key = "keep", text = item[1] .. " has no rule that keeps anything",
+        hint = "say which backups stay: keep = { daily = 7, weekly = 4 }" }
+    end
+  end
+end
+
 -- What the types of the keys do not say. Returns a list of mistakes, and the compiled schedule.
 local function check_job(keys)
   local found, rule = {}, nil
@@ -46,6 +61,7 @@ local function check_job(keys)
     end
   end
   check_copies(found, keys)
+  check_keep(found, keys)
   local dump = keys.dump or {}
   if dump.schema_only and dump.data_only then
     found[#found + 1] = { key = "dump.data_only",

@@ -30,7 +30,7 @@ function M.scope(fn, ...)
   return table.unpack(results, 2, results.n)
 end
 
---- mk.policy { defaults, require, before_run }
+--- mk.policy { defaults, require, before_run, before_expire }
 function M.new(keys)
   if not spec.check("mk.policy", "policy", keys) then
     if current then
@@ -103,6 +103,23 @@ function M.check_run(job)
         { where = policy.where })
     end
   end
+end
+
+--- A function(backup, plan) -> why a backup of the job must not expire, or nil; nil when no policy of
+--- its folder has a say in that.
+function M.veto_of(job)
+  local asked = {}
+  for _, policy in ipairs(job.policies or {}) do
+    asked[#asked + 1] = policy.keys.before_expire and policy or nil
+  end
+  return #asked > 0 and function(backup, plan)
+    for _, policy in ipairs(asked) do
+      local may_go, why = policy.keys.before_expire(backup, plan)
+      if may_go == false then
+        return why and tostring(why) or ("before_expire of %s"):format(policy.where)
+      end
+    end
+  end or nil
 end
 
 --- Whether the folder has a policy.

@@ -7,9 +7,11 @@
 local adapters = require "moonkeep.restore.adapters"
 local compare = require "moonkeep.compare"
 local contents = require "moonkeep.restore.contents"
+local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
+local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local needs = require "moonkeep.restore.needs"
 local pg = require "moonkeep.pg"
@@ -101,17 +103,45 @@ end
 local PROVERS = { stored = verify.stored, read = verify.read, decoded = verify.decoded,
   restored = restored }
 
---- Proves a backup in each of its stores. `level`: one of LEVELS, which callers have checked. (Of
---- globals nothing can be restored by itself: they are decoded.) Raises CORRUPT and whatever a restore
---- may raise.
+-- A mark in the store, for other machines, and for when the catalog is lost. Who may not write it loses
+-- only that.
+local function mark(backup, store, name, err)
+  local ok, why = pcall(function()
+    if name ~= "damaged" then
+      store:unmark(backup, "damaged")
+    end
+    store:mark(backup, name, { at = clock.iso(), host = host.name(), error = err and err.message })
+  end)
+  if not ok then
+    log.warn("what is known of %s could not be written into store %s: %s", backup.id, store.name,
+      errors.of(why).message)
+  end
+end
+
+local function prove_in(backup, store, level)
+  local ok, err = xpcall(PROVERS[level], errors.handler, backup, store)
+  if ok then
+    mark(backup, store, "proof-" .. level)
+    log.info("verified %s in %s: %s", backup.id, store.name, level)
+    return
+  end
+  err = errors.of(err)
+  if err.code == "CORRUPT" then
+    mark(backup, store, "damaged", err)
+  end
+  error(err, 0)
+end
+
+--- Proves a backup in each of its stores, and marks it there. `level`: one of LEVELS, which callers
+--- have checked. (Of globals nothing can be restored by itself: they are decoded.) Raises CORRUPT and
+--- whatever a restore may raise.
 function M.prove(backup, level)
   if level == "restored" and backup.manifest.kind == "globals" then
     level = "decoded"
   end
   if PROVERS[level] then
     for _, store in ipairs(backup.stores) do
-      PROVERS[level](backup, store)
-      log.info("verified %s in %s: %s", backup.id, store.name, level)
+      prove_in(backup, store, level)
     end
     backup.proof = level
   end

@@ -10,6 +10,7 @@ local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
+local prune = require "moonkeep.retention.prune"
 local state = require "moonkeep.state"
 local units = require "moonkeep.units"
 
@@ -191,6 +192,9 @@ local function execute(it, job, how)
         end
       end, body)
     end })
+  if ok and #problems == 0 and job.kind == "job" then
+    it.expired = prune.after_run(job)
+  end
   it.seconds = (clock.monotonic() - began) / 1000
   it.status = not ok and "failed" or #problems > 0 and "degraded" or "ok"
   it.problems = it.status == "degraded" and problems or nil
@@ -214,7 +218,7 @@ local function conclude(it, job, run, tries, err)
   end
   log.event({ event = "result", job = job.name, run = it.run, status = it.status,
     announce = announce(job), seconds = it.seconds, backups = described(it.backups),
-    text = summary(it.backups), problems = it.problems, hint = it.problems and
+    text = summary(it.backups), expired = it.expired, problems = it.problems, hint = it.problems and
       ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
       nil }, true)
   return it.problems and M.DEGRADED or M.OK

@@ -106,7 +106,7 @@ local function check_key(found, definition, path, key, value)
     local what = entry[2] == "secret" and "a " .. type(value) or shown(value)
     found[#found + 1] = { key = full, text = ("%s %s%s"):format(full, why, is_told and "" or
       ", not " .. what) }
-  elseif entry.keys then
+  elseif entry.keys and type(value) == "table" then -- some may also be a function
     find_mistakes(found, tables[entry.keys], full .. ".", value)
   end
 end

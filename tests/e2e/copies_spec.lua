@@ -50,9 +50,7 @@ describe("a backup into several stores", function()
     return support.run_recipe(dir.path, recipe(list, names, keys), { flags = { "--json" } })
   end
 
-  local function same(a, b)
-    mk.process.run { argv = { "diff", "--recursive", a, b } }
-  end
+  local same = support.same_stores
 
   it("is the same in each, byte for byte", function()
     local list = places({ "one", "two", "three" }, {})

@@ -69,7 +69,7 @@ describe("a planted secret", function()
         upload = { mk.store("disk", "file://%s/store") }, verify = "decoded",
         run = function(ctx)
           ctx:show("%%s %%s %%s", tostring(variable), tostring(file), mk.json.encode { file })
-          mk.process.run { argv = { "sh", "-c", "test \"$X\" = planted-in-a-variable" },
+          mk.process.run { argv = { "sh", "-c", "test ${#X} = 21" }, -- its length
             env = { X = variable } }
           mk.process.run { argv = { "sleep", "0.3" } }
           ctx:backup()

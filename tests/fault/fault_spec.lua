@@ -57,7 +57,7 @@ describe("whatever ends a run", function()
     assert.equal(0, run.code, run.stderr)
     assert.equal(1, #support.manifests(store))
     -- and what the dead one had left is gone
-    assert.equal(5, #support.files(store))
+    assert.equal(5, #support.backup_files(store))
     mk.fs.remove(store)
   end
 

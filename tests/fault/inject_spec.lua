@@ -116,7 +116,7 @@ describe("a backup in which", function()
       { env = { MOONKEEP_STATE = store .. ".state" } })
     assert.equal(0, run.code, fault .. "\n" .. run.stderr)
     assert.equal(before + 1, support.whole_backups(store), fault)
-    assert.equal(5 * (before + 1), #support.files(store), fault) -- what the dead one left is gone
+    assert.equal(5 * (before + 1), #support.backup_files(store), fault) -- what the dead one left is gone
   end
 
   for _, case in ipairs { { "worker", "kill" }, { "supervisor", "kill" },

@@ -4,12 +4,12 @@ local copies = require "moonkeep.copy"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
+local proof = require "moonkeep.proof"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
-local verify = require "moonkeep.verify"
 
 local M = {}
 
@@ -57,33 +57,31 @@ local function all(options, places)
   return found, n_bad
 end
 
--- A function (backup) -> whether a store has it that is none of the places, which have been looked
--- into.
-local function looker(store)
-  local has = {} -- by job and series, then by id
-  return function(backup)
-    local key = backup.job .. "\0" .. backup.series
-    if not has[key] then
-      has[key] = {}
-      for _, id in ipairs(store:list(backup.job, backup.series)) do
-        has[key][id] = true
+-- A function (store, backup) -> what the store has of it: an item of its survey, or nil. Each series is
+-- listed once.
+local function looker()
+  local seen = {} -- by store, job and series, then by id
+  return function(store, backup)
+    local key = table.concat({ store.url, backup.job, backup.series }, "\0")
+    if not seen[key] then
+      seen[key] = {}
+      for _, item in ipairs(store:survey(backup.job, backup.series)) do
+        seen[key][item.id] = item
       end
     end
-    return has[key][backup.id]
+    return seen[key][backup.id]
   end
 end
 
--- What is to be done: a list of { backup, store }.
+-- What is to be done: a list of { backup, store }. What has expired in a store is brought back there
+-- only if it is asked for by its id.
 local function missing(options, places, found)
-  local target, is_place = options.to and target_of(options, places), false
-  for _, place in ipairs(places) do
-    is_place = is_place or place.store == target
-  end
-  local has = target and not is_place and looker(target)
-  local list = {}
+  local target, look, list = options.to and target_of(options, places), looker(), {}
   for _, backup in ipairs(found) do
     for _, store in ipairs(wanted_stores(places, backup.job, target)) do
-      if not copies.is_in(backup.stores, store) and not (has and has(backup)) then
+      local there = not copies.is_in(backup.stores, store) and look(store, backup) or nil
+      if not copies.is_in(backup.stores, store) and not (there and (there.is_there or
+        there.marks.expired and options.all)) then
         list[#list + 1] = { backup = backup, store = store }
       end
     end
@@ -98,14 +96,13 @@ local function copy(backup, to)
     bytes = copies.backup(from:backup(backup.job, backup.series, backup.id), from, to)
   end)
   local copied = to:backup(backup.job, backup.series, backup.id)
-  local ok, err = pcall(verify.read, copied, to)
+  local ok, err = pcall(proof.prove, copied, "read")
   if not ok and errors.of(err).code == "CORRUPT" then
     to:remove(copied) -- the others are what they were
   end
   if not ok then
     error(err, 0)
   end
-  copied.proof = "read"
   catalog.record_proof(copied)
   return bytes
 end

@@ -1,7 +1,9 @@
 --- moonkeep list: the backups of stores, in restic's spirit.
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
+local facts = require "moonkeep.retention.facts"
 local json = require "moonkeep.core.json"
+local judge = require "moonkeep.retention.judge"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local output = require "moonkeep.cli.output"
@@ -13,14 +15,12 @@ local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
-local RANK = { stored = 1, read = 2, decoded = 3, restored = 4, checked = 5 }
-
 -- One entry for each backup, with every store that has it. A manifest that cannot be read is an
 -- entry too: it must not look as if there were no backup.
 local function collect(options)
   local entries, by_key = {}, {}
   local proofs = catalog.proofs()
-  targets.each(targets.places(options), options, function(store, job, series, id)
+  targets.each(targets.places(options), options, function(store, job, series, id, marks)
     local key = table.concat({ job, series, id }, "\0")
     local entry = by_key[key]
     if not entry then
@@ -38,11 +38,13 @@ local function collect(options)
     entry.size, entry.created_at = manifests.sizes(result), result.created_at
     entry.format = result.dump.format
     local known = proofs(job, series, id, store)
-    if known and known.proof == "damaged" then
+    local proof = facts.proof_of(marks, known)
+    entry.held = entry.held or marks.hold
+    if facts.is_damaged(marks, known) then
       entry.damaged_in = json.array(entry.damaged_in or {})
       table.insert(entry.damaged_in, store.name)
-    elseif known and RANK[known.proof] > RANK[entry.proof] then
-      entry.proof = known.proof
+    elseif judge.RANK[proof] > judge.RANK[entry.proof] then
+      entry.proof = proof
     end
   end)
   table.sort(entries, function(a, b) -- by their second, then by name: ids end at random
@@ -81,7 +83,7 @@ function M.run(options)
     total = total + (entry.size or 0)
     rows[i] = { output.short(entry.id), entry.created_at or "?", created and output.age(created) or
       "?", entry.job, entry.database, entry.size and units.format_size(entry.size) or "?",
-      proof_of(entry),
+      proof_of(entry) .. (entry.held and ", held" or ""),
       table.concat(entry.stores, ", ") }
   end
   if #rows == 0 then

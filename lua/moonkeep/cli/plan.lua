@@ -2,14 +2,20 @@
 --- looked into.
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
+local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
 local native = require "moonkeep.dump.native"
 local notify = require "moonkeep.notify"
 local output = require "moonkeep.cli.output"
+local prune = require "moonkeep.retention.prune"
+local rules = require "moonkeep.retention.rules"
 local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
 local schedule = require "moonkeep.schedule"
+local simulate = require "moonkeep.retention.simulate"
+local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
@@ -67,6 +73,33 @@ local function look(store, job)
     error = not ok and err.message or nil }
 end
 
+-- What `keep` means for a store: in words, what the next run removes, and what is there in a year.
+local function keep_of(job, store)
+  local keep = prune.keep_of(job, store)
+  if not keep then
+    return nil
+  end
+  local entry = { store = store.name, text = rules.describe_all(keep, prune.standard_proof(store)) }
+  local ok, err = pcall(function()
+    local now = clock.wall() // 1000
+    local plan = prune.plan(job, store, now)
+    entry.going, entry.series = plan.n_going, {}
+    for _, series in ipairs(job.rule and plan.series or {}) do
+      local alive = {}
+      for i = #series.verdicts, 1, -1 do
+        local backup = merge(series.verdicts[i].backup)
+        backup.needed_by = nil -- whatever needs it will also go
+        alive[#alive + 1] = backup
+      end
+      local year = simulate.year(alive, keep, job.rule, prune.context(job, store, now))
+      year.series, year.oldest = series.name, year.oldest and zone.format_utc(year.oldest)
+      entry.series[#entry.series + 1] = year
+    end
+  end)
+  entry.error = not ok and errors.of(err).message or nil
+  return entry
+end
+
 -- { [key] = names of services }
 local function notify_of(keys)
   local told = {}
@@ -96,6 +129,10 @@ local function plan_of(item)
   for i, store in ipairs(keys.upload or {}) do
     plan.stores[i] = look(store, job.name)
   end
+  plan.keep = {}
+  for _, store in ipairs(keys.upload or {}) do
+    table.insert(plan.keep, keep_of(job, store))
+  end
   plan.copies = keys.copies
   plan.notify = notify_of(keys)
   if job.rule then
@@ -110,6 +147,17 @@ end
 local function show_line(label, text)
   if text and text ~= "" then
     log.show("  %-9s %s", label, text)
+  end
+end
+
+local function show_keep(entry)
+  show_line("keep", ("%s: %s%s"):format(entry.store, entry.text, entry.error and
+    (" (%s)"):format(entry.error) or (entry.going or 0) > 0 and
+    ("; %d would go now"):format(entry.going) or ""))
+  for _, year in ipairs(entry.series or {}) do
+    show_line("", ("in a year %s of %s: %s, the oldest of %s, never more than %d"):format(
+      units.format_count(year.n, "backup"), stores.unseries(year.series), units.format_size(year.size),
+      year.oldest:sub(1, 10), year.most))
   end
 end
 
@@ -138,6 +186,9 @@ local function show(plan)
     show_line("copies", #plan.stores > 1 and ("%d of %d%s; fewer: degraded"):format(wanted.min or
       #plan.stores, #plan.stores, wanted.offsite and (", %d offsite"):format(wanted.offsite) or ""))
     show_line("verify", ("%s: %s"):format(plan.verify, PROOFS[plan.verify]))
+    for _, entry in ipairs(plan.keep) do
+      show_keep(entry)
+    end
     for _, key in ipairs(names_of(plan.notify or {})) do
       show_line("tells", ("%s: %s"):format(key, table.concat(plan.notify[key], ", ")))
     end

@@ -4,6 +4,7 @@ local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local deliver = require "moonkeep.notify.deliver"
 local events = require "moonkeep.notify.event"
+local facts = require "moonkeep.retention.facts"
 local host = require "moonkeep.core.host"
 local kept = require "moonkeep.notify.kept"
 local log = require "moonkeep.log"
@@ -26,15 +27,16 @@ local function newest_of(job, proofs)
   for _, store in ipairs(job.keys.upload or {}) do
     local ok, err = pcall(function()
       for _, series in ipairs(store:series(job.name)) do
-        local ids = store:list(job.name, series)
-        for i = #ids, 1, -1 do
-          local read, manifest = pcall(store.manifest, store, job.name, series, ids[i])
+        local items = store:survey(job.name, series)
+        for i = #items, 1, -1 do
+          local id, marks = items[i].id, items[i].marks
+          local read, manifest = pcall(store.manifest, store, job.name, series, id)
           local best = by_series[series]
-          local known = proofs(job.name, series, ids[i], store)
-          read = read and not (known and known.proof == "damaged")
-          if read and (not best or ids[i] > best.id) then
-            by_series[series] = { id = ids[i], created_at = manifest.created_at,
-              proof = known and known.proof or "stored" }
+          local known = proofs(job.name, series, id, store)
+          read = read and not facts.is_damaged(marks, known)
+          if read and (not best or id > best.id) then
+            by_series[series] = { id = id, created_at = manifest.created_at,
+              proof = facts.proof_of(marks, known) }
           end
           if read then
             break

@@ -211,7 +211,7 @@ function M.places(options)
   return places
 end
 
---- Calls fn(store, job, series, id) for every backup of the places, oldest first in each series.
+--- Calls fn(store, job, series, id, marks) for every backup of the places, oldest first in each series.
 function M.each(places, options, fn)
   for _, place in ipairs(places) do
     local names = place.job and { place.job } or place.store:jobs()
@@ -219,8 +219,10 @@ function M.each(places, options, fn)
       for _, series in ipairs(place.store:series(job)) do
         if not options.series or stores.series(options.series) == series or
           options.series == series then
-          for _, id in ipairs(place.store:list(job, series)) do
-            fn(place.store, job, series, id)
+          for _, item in ipairs(place.store:survey(job, series)) do
+            if item.is_there then
+              fn(place.store, job, series, item.id, item.marks)
+            end
           end
         end
       end

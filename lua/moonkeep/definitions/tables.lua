@@ -50,6 +50,10 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
       "`queue` behind it", one_of = { "skip", "queue" }, default = '"skip"' },
     { "fresh", "duration", "the age from which the last good backup is stale: `status` then exits " ..
       "with 5" },
+    { "keep", "keep", "what stays when older backups expire, after every run that went well, and by " ..
+      "`moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. " ..
+      "Without it nothing ever expires", keys = "keep" },
+    { "was", "strings", "names that the job had before: the backups there are also its own" },
     { "notify", "table", "whom to tell of what becomes of a run", keys = "notify" },
     { "tags", "tags", "texts by name, kept in the manifest" },
     { "args", "args", "typed arguments, given with `--set name=value`" },
@@ -90,6 +94,31 @@ for _, service in ipairs(require "moonkeep.notify.services") do
   M["notify_" .. service.name] = { title = "mk.notify." .. service.name, doc = service.doc,
     keys = with(service.keys, NOTIFIER) }
 end
+
+local function count(name, doc)
+  return { name, "integer", doc, min = 1, max = 100000 }
+end
+
+M.keep = { title = "keep",
+  doc = "Which backups of a series (a database) stay, in each store by itself. What one rule wants " ..
+    "stays; weeks begin on Monday, and days are those of the schedule's time zone. Only backups that " ..
+    "are proved count (`proof`), and those that are held, or needed by others, stay. See [Keeping " ..
+    "backups](../guide/keep.md).",
+  keys = {
+    count("last", "so many of the newest"),
+    { "within", "duration", "those that are at most so much older than the newest, such as " ..
+      "`\"36h\"`" },
+    count("hourly", "the newest of each of the last so many hours that have any"),
+    count("daily", "the same by day"),
+    count("weekly", "the same by week"),
+    count("monthly", "the same by month"),
+    count("yearly", "the same by year"),
+    { "tags", "strings", "those that have one of these tags: `name`, or `name=value`" },
+    { "floor", "integer", "so many of the newest that count stay in any case", min = 1, max = 100000,
+      default = "3" },
+    { "proof", "string", "the proof from which on a backup counts", one_of = LEVELS,
+      default = "`read` in a folder, `stored` in a bucket" },
+  } }
 
 M.backup = { title = "ctx:backup", doc = "Overrides of the job's keys for one backup.",
   keys = BACKUP }
@@ -260,6 +289,7 @@ M.checkup = { title = "ctx:checkup", doc = "What a database is looked over for."
 
 local STORE = {
   { "offsite", "boolean", "it is at another place than the database" },
+  { "keep", "keep", "what stays here, instead of what the job's `keep` says", keys = "keep" },
   { "rate", "size", "bytes a second that it is given at most, such as `\"20MiB\"`" },
   { "stall", "duration", "when it has taken nothing for so long while another store goes on, the " ..
     "backup is made without it, and it gets its copy afterwards; of a bucket also: a connection " ..
@@ -305,6 +335,8 @@ M.policy = { title = "mk.policy", doc = "Rules for every job of a folder, in its
     { "require", "function", "require(job): returns nil, or what is wrong with the job and, " ..
       "second, how to mend it; `check` and `run` refuse the job then" },
     { "before_run", "function", "before_run(job): returns nil, or why the job must not run now" },
+    { "before_expire", "function", "before_expire(backup, plan): returns `false` and why when a " ..
+      "backup must not expire; see [what it sees](events.md#what-keep-and-before_expire-see)" },
   } }
 
 M.scratch = { title = "mk.pg.scratch", doc = "Options of a throwaway cluster.", keys = {

@@ -146,6 +146,16 @@ M.throttle = { luals = "moonkeep.Size|fun(connection: moonkeep.Connection): moon
       "function" or nil
   end }
 
+M.keep = { luals = "moonkeep.Keep|fun(backup: table, all: table[]): string|boolean?",
+  check = function(value)
+    if type(value) == "function" then
+      return nil
+    elseif type(value) ~= "table" then
+      return "must be a table of rules, or a function"
+    end
+    return not next(value) and "must have a rule, such as daily = 7" or nil
+  end }
+
 M.codec = { luals = "moonkeep.Codec", check = function(value)
   local ok, err = pcall(flow.codec, value)
   if not ok then

@@ -8,7 +8,7 @@ local M = {}
 local FOLDER_MODE = 448 -- 0700
 local FILE_MODE = 384   -- 0600
 
-local Driver = {}
+local Driver = { has_partials = true }
 Driver.__index = Driver
 
 --- What messages call it, and what programs of this machine do.

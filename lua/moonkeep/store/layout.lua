@@ -1,16 +1,22 @@
 --- How backups lie in a store, of whatever kind:
 ---
+---   <job>/job.json                whose the job is: retention/identity.lua
 ---   <job>/<series>/<id>.json      the manifest: its presence is the backup's existence
 ---   <job>/<series>/<id>/          its objects, of which large ones lie in pieces (pieces.lua)
 ---   <job>/<series>/.<id>.lock     held by the run that is making it
+---   <job>/<series>/<id>.<mark>    what has become of it since, as JSON: `proof-read` and the like,
+---                                 `damaged`, `hold`, `expired`
 ---
 --- What a killed run has left is invisible (it has no manifest), and is removed by the next run of
---- the same series, once the lock shows that its maker is dead.
+--- the same series, once the lock shows that its maker is dead. Marks that something has been proved
+--- say that there was a manifest, which the store must have lost: then nothing is removed, unless it
+--- was to expire.
 ---
 --- Where the bytes are is the driver's business, which is what a new kind of store has to offer.
 --- Keys are paths below the store's root; a folder is "" or ends with "/".
 ---
----   read(key), write(key, text, exclusive)  small objects; NOT_FOUND, ALREADY_EXISTS
+---   read(key), write(key, text, exclusive, is_mark)  small objects; NOT_FOUND, ALREADY_EXISTS. Marks
+---                              are not locked, for they change
 ---   stat(key)                  { size, sha256 (where the store knows it) }, or nil
 ---   source(key, n_pieces), sink(key, piece_bytes)
 ---                              stages of a flow; a sink's object is there, whole, when that ended
@@ -25,19 +31,21 @@
 ---   remarks()                  texts for `doctor` (where there are no files)
 ---   path(key)                  its file on this machine, or nil
 ---   shown(key)                 what messages call it
+---   has_partials               whether a killed write leaves `.NAME.*.partial` beside NAME
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.core.flow"
+local json = require "moonkeep.core.json"
+local keys = require "moonkeep.store.keys"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local names_of = require "moonkeep.names_of"
 local pieces = require "moonkeep.store.pieces"
 local stores = require "moonkeep.store"
+local sweeper = require "moonkeep.store.sweep"
 local units = require "moonkeep.units"
 
 local M = {}
-
-local ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
-local NAME = "^[%w_%%][%w._%%-]*$"
 
 local Store = { __name = "moonkeep.Store" }
 Store.__index = Store
@@ -46,35 +54,13 @@ function Store:__tostring()
   return self.name
 end
 
-local function check_name(what, name)
-  if type(name) ~= "string" or not name:match(NAME) then
-    errors.raise("INVALID", ("%s is not a proper %s"):format(tostring(name), what))
-  end
-  return name
-end
-
-local function folder_of(job, series)
-  return ("%s/%s/"):format(check_name("job name", job), check_name("series", series))
-end
-
-local function manifest_key(folder, id)
-  return ("%s%s.json"):format(folder, id)
-end
-
-local function check_id(id)
-  if type(id) ~= "string" or not id:match("^" .. ID .. "$") then
-    errors.raise("INVALID", ("%s is not the id of a backup"):format(tostring(id)))
-  end
-  return id
-end
-
 -- ---- reading ------------------------------------------------------------------------------------
 
 --- The ids of the backups of a series, oldest first.
 function Store:list(job, series)
   local ids = {}
-  for _, name in ipairs(self.driver:names(folder_of(job, series))) do
-    ids[#ids + 1] = name:match("^(" .. ID .. ")%.json$")
+  for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
+    ids[#ids + 1] = name:match("^(" .. keys.ID .. ")%.json$")
   end
   table.sort(ids)
   return ids
@@ -87,7 +73,7 @@ function Store:manifest(job, series, id)
   if not ok then
     if errors.is_error(manifest) then
       manifest.message = ("backup %s in store %s: %s (%s)"):format(id, self.name, manifest.message,
-        self.driver:shown(manifest_key(folder_of(job, series), id)))
+        self.driver:shown(keys.manifest(keys.folder(job, series), id)))
     end
     error(manifest, 0)
   end
@@ -96,7 +82,7 @@ end
 
 --- The same as it is stored, every byte.
 function Store:manifest_text(job, series, id)
-  return self.driver:read(manifest_key(folder_of(job, series), check_id(id)))
+  return self.driver:read(keys.manifest(keys.folder(job, series), keys.check_id(id)))
 end
 
 --- The newest backup of a series; nil, why when there is none.
@@ -118,7 +104,7 @@ end
 local function proper(names)
   local list = {}
   for _, name in ipairs(names) do
-    list[#list + 1] = name:match(NAME)
+    list[#list + 1] = name:match(keys.NAME)
   end
   table.sort(list)
   return list
@@ -131,39 +117,35 @@ end
 
 --- The series of a job.
 function Store:series(job)
-  return proper(self.driver:folders(check_name("job name", job) .. "/"))
-end
-
-local function key_of(job, series, id, object)
-  return ("%s%s/%s"):format(folder_of(job, series), check_id(id), check_name("object name", object))
+  return proper(self.driver:folders(keys.folder(job)))
 end
 
 --- The text of a small object.
 function Store:text(backup, object)
-  return self.driver:read(key_of(backup.job, backup.series, backup.id, object))
+  return self.driver:read(keys.object(backup, object))
 end
 
 -- The keys of an object's pieces.
 local function keys_of(backup, object)
-  local keys = {}
+  local list = {}
   for i, name in ipairs(pieces.names(object)) do
-    keys[i] = key_of(backup.job, backup.series, backup.id, name)
+    list[i] = keys.object(backup, name)
   end
-  return keys
+  return list
 end
 
 --- The path of an object of a manifest, for programs that must read it at any place; nil: it has none.
 function Store:path(backup, object)
-  local keys = keys_of(backup, object)
-  return #keys == 1 and self.driver:path(keys[1]) or nil
+  local list = keys_of(backup, object)
+  return #list == 1 and self.driver:path(list[1]) or nil
 end
 
 --- What the store itself says of an object: { size, sha256 (where it knows it) }; nil: it is not there.
 function Store:stat(backup, object)
-  local keys, size = keys_of(backup, object), 0
-  for _, key in ipairs(keys) do
+  local list, size = keys_of(backup, object), 0
+  for _, key in ipairs(list) do
     local stat = self.driver:stat(key)
-    if #keys == 1 or not stat then
+    if #list == 1 or not stat then
       return stat
     end
     size = size + stat.size
@@ -173,8 +155,82 @@ end
 
 --- The flow source of an object.
 function Store:source(backup, object)
-  local keys = keys_of(backup, object)
-  return self.driver:source(keys[1], #keys)
+  local list = keys_of(backup, object)
+  return self.driver:source(list[1], #list)
+end
+
+-- ---- whose they are -------------------------------------------------------------------------------
+
+--- What a job's folder says of whose it is (retention/identity.lua); nil when it says nothing.
+function Store:read_job(job)
+  local ok, text = pcall(self.driver.read, self.driver, keys.job(job))
+  if not ok and errors.of(text).code == "NOT_FOUND" then
+    return nil
+  elseif not ok then
+    error(text, 0)
+  end
+  local parsed, fields = pcall(json.decode, text)
+  if not parsed or type(fields) ~= "table" or type(fields.uid) ~= "string" then
+    errors.raise("CORRUPT", ("%s is not what moonkeep writes"):format(self.driver:shown(keys.job(job))))
+  end
+  return fields
+end
+
+--- Writes it; with `exclusive` only where there is none: ALREADY_EXISTS.
+function Store:write_job(job, fields, exclusive)
+  self.driver:make_folder(keys.folder(job))
+  -- so that nobody takes what is being written for a dead one's
+  local _ <close> = self.driver.has_partials and self.driver:hold(keys.job_lock(job)) or nil
+  self.driver:write(keys.job(job), json.encode(fields, true) .. "\n", exclusive, true)
+end
+
+-- ---- marks --------------------------------------------------------------------------------------
+
+--- What there is of a series, from one listing: { id, is_there (it has a manifest), marks = { [mark] =
+--- true } } of each, oldest first.
+function Store:survey(job, series)
+  local by_id, list = {}, {}
+  for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
+    local id, mark = name:match(keys.MARK)
+    if id then
+      local item = by_id[id] or { id = id, is_there = false, marks = {} }
+      item.is_there = item.is_there or mark == "json"
+      item.marks[mark] = mark ~= "json" or nil
+      list[#list + 1], by_id[id] = not by_id[id] and item or nil, item
+    end
+  end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
+end
+
+--- Marks a backup; a mark of that name is replaced.
+function Store:mark(backup, mark, fields)
+  self.driver:write(keys.mark(backup, mark), json.encode(fields) .. "\n", false, true)
+end
+
+--- What a mark says; nil when there is none. Raises CORRUPT when it is no mark.
+function Store:read_mark(backup, mark)
+  local key = keys.mark(backup, mark)
+  local ok, text = pcall(self.driver.read, self.driver, key)
+  if not ok and errors.of(text).code == "NOT_FOUND" then
+    return nil
+  elseif not ok then
+    error(text, 0)
+  end
+  local parsed, fields = pcall(json.decode, text)
+  if not parsed or type(fields) ~= "table" then
+    errors.raise("CORRUPT", ("%s is not what moonkeep writes"):format(self.driver:shown(key)))
+  end
+  return fields
+end
+
+--- Takes marks away, those that are there.
+function Store:unmark(backup, ...)
+  local list = {}
+  for i, mark in ipairs { ... } do
+    list[i] = keys.mark(backup, mark)
+  end
+  self.driver:remove(list)
 end
 
 -- ---- writing ------------------------------------------------------------------------------------
@@ -185,14 +241,14 @@ Session.__index = Session
 --- The flow sink of a new object, no faster than the store's `rate`. `piece_bytes`: what has more lies
 --- in pieces; nil: in one.
 function Session:sink(object, piece_bytes)
-  local sink = self.driver:sink(self.folder .. check_name("object name", object), piece_bytes)
+  local sink = self.driver:sink(self.folder .. keys.check_name("object name", object), piece_bytes)
   sink.limiter = self.limiter
   return sink
 end
 
 --- Writes a small object. Raises ALREADY_EXISTS.
 function Session:put(object, text)
-  self.driver:write(self.folder .. check_name("object name", object), text, true)
+  self.driver:write(self.folder .. keys.check_name("object name", object), text, true)
 end
 
 --- Raises when another run may have taken us for dead, and removed what is here.
@@ -246,43 +302,9 @@ function Session:close()
 end
 Session.__close = Session.close
 
--- What a run that has died may have left: its lock, a half-written manifest, and, when it had not
--- published, its folder. Returns a table: id -> list of half-written manifests.
-local function leftovers(driver, folder)
-  local names, found = driver:names(folder), {}
-  local is_published = {}
-  for _, name in ipairs(names) do
-    is_published[name:match("^(" .. ID .. ")%.json$") or ""] = true
-  end
-  for _, name in ipairs(names) do
-    local partial_of = name:match("^%.(" .. ID .. ")%.json%..*%.partial$")
-    local id = name:match("^(" .. ID .. ")$")
-    id = partial_of or name:match("^%.(" .. ID .. ")%.lock$") or not is_published[id] and id
-    if id then
-      found[id] = found[id] or {}
-      table.insert(found[id], partial_of and folder .. name or nil)
-    end
-  end
-  return found
-end
-
-local function lock_key(folder, id)
-  return ("%s.%s.lock"):format(folder, id)
-end
-
--- Removes what runs that have died had left: whoever holds a lock lives.
-local function sweep(driver, folder)
-  for id, partials in pairs(leftovers(driver, folder)) do
-    local lock <close> = driver:hold(lock_key(folder, id))
-    if lock then
-      -- Under the lock, for its maker may have published a moment ago.
-      if not driver:stat(manifest_key(folder, id)) then
-        log.info("removing %s, which a killed run had left", driver:shown(folder .. id))
-        driver:remove_folder(("%s%s/"):format(folder, id))
-      end
-      driver:remove(partials)
-    end
-  end
+--- Removes what killed runs have left of a series.
+function Store:sweep(job, series)
+  sweeper.sweep(self.driver, keys.folder(job, series))
 end
 
 -- Whether there is a manifest; whoever may only write does not see it.
@@ -297,33 +319,41 @@ end
 --- Begins a backup: a session, whose sinks and puts are invisible until publish. Raises ALREADY_EXISTS
 --- when there is such a backup, BUSY when somebody else is making it.
 function Store:begin(job, series, id)
-  local folder, driver = folder_of(job, series), self.driver
-  check_id(id)
+  local folder, driver = keys.folder(job, series), self.driver
+  keys.check_id(id)
   driver:make_folder(folder)
-  local ok, err = pcall(sweep, driver, folder)
-  if not ok and errors.is_denied(err) then
+  if driver.has_partials then
+    sweeper.sweep_job(driver, job)
+  end
+  local ok, left, marks = pcall(sweeper.sweep, driver, folder, id)
+  if not ok and errors.is_denied(left) then
     log.warn("store %s does not let us look, or delete: what killed runs have left there stays",
       self.name)
   elseif not ok then
-    error(err, 0)
+    error(left, 0)
   end
   local session = setmetatable({ store = self, driver = driver, folder = ("%s%s/"):format(folder, id),
-    manifest = manifest_key(folder, id) }, Session)
+    manifest = keys.manifest(folder, id) }, Session)
   if self.options.rate then
     session.limiter = flow.limiter()
     session.limiter:set(units.size(self.options.rate))
   end
-  session.lock = driver:hold(lock_key(folder, id))
+  session.lock = driver:hold(keys.lock(folder, id))
   if not session.lock then
     errors.raise("BUSY", ("another run is making backup %s"):format(id))
   end
-  ok, err = pcall(function()
+  local began, err = pcall(function()
     if is_published(driver, session.manifest) then
       errors.raise("ALREADY_EXISTS", ("store %s has a backup %s already"):format(self.name, id))
     end
+    if ok and (left[id] or marks[id]) then -- one that was killed, expired, or lost its manifest
+      driver:remove_folder(session.folder)
+      driver:remove(left[id] or {})
+      driver:remove(sweeper.values_of(marks[id] or {}))
+    end
     driver:make_folder(session.folder)
   end)
-  if not ok then
+  if not began then
     core_task.shield(function() -- nothing was written; whoever comes next must not find it held
       session.lock:close()
     end, CLOSE_MS)
@@ -339,16 +369,48 @@ function Store:stall()
   return self.options.stall or STALL
 end
 
---- Takes a backup out of the store, one that is known to be worth nothing. Raises BUSY.
-function Store:remove(backup)
-  local folder, driver = folder_of(backup.job, backup.series), self.driver
-  local id = check_id(backup.id)
-  local lock <close> = driver:hold(lock_key(folder, id))
+-- Takes away the marks of a backup but for `expired`.
+local function clear_marks(self, backup)
+  for _, item in ipairs(self:survey(backup.job, backup.series)) do
+    if item.id == backup.id then
+      item.marks.expired = nil
+      self:unmark(backup, table.unpack(names_of(item.marks)))
+    end
+  end
+end
+
+--- Calls fn(take_out), with the backup locked; take_out() takes it out of the store, its manifest first
+--- and its marks, but for `expired`, last. Raises BUSY.
+function Store:locked(backup, fn)
+  local folder, driver = keys.folder(backup.job, backup.series), self.driver
+  local id = keys.check_id(backup.id)
+  local lock <close> = driver:hold(keys.lock(folder, id))
   if not lock then
     errors.raise("BUSY", ("somebody is at work on backup %s"):format(id))
   end
-  driver:remove { manifest_key(folder, id) }
-  driver:remove_folder(("%s%s/"):format(folder, id))
+  fn(function()
+    driver:remove { keys.manifest(folder, id) }
+    driver:remove_folder(("%s%s/"):format(folder, id))
+    clear_marks(self, backup)
+  end)
+end
+
+--- Takes a backup out of the store, one that is known to be worth nothing. Raises BUSY.
+function Store:remove(backup)
+  self:locked(backup, function(take_out)
+    clear_marks(self, backup) -- or its rest would look like what a store has lost
+    take_out()
+  end)
+end
+
+--- Whether there is this backup.
+function Store:is_there(backup)
+  return self.driver:stat(keys.manifest(keys.folder(backup.job, backup.series), backup.id)) ~= nil
+end
+
+--- What there is to say of the place: texts that go on after the store's name.
+function Store:remarks()
+  return self.driver.remarks and self.driver:remarks() or {}
 end
 
 --- A store of this name, with a driver and the options of mk.store.

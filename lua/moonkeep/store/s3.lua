@@ -43,8 +43,9 @@ local function is_there(self, key, text, err)
   return ok and there == text
 end
 
---- Stores a small object; with `exclusive` only if there is none: ALREADY_EXISTS.
-function Driver:write(key, text, exclusive)
+--- Stores a small object; with `exclusive` only if there is none: ALREADY_EXISTS. Marks, which change,
+--- are not locked.
+function Driver:write(key, text, exclusive, is_mark)
   if exclusive and not self.has_no_conditions then
     local ok, err = pcall(self.client.put, self.client, self.prefix .. key, text, true,
       self.headers())
@@ -58,7 +59,7 @@ function Driver:write(key, text, exclusive)
   if exclusive and self:stat(key) then
     errors.raise("ALREADY_EXISTS", ("there is an object %s already"):format(key))
   end
-  self.client:put(self.prefix .. key, text, false, self.headers())
+  self.client:put(self.prefix .. key, text, false, self.headers(is_mark))
 end
 
 --- { size, sha256 (if the service says it) }, or nil.
@@ -229,9 +230,9 @@ end
 
 -- ---- making -------------------------------------------------------------------------------------
 
--- A function that gives the headers with which objects are stored.
+-- A function (is_mark) that gives the headers with which objects are stored.
 local function headers_of(options)
-  return function()
+  return function(is_mark)
     local headers = { ["x-amz-storage-class"] = options.storage_class,
       ["x-amz-tagging"] = options.tags and sign.query(options.tags) }
     if options.encryption then
@@ -239,7 +240,7 @@ local function headers_of(options)
       headers["x-amz-server-side-encryption"] = kind
       headers["x-amz-server-side-encryption-aws-kms-key-id"] = key ~= "" and key or nil
     end
-    if options.lock then
+    if options.lock and not is_mark then
       headers["x-amz-object-lock-mode"] = options.lock_mode or "GOVERNANCE"
       headers["x-amz-object-lock-retain-until-date"] = clock.iso((clock.wall() +
         units.duration(options.lock)) // 1000)

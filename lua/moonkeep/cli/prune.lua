@@ -1,0 +1,110 @@
+--- moonkeep prune: removes what expires, and says of every backup why it stays or goes.
+local json = require "moonkeep.core.json"
+local log = require "moonkeep.log"
+local output = require "moonkeep.cli.output"
+local prune = require "moonkeep.retention.prune"
+local rules = require "moonkeep.retention.rules"
+local run = require "moonkeep.cli.run"
+local runner = require "moonkeep.runner"
+local stores = require "moonkeep.store"
+local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+local function word_of(verdict, is_dry)
+  if verdict.keep then
+    return output.paint("green", "KEEP")
+  elseif verdict.error then
+    return output.paint("red", "FAILED")
+  end
+  return output.paint("yellow", is_dry and "WOULD GO" or "GONE")
+end
+
+local function rows_of(plan, is_dry)
+  local rows = {}
+  for _, series in ipairs(plan.series) do
+    for _, verdict in ipairs(series.verdicts) do
+      local backup = verdict.backup
+      rows[#rows + 1] = { word_of(verdict, is_dry), output.short(backup.id),
+        zone.format_utc(backup.time), stores.unseries(series.name),
+        backup.size and units.format_size(backup.size) or "?", table.concat(verdict.reasons, "; ") }
+    end
+  end
+  return rows
+end
+
+local function show(plan, is_dry)
+  log.show("Job %s in %s: keeps %s", output.paint("bold", plan.job.name), plan.store.name, plan.keep and
+    rules.describe_all(plan.keep, prune.standard_proof(plan.store)) or "everything: it has no `keep`")
+  if plan.n > 0 then
+    output.table({ "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" }, rows_of(plan, is_dry))
+  end
+  local size = units.format_size(plan.size_going)
+  if is_dry then
+    log.show("%s", output.paint("dim", ("%s, of which %d would go: %s"):format(units.format_count(
+      plan.n, "backup"), plan.n_going, size)))
+  elseif plan.result then
+    log.show("%s", output.paint("dim", ("%s; expected to delete %d, deleted %d: %s"):format(
+      units.format_count(plan.n, "backup"), plan.result.expected, plan.result.deleted,
+      units.format_size(plan.result.size))))
+  end
+  for _, remark in ipairs(plan.n_going > 0 and plan.store:remarks() or {}) do
+    log.show("%s %s", plan.store.name, remark)
+  end
+end
+
+local function document(plan, is_dry)
+  local list = {}
+  for _, series in ipairs(plan.series) do
+    for _, verdict in ipairs(series.verdicts) do
+      local backup = verdict.backup
+      list[#list + 1] = { id = backup.id, job = backup.job, series = series.name, size = backup.size,
+        proof = backup.proof, keep = verdict.keep, counts = verdict.counts,
+        reasons = json.array(verdict.reasons), gone = not is_dry and verdict.is_gone or false,
+        error = verdict.error and runner.plain(verdict.error) or nil }
+    end
+  end
+  return { job = plan.job.name, store = plan.store.url, backups = json.array(list),
+    expected = plan.n_going, deleted = plan.result and plan.result.deleted or 0 }
+end
+
+local function prune_job(job, options, documents)
+  local plans, failures = prune.run(job, options)
+  local n_bad = #failures
+  for _, plan in ipairs(plans) do
+    documents[#documents + 1] = document(plan, options.dry_run)
+    if not options.json then
+      show(plan, options.dry_run)
+    end
+    for _, err in ipairs(plan.result and plan.result.errors or {}) do
+      n_bad = n_bad + 1
+      runner.report(err, job.name)
+    end
+  end
+  for _, failure in ipairs(failures) do
+    documents[#documents + 1] = { job = job.name, store = failure.store.url,
+      error = runner.plain(failure.error) }
+    runner.report(failure.error, ("%s in store %s"):format(job.name, failure.store.name))
+  end
+  return n_bad
+end
+
+function M.run(options)
+  run.open_log()
+  local n_bad, n_jobs, documents = 0, 0, {}
+  for _, job in ipairs(targets.load(options, options.recipe)) do
+    if job.kind == "job" and (not options.job or options.job == job.name) then
+      n_jobs, n_bad = n_jobs + 1, n_bad + prune_job(job, options, documents)
+    end
+  end
+  if options.json then
+    output.json("prune", { ok = n_bad == 0, stores = json.array(documents) })
+  elseif n_jobs == 0 then
+    log.show "there is no such job here"
+  end
+  return n_bad == 0 and runner.OK or runner.FAILED
+end
+
+return M

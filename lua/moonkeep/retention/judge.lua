@@ -1,0 +1,152 @@
+--- Which backups of a series in a store stay, and which go, with every reason. Pure: no clock, no
+--- store, so that it can be simulated and tested.
+---
+--- - A backup *counts* when it has been proved as far as `keep.proof` says, is not damaged, can be
+---   read, and is not dated in the future. Rules see only those: failed or doubtful ones push no good
+---   one out.
+--- - The `floor` newest that count stay, whatever the rules say.
+--- - What does not count stays until `floor` newer ones count; then it goes like any other. One that
+---   is dated in the future, or whose manifest cannot be read, stays in any case.
+--- - What is held, tagged `legal_hold`, locked by its store, or needed by another one stays; so does
+---   what a policy's before_expire defends.
+local merge = require "moonkeep.merge"
+local rules = require "moonkeep.retention.rules"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+--- How much each proof proves.
+M.RANK = { stored = 1, read = 2, decoded = 3, restored = 4, checked = 5 }
+
+local LEGAL_HOLD = "legal_hold"
+local CLOCK_SKEW = 300 -- seconds that clocks may differ
+
+-- Why a backup does not count; nil: it does. Second: whether that keeps it for ever.
+local function why_not(backup, wanted, now)
+  if backup.broken then
+    return "its manifest cannot be read: " .. backup.broken, true
+  elseif backup.time > now + CLOCK_SKEW then
+    return "it is dated in the future", true
+  elseif backup.damaged then
+    return "it is damaged"
+  elseif (M.RANK[backup.proof] or 0) < M.RANK[wanted] then
+    return ("it is proved as %s only, not as %s"):format(backup.proof or "nothing", wanted)
+  end
+end
+
+-- What keeps a backup whether it counts or not: a list of texts.
+local function defences(backup, now)
+  local list, hold = {}, backup.hold
+  local until_time = hold and hold["until"] and zone.parse_time(hold["until"])
+  if hold and not (until_time and until_time < now) then
+    list[1] = ("held%s%s"):format(hold["until"] and " until " .. hold["until"] or "",
+      hold.reason and ": " .. hold.reason or "")
+  end
+  local tag = (backup.tags or {})[LEGAL_HOLD]
+  list[#list + 1] = tag and ("tag %s: %s"):format(LEGAL_HOLD, tostring(tag)) or nil
+  list[#list + 1] = backup.needed_by and "needed by " .. backup.needed_by or nil
+  if backup.locked_until and backup.locked_until > now then
+    list[#list + 1] = "its store has it locked until " .. zone.format_utc(backup.locked_until)
+  end
+  return list
+end
+
+-- What a recipe's own function sees of backups.
+local function view(backup, now)
+  return merge({ age = now - backup.time, created_at = zone.format_utc(backup.time) }, {
+    id = backup.id, time = backup.time, tags = backup.tags or {}, proof = backup.proof,
+    size = backup.size, database = backup.database })
+end
+
+-- Why each of those that count is wanted.
+local function wanted_by(keep, counted, context)
+  if type(keep) ~= "function" then
+    return rules.apply(counted, keep, context.tz)
+  end
+  local views, reasons = {}, {}
+  for i, backup in ipairs(counted) do
+    views[i] = view(backup, context.now)
+  end
+  for i in ipairs(counted) do
+    local reason = keep(views[i], views)
+    reasons[i] = reason and { reason == true and "the recipe's keep" or tostring(reason) } or {}
+  end
+  return reasons
+end
+
+local function by_time(a, b)
+  if a.time ~= b.time then
+    return a.time > b.time
+  end
+  return a.id > b.id
+end
+
+-- Asks the policies about what would go, oldest first.
+local function ask_policies(verdicts, context)
+  local left = 0
+  for _, verdict in ipairs(verdicts) do
+    left = left + (verdict.keep and verdict.counts and 1 or 0)
+  end
+  for i = #verdicts, 1, -1 do
+    local verdict = verdicts[i]
+    if not verdict.keep then
+      local why = context.veto(view(verdict.backup, context.now), { verified_left = left })
+      if why then
+        verdict.keep, verdict.reasons = true, { "policy: " .. why }
+      end
+    end
+  end
+end
+
+local function new_verdict(backup, wanted, now)
+  local why, for_ever = why_not(backup, wanted, now)
+  return { backup = backup, counts = not why, reasons = defences(backup, now), why_not = why,
+    for_ever = for_ever }
+end
+
+-- Fills in what rules and floor say of those that count, and what follows for the others.
+local function weigh(verdicts, keep, floor, context)
+  local counted = {}
+  for _, verdict in ipairs(verdicts) do
+    counted[#counted + 1] = verdict.counts and verdict.backup or nil
+  end
+  local reasons, n = wanted_by(keep, counted, context), 0
+  for _, verdict in ipairs(verdicts) do
+    if verdict.counts then
+      n = n + 1
+      table.move(reasons[n], 1, #reasons[n], #verdict.reasons + 1, verdict.reasons)
+      if n <= floor then
+        table.insert(verdict.reasons, ("floor: %d of the %d newest"):format(n, floor))
+      end
+    elseif verdict.for_ever or n < floor then
+      table.insert(verdict.reasons, "does not count: " .. verdict.why_not)
+    end
+    verdict.keep = #verdict.reasons > 0
+    if not verdict.keep then
+      verdict.reasons = { verdict.why_not and ("does not count (%s), and %d newer ones do"):format(
+        verdict.why_not, floor) or "no rule keeps it" }
+    end
+  end
+end
+
+--- Judges the backups of a series: { id, time (of Unix), proof, damaged, broken (why its manifest
+--- cannot be read), tags, size, database, hold = { until, reason }, needed_by, locked_until }.
+--- `keep`: rules, or the recipe's function(backup, all). `context`: now, tz, proof (the standard one),
+--- veto (function(backup, plan) -> why it must stay, or nil). Returns verdicts, newest first:
+--- { backup, keep, counts, reasons }. Raises what the recipe's functions raise.
+function M.judge(backups, keep, context)
+  local settings = type(keep) == "table" and keep or {}
+  local sorted = table.move(backups, 1, #backups, 1, {})
+  table.sort(sorted, by_time)
+  local verdicts = {}
+  for i, backup in ipairs(sorted) do
+    verdicts[i] = new_verdict(backup, settings.proof or context.proof, context.now)
+  end
+  weigh(verdicts, keep, settings.floor or rules.FLOOR, context)
+  if context.veto then
+    ask_policies(verdicts, context)
+  end
+  return verdicts
+end
+
+return M

@@ -1,0 +1,267 @@
+--- Retention at work: what of a job's backups in each of its stores goes, and its removal.
+---
+--- Every store is judged by itself, by its own `keep` or the job's, and only when everything about it
+--- could be read. A backup goes in steps that a kill does not harm: it is marked `expired`, which is
+--- the decision; its manifest is removed, so nothing incomplete is ever seen; then its objects and
+--- marks. Whoever comes next finishes what was begun. The mark stays for as long as another store has
+--- the backup, so that `copy --all` does not bring it back.
+---
+--- Under the lock of each backup, whether it is held is asked once more.
+local catalog = require "moonkeep.catalog"
+local clock = require "moonkeep.clock"
+local errors = require "moonkeep.errors"
+local facts = require "moonkeep.retention.facts"
+local globals = require "moonkeep.pg.globals"
+local host = require "moonkeep.core.host"
+local identity = require "moonkeep.retention.identity"
+local judge = require "moonkeep.retention.judge"
+local log = require "moonkeep.log"
+local names_of = require "moonkeep.names_of"
+local policy = require "moonkeep.policy"
+local units = require "moonkeep.units"
+local zone = require "moonkeep.schedule.zone"
+
+local M = {}
+
+--- The rules for a store: its own or the job's; nil: nothing expires.
+function M.keep_of(job, store)
+  return store.options.keep or job.keys.keep
+end
+
+--- Whether anything of a job ever expires.
+function M.is_asked(job)
+  for _, store in ipairs(job.keys.upload or {}) do
+    if M.keep_of(job, store) then
+      return true
+    end
+  end
+  return false
+end
+
+--- The proof from which on backups in a store count, unless `keep` says otherwise: what a file system
+--- says of its files proves little.
+function M.standard_proof(store)
+  return store.kind == "file" and "read" or "stored"
+end
+
+-- The names of the job's folders: what it is called, and what it was.
+local function folders_of(job)
+  local was = job.keys.was
+  return { job.name, table.unpack(type(was) == "table" and was or { was }) }
+end
+
+--- How backups of a job are judged in a store at a time (seconds since 1970).
+function M.context(job, store, now)
+  return { now = now, tz = zone.get(job.rule and job.rule.tz or (job.keys.schedule or {}).tz),
+    proof = M.standard_proof(store), veto = policy.veto_of(job) }
+end
+
+-- ---- what would go --------------------------------------------------------------------------------
+
+-- Series in the order in which they are judged: those that others need come last.
+local function in_order(by_series)
+  local names = names_of(by_series)
+  table.sort(names, function(a, b)
+    local last_a, last_b = a == globals.SERIES, b == globals.SERIES
+    if last_a ~= last_b then
+      return last_b
+    end
+    return a < b
+  end)
+  return names
+end
+
+-- Notes which globals the backups that stay need.
+local function note_needs(verdicts, needed)
+  for _, verdict in ipairs(verdicts) do
+    if verdict.keep and verdict.backup.globals then
+      needed[verdict.backup.globals] = needed[verdict.backup.globals] or verdict.backup.id
+    end
+  end
+end
+
+local function everything()
+  return "there is no `keep`"
+end
+
+--- What would become of a job's backups in a store: { job, store, keep, series = { { name, verdicts }
+--- ... }, expired (see retention/facts.lua), n, n_going, size_going }. Raises what the store or the
+--- recipe raise.
+function M.plan(job, store, now)
+  local keep, needed = M.keep_of(job, store), {}
+  local plan = { job = job, store = store, keep = keep, series = {}, n = 0, n_going = 0,
+    size_going = 0 }
+  local by_series, expired = facts.of(folders_of(job), store)
+  plan.expired = expired
+  for i, name in ipairs(in_order(by_series)) do
+    for _, fact in ipairs(by_series[name]) do
+      fact.needed_by = name == globals.SERIES and needed[fact.id] or nil
+    end
+    local verdicts = judge.judge(by_series[name], keep or everything, M.context(job, store, now))
+    note_needs(verdicts, needed)
+    plan.series[i] = { name = name, verdicts = verdicts }
+    for _, verdict in ipairs(verdicts) do
+      plan.n = plan.n + 1
+      if not verdict.keep then
+        plan.n_going, plan.size_going = plan.n_going + 1, plan.size_going + (verdict.backup.size or 0)
+      end
+    end
+  end
+  return plan
+end
+
+-- ---- what goes --------------------------------------------------------------------------------------
+
+-- Whether a backup was held since it was judged.
+local function is_held_now(store, backup)
+  local ok, hold = pcall(store.read_mark, store, backup, "hold")
+  return not ok or hold ~= nil and not (backup.hold and backup.hold["until"] == hold["until"])
+end
+
+local function expire(store, verdict)
+  local backup, is_gone = verdict.backup, false
+  store:locked(backup, function(take_out)
+    if is_held_now(store, backup) then
+      verdict.keep, verdict.reasons = true, { "held meanwhile" }
+      return
+    end
+    store:mark(backup, "expired", { at = clock.iso(), host = host.name(),
+      reason = table.concat(verdict.reasons, "; ") })
+    take_out()
+    is_gone = true
+  end)
+  return is_gone
+end
+
+-- One that was to expire, and is kept after all.
+local function keep_after_all(store, verdict)
+  if verdict.backup.marks.expired then
+    store:unmark(verdict.backup, "expired")
+  end
+end
+
+-- Finishes what killed prunes have begun.
+local function sweep(plan)
+  for _, backup in ipairs(plan.expired) do
+    plan.store:sweep(backup.job, backup.series)
+  end
+end
+
+--- Removes what is to go. Returns { expected, deleted, size, errors }. What one backup meets does not
+--- keep the next one from going.
+function M.execute(plan)
+  local result = { expected = plan.n_going, deleted = 0, size = 0, errors = {} }
+  local gone, store = {}, plan.store
+  sweep(plan)
+  for _, series in ipairs(plan.series) do
+    for i = #series.verdicts, 1, -1 do
+      local verdict = series.verdicts[i]
+      local ok, is_gone = xpcall(verdict.keep and keep_after_all or expire, errors.handler, store,
+        verdict)
+      if not ok and errors.of(is_gone).code == "CANCELED" then
+        error(is_gone, 0)
+      elseif not ok then
+        verdict.error = errors.explain(errors.of(is_gone))
+        table.insert(result.errors, verdict.error)
+      elseif is_gone then
+        verdict.is_gone, gone[#gone + 1] = true, verdict.backup
+        result.deleted, result.size = result.deleted + 1, result.size + (verdict.backup.size or 0)
+        table.insert(plan.expired, verdict.backup)
+      end
+    end
+  end
+  catalog.forget(gone, store)
+  return result
+end
+
+-- Takes away the marks of what no other store has any more. `plans`: of all stores of the job.
+local function forget_expired(plans)
+  local has = {}
+  for _, plan in ipairs(plans) do
+    for _, series in ipairs(plan.series) do
+      for _, verdict in ipairs(series.verdicts) do
+        local key = series.name .. "\0" .. verdict.backup.id
+        has[key] = has[key] or not verdict.is_gone
+      end
+    end
+  end
+  for _, plan in ipairs(plans) do
+    for _, backup in ipairs(plan.expired) do
+      if not has[backup.series .. "\0" .. backup.id] then
+        plan.store:unmark(backup, "expired")
+      end
+    end
+  end
+end
+
+-- ---- a job ------------------------------------------------------------------------------------------
+
+local function prune_store(job, store, options, now)
+  local plan = M.plan(job, store, now)
+  if not options.dry_run and plan.keep then
+    for _, folder in ipairs(folders_of(job)) do
+      if #store:series(folder) > 0 then
+        identity.confirm(folder, store, job.keys.source)
+      end
+    end
+    plan.result = M.execute(plan)
+  end
+  return plan
+end
+
+--- Prunes the stores of a job. `options`: dry_run, store (only that one, by name). Returns a list of
+--- plans, with a `result` of each that was carried out, and a list of { store, error } of those where
+--- it could not be: nothing has been removed there, unless `result` says so.
+function M.run(job, options)
+  local plans, failures, is_all = {}, {}, true
+  local now = clock.wall() // 1000
+  for _, store in ipairs(job.keys.upload or {}) do
+    if not options.store or options.store == store.name then
+      local ok, plan = xpcall(prune_store, errors.handler, job, store, options, now)
+      if ok then
+        plans[#plans + 1] = plan
+      elseif errors.of(plan).code == "CANCELED" then
+        error(plan, 0)
+      else
+        failures[#failures + 1] = { store = store, error = errors.explain(errors.of(plan)) }
+      end
+    else
+      is_all = false
+    end
+  end
+  if is_all and #failures == 0 and not options.dry_run then
+    forget_expired(plans)
+  end
+  return plans, failures
+end
+
+--- After a run that went well. Never raises: the backup is made. Returns { expected, deleted }, or nil
+--- when nothing of the job expires.
+function M.after_run(job)
+  if not M.is_asked(job) then
+    return nil
+  end
+  local done = { expected = 0, deleted = 0 }
+  local ok, plans, failures = pcall(M.run, job, {})
+  if not ok then
+    log.warn("what has expired could not be removed: %s", tostring(plans))
+    return done
+  end
+  for _, plan in ipairs(plans) do
+    local result = plan.result or { expected = 0, deleted = 0, errors = {} }
+    done.expected, done.deleted = done.expected + result.expected, done.deleted + result.deleted
+    if result.expected > 0 then
+      log.info("%s: expected to delete %s, deleted %d, %s", plan.store.name, units.format_count(
+        result.expected, "expired backup"), result.deleted, units.format_size(result.size))
+    end
+    for _, err in ipairs(result.errors) do
+      log.warn("%s: %s", plan.store.name, tostring(err))
+    end
+  end
+  for _, failure in ipairs(failures) do
+    log.warn("nothing expires in store %s: %s", failure.store.name, tostring(failure.error))
+  end
+  return done
+end
+
+return M
