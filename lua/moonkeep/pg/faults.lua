@@ -305,7 +305,8 @@ return {
     "the database server's disk is full: free space there (df -h in its data folder; look " ..
       "at pg_wal and unused replication slots)" },
   { "DISK_FULL", "No space left on device",
-    "the disk of the backup is full: free space there (df -h), or store the backup elsewhere" },
+    "the disk of the backup is full: free space there (df -h; moonkeep prune removes what `keep` " ..
+      "does not want), or store the backup elsewhere" },
   { "DISK_QUOTA", "Disk quota exceeded",
     "the quota of this user or folder is used up: free space, or raise it" },
   { "DISK_READ_ONLY", "Read%-only file system",
