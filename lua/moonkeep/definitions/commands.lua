@@ -147,7 +147,7 @@ M.list = {
       { "moonkeep copy --all --from nightly.lua", "complete what a dead store has missed" },
       { "moonkeep copy latest --to /mnt/usb/backups", "one more copy, somewhere else" },
     } },
-  { "prune", "Removes the backups that `keep` does not want any more, and says why each stays or goes.",
+  { "prune", "Removes backups that `keep` does not want, and says why each stays or goes.",
     arguments = { RECIPES },
     options = options(JOB, STORE, { "-n --dry-run", "say what would go, and do nothing" }, JSON, RUNS),
     examples = {
@@ -167,7 +167,7 @@ M.list = {
     arguments = { BACKUP_ID },
     options = options(WHERE, JOB, SERIES, STORE, JSON, RUNS),
     examples = { { "moonkeep release 3f9a2c", "it expires when the rules say so" } } },
-  { "adopt", "Takes over the backups of a job whose cluster, or whose machine, is another one now.",
+  { "adopt", "Takes over a job's backups that are of another cluster, or another machine's.",
     arguments = { RECIPES },
     options = options(JOB, STORE, JSON, RUNS),
     examples = { { "moonkeep adopt nightly.lua", "after pg_upgrade, or a restore elsewhere" } } },

@@ -142,8 +142,10 @@ end
 
 -- Finishes what killed prunes have begun.
 local function sweep(plan)
-  for _, backup in ipairs(plan.expired) do
-    plan.store:sweep(backup.job, backup.series)
+  for _, folder in ipairs(folders_of(plan.job)) do
+    for _, series in ipairs(plan.store:series(folder)) do
+      plan.store:sweep(folder, series)
+    end
   end
 end
 

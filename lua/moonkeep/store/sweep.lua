@@ -8,16 +8,9 @@ local log = require "moonkeep.log"
 
 local M = {}
 
--- What a run that has died may have left: its lock, half-written files, and, when it had not
--- published, its folder. Returns a table: id -> half-written files; and the marks of all: id -> { [mark]
--- = key }.
-local function leftovers(driver, folder)
-  local found, marks = {}, {}
-  local function of(id)
-    found[id] = found[id] or {}
-    return found[id]
-  end
-  local names = driver:names(folder)
+-- Marks by id: { [id] = { [mark] = key } }; "json" is the manifest.
+local function marks_of(folder, names)
+  local marks = {}
   for _, name in ipairs(names) do
     local id, mark = name:match(keys.MARK)
     if id then
@@ -25,15 +18,32 @@ local function leftovers(driver, folder)
       marks[id][mark] = folder .. name
     end
   end
+  return marks
+end
+
+-- What a run that has died may have left: its lock, half-written files, and, when it had not published,
+-- its folder; or the last marks of what has expired. Returns a table: id -> half-written files; and the
+-- marks of all.
+local function leftovers(driver, folder)
+  local names, found = driver:names(folder), {}
+  local marks = marks_of(folder, names)
+  local function note(id, partial)
+    found[id] = found[id] or {}
+    table.insert(found[id], partial)
+  end
   for _, name in ipairs(names) do
     local partial_of = name:match("^%.(" .. keys.ID .. ")%.%l[%l-]*%..*%.partial$")
+    local lock_of = name:match("^%.(" .. keys.ID .. ")%.lock$")
     local id = name:match("^(" .. keys.ID .. ")$")
     if partial_of then
-      table.insert(of(partial_of), folder .. name)
-    elseif name:match("^%.(" .. keys.ID .. ")%.lock$") then
-      of(name:match("^%.(" .. keys.ID .. ")%.lock$"))
-    elseif id and not (marks[id] and marks[id].json) then
-      of(id)
+      note(partial_of, folder .. name)
+    elseif lock_of or id and not (marks[id] and marks[id].json) then
+      note(lock_of or id)
+    end
+  end
+  for id, of_id in pairs(marks) do
+    if of_id.expired and not of_id.json and next(of_id, next(of_id)) then
+      note(id)
     end
   end
   return found, marks
