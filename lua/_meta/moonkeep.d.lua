@@ -365,6 +365,22 @@
 ---@field isolation? "read committed"|"repeatable read"|"serializable" the isolation level (default: "read committed")
 ---@field read_only? boolean no writes
 
+---A job that proves the backups of other jobs again, in every store: those first that have not been for the longest. What is damaged fails the run, and is told.
+---@class moonkeep.VerifyKeys
+---@field name string the name to run it by
+---@field description? string one sentence, shown by `check` and `plan`
+---@field jobs moonkeep.Job[] whose backups
+---@field levels? "stored"|"read"|"decoded"|"restored" what to prove, one after the other (default: "read")
+---@field sample? string|integer how much at most in one run, of each level: `"10%"` of all bytes, `"50GiB"`, or a number of copies (default: all)
+---@field again? moonkeep.Duration only what has not been proved so for this long
+---@field repair? boolean replace a damaged copy by one of another store that is whole
+---@field schedule? moonkeep.ScheduleKeys when
+---@field deadline? moonkeep.Duration the supervisor stops the run after this long
+---@field retry? moonkeep.RetryKeys what to do when a run fails
+---@field overlap? "skip"|"queue" when it is still running (default: "skip")
+---@field fresh? moonkeep.Duration the age from which its last good run is stale
+---@field notify? moonkeep.NotifyKeys whom to tell of what becomes of a run
+
 ---@class moonkeep.Context
 local Context = {}
 
@@ -432,6 +448,11 @@ function mk.job(keys) end
 ---@param keys moonkeep.TaskKeys
 ---@return moonkeep.Job
 function mk.task(keys) end
+
+---a job that proves the backups of others again
+---@param keys moonkeep.VerifyKeys
+---@return moonkeep.Job
+function mk.verify(keys) end
 
 ---rules for every job of a folder, in its `policy.lua`
 ---@param keys moonkeep.PolicyKeys

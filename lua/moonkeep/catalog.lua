@@ -265,6 +265,13 @@ function M.latest_run(job)
   return rows and rows[1][1] and rows[1][1].id
 end
 
+--- When the last run of a job that went well ended: milliseconds since 1970, or nil.
+function M.last_good_run(job)
+  local rows = M.run { { [[SELECT ended_ms FROM runs WHERE job = ?1 AND status = 'ok'
+    ORDER BY started_ms DESC LIMIT 1]], job } }
+  return rows and rows[1][1] and rows[1][1].ended_ms
+end
+
 --- The path of a run's log, or nil.
 function M.log_of(run)
   local rows = run and M.run { { "SELECT log FROM runs WHERE id = ?1", run } }

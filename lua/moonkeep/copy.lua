@@ -102,6 +102,10 @@ function M.backup(backup, from, to)
   target(session.put, session, "RESTORE.txt", text)
   target(session.publish, session, manifest)
   target(identity.copy, backup.job, from, to)
+  local hold = from:read_mark(backup, "hold")
+  if hold then
+    target(to.mark, to, backup, "hold", hold)
+  end
   log.info("copied %s from %s to %s", backup.id, from.name, to.name)
   return (manifests.sizes(backup.manifest))
 end

@@ -16,6 +16,7 @@ end
 local mk = {
   job = jobs.new,
   task = jobs.task,
+  verify = jobs.verify,
   policy = require("moonkeep.policy").new,
   arg = arg,
   secret = { env = secret.env, file = secret.file, cmd = secret.cmd,

@@ -10,7 +10,9 @@ local policy = require "moonkeep.policy"
 local rules = require "moonkeep.retention.rules"
 local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
+local tools = require "moonkeep.pg.tools"
 local units = require "moonkeep.units"
+local verification = require "moonkeep.verification"
 
 local M = {}
 
@@ -112,9 +114,54 @@ function M.new(keys)
   return new("job", "mk.job", keys)
 end
 
+--- mk.verify { ... }: a job that proves the backups of other jobs again.
+function M.verify(keys)
+  local self = setmetatable({ kind = "job", is_verification = true, keys = {}, name = "?",
+    where = core_error.where() }, Job)
+  if not spec.check("mk.verify", "verify", keys) then
+    return self
+  end
+  local found, rule = check_job(merge(keys, { run = true, keep = false }))
+  local _, why = verification.sample(keys.sample or "100%")
+  found[#found + 1] = why and { key = "sample", text = "sample " .. why } or nil
+  for _, job in ipairs(keys.jobs) do
+    found[#found + 1] = #(job.keys.upload or {}) == 0 and job.name ~= "?" and { key = "jobs",
+      text = ("job %s has no stores (`upload`)"):format(job.name) } or nil
+  end
+  if #found > 0 then
+    spec.report(("mk.verify %q"):format(keys.name), found)
+  end
+  self.keys = merge(keys, { run = function() verification.run(keys) end })
+  self.name, self.rule, self.policies = keys.name, rule, policy.current()
+  self.deadline_ms = keys.deadline and units.duration(keys.deadline)
+  return self
+end
+
 --- mk.task { ... }
 function M.task(keys)
   return new("task", "mk.task", keys)
+end
+
+-- The levels of proof that a job asks for.
+local function levels_of(job)
+  local levels = job.keys.levels
+  local list = type(levels) == "table" and { table.unpack(levels) } or { levels }
+  list[#list + 1] = job.keys.verify
+  return list
+end
+
+--- What a job asks for that this host cannot do: a list of mistakes. Looks for programs.
+function M.unreachable(job)
+  local found = {}
+  for _, level in ipairs(levels_of(job)) do
+    if level == "restored" and not tools.has_server() then
+      found[1] = { key = job.keys.verify and "verify" or "levels", where = job.where,
+        text = ("job %s: the level restored needs the programs of a PostgreSQL server, and there are " ..
+          "none on this host"):format(job.name),
+        hint = "apt-get install postgresql; or let another host do that: mk.verify, or a drill" }
+    end
+  end
+  return found
 end
 
 function M.is_job(value)

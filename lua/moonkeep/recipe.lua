@@ -156,7 +156,11 @@ function run_file(path, loading)
         "recipes are Lua source text, never compiled" or nil })
   end
   core_task.track_lines(true)
-  return (chunk())
+  local results = table.pack(chunk())
+  if results.n > 1 and jobs.is_job(results[1]) then -- `return nightly, weekly`
+    return results
+  end
+  return results[1]
 end
 
 -- The jobs among what a file has returned; nil when it is something else.
@@ -181,8 +185,12 @@ local function check_names(path, list)
     end
     seen[job.name] = true
     job.path = path
-    for _, mistake in ipairs(job.kind == "job" and policy.violations(job) or {}) do
+    for _, mistake in ipairs(job.kind == "job" and not job.is_verification and policy.violations(job) or
+      {}) do
       spec.report("policy", { mistake })
+    end
+    for _, mistake in ipairs(unguarded(jobs.unreachable, job)) do
+      spec.report("verify", { mistake })
     end
   end
 end

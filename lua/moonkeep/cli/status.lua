@@ -59,6 +59,12 @@ local function series_entry(job, series, best, now)
     stale = (limit or job.rule) and not age or (limit and age and age > limit) or false }
 end
 
+-- A job of mk.verify has no backups of its own: its last good run counts.
+local function verification_entry(job, now)
+  local ended = catalog.last_good_run(job.name)
+  return series_entry(job, nil, ended and { created_at = zone.format_utc(ended // 1000) }, now)
+end
+
 local function status_of(job, proofs, now)
   local by_series, problems = newest_of(job, proofs)
   local item = { job = job.name, recipe = job.path, fresh = job.keys.fresh, series = {},
@@ -71,7 +77,9 @@ local function status_of(job, proofs, now)
   for i, series in ipairs(names) do
     item.series[i] = series_entry(job, series, by_series[series], now)
   end
-  if #names == 0 then
+  if job.is_verification then
+    item.series[1] = verification_entry(job, now)
+  elseif #names == 0 then
     item.series[1] = series_entry(job, nil, nil, now)
   end
   for _, entry in ipairs(item.series) do
@@ -91,7 +99,7 @@ local function rows_of(item)
   local last = item.last_run
   for i, entry in ipairs(item.series) do
     local verdict = entry.stale and output.paint("red", "STALE") or
-      not entry.id and output.paint("yellow", "none") or output.paint("green", "ok")
+      not entry.age_seconds and output.paint("yellow", "none") or output.paint("green", "ok")
     rows[i] = { verdict, i == 1 and item.job or "", entry.database or "-",
       entry.age_seconds and units.format_duration(math.max(entry.age_seconds, 1) * 1000) or "never",
       item.fresh or "-", entry.proof or "-", entry.id and output.short(entry.id) or "-",

@@ -1,45 +1,49 @@
 --- moonkeep verify: proves backups again, in every store, and remembers it.
-local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
-local proof = require "moonkeep.proof"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
+local units = require "moonkeep.units"
+local verification = require "moonkeep.verification"
 
 local M = {}
 
--- Every backup of the places, one for each store: what is damaged in one may be whole in another.
-local function all(options)
-  local backups = {}
-  targets.each(targets.places(options), options, function(store, job, series, id)
-    local ok, backup = pcall(store.backup, store, job, series, id)
-    backups[#backups + 1] = ok and backup or { id = id, job = job, series = series,
-      stores = { store }, error = errors.of(backup) }
-  end)
-  return backups
+local function parsed(option, value, parse)
+  local result, why = parse(value)
+  if not result then
+    errors.raise("USAGE", ("--%s %s, not %q"):format(option, why, value))
+  end
+  return result
 end
 
-local function one(options)
-  local backup, list = targets.find(options, options.backup), {}
-  for i, store in ipairs(backup.stores) do
-    list[i] = store:backup(backup.job, backup.series, backup.id)
+-- The copies that are meant, and how many there are in all.
+local function chosen(options, level)
+  local list, add = verification.collector()
+  local sample = options.limit and parsed("limit", options.limit, verification.sample)
+  local again = options.again and parsed("again", options.again, units.duration)
+  if not options.all then
+    if sample or again then
+      errors.raise("USAGE", "--limit and --again go with --all")
+    end
+    local backup = targets.find(options, options.backup)
+    for _, store in ipairs(backup.stores) do
+      add(store, backup.job, backup.series, backup.id, {})
+    end
+    return list, #list
   end
-  return list
+  targets.each(targets.places(options), options, add)
+  return verification.choose(list, level, { sample = sample, again = again and again // 1000 }), #list
 end
 
-local function prove(backup, level)
-  if backup.error then
-    return false, backup.error
+local function show(result, item, level)
+  if result.repaired_from then
+    log.show("%s  %s  in %s, from %s; %s", output.paint("yellow", "REPAIRED"), item.id, item.store.name,
+      result.repaired_from.name, level)
+  elseif result.ok then
+    log.show("%s  %s  %s in %s", output.paint("green", "OK"), item.id, level, item.store.name)
   end
-  local ok, err = xpcall(proof.prove, errors.handler, backup, level)
-  if ok then
-    catalog.record_proof(backup)
-  elseif errors.of(err).code == "CORRUPT" then
-    catalog.record_damage(backup, backup.stores[1])
-  end
-  return ok, not ok and errors.of(err) or nil
 end
 
 function M.run(options)
@@ -48,28 +52,25 @@ function M.run(options)
   end
   local level = options.level or "decoded"
   run.open_log()
-  local list = options.all and all(options) or one(options)
+  local list, n = chosen(options, level)
   local results, n_bad = {}, 0
-  for i, backup in ipairs(list) do
-    local ok, err = prove(backup, level)
-    if not ok and err.code == "CANCELED" then
-      error(err, 0)
-    end
-    results[i] = { id = backup.id, job = backup.job, series = backup.series,
-      store = backup.stores[1].url, ok = ok, proof = ok and backup.proof or nil,
-      error = err and runner.plain(errors.explain(err)) }
-    if not ok then
-      n_bad = n_bad + 1
-      runner.report(err, backup.id)
+  for i, item in ipairs(list) do
+    local result = verification.prove(item, level, options.repair)
+    results[i] = { id = item.id, job = item.job, series = item.series, store = item.store.url,
+      ok = result.ok, proof = result.proof, repaired_from = result.repaired_from and
+      result.repaired_from.url, error = result.error and runner.plain(result.error) }
+    n_bad = n_bad + (result.ok and 0 or 1)
+    if not result.ok then
+      runner.report(result.error, item.id)
     elseif not options.json then
-      log.show("%s  %s  %s in %s", output.paint("green", "OK"), backup.id, level,
-        backup.stores[1].name)
+      show(result, item, level)
     end
   end
   if options.json then
     output.json("verify", { ok = n_bad == 0, level = level, results = results })
   elseif options.all then
-    log.show("%d of %d are %s", #list - n_bad, #list, level)
+    log.show("%d of %d are %s%s", #list - n_bad, #list, level, n > #list and
+      ("; %d others were not looked at"):format(n - #list) or "")
   end
   return n_bad == 0 and runner.OK or runner.FAILED
 end

@@ -130,8 +130,13 @@ M.list = {
     arguments = { { "backup", BACKUP_ID[2], args = "?" } },
     options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup" },
       { "--level", "what to prove", value = "LEVEL", one_of = tables.LEVELS,
-        default = "decoded" }, JSON, RUNS),
+        default = "decoded" },
+      { "--limit", "with --all: so much at most, those first that have not been proved for the " ..
+        "longest: 10% of all bytes, 50GiB, or a number of copies", value = "HOW-MUCH" },
+      { "--again", "with --all: only what has not been proved so for this long", value = "DURATION" },
+      { "--repair", "replace a damaged copy by one of another store that is whole" }, JSON, RUNS),
     examples = {
+      { "moonkeep verify --all --level read --limit 10% --repair", "every night: all of them in ten" },
       { "moonkeep verify latest", "decompress it and read its table of contents" },
       { "moonkeep verify latest --level restored", "restore it into a server of its own, and compare" },
       { "moonkeep verify --all --level read --from file:///var/backups/app",

@@ -20,6 +20,7 @@ return {
   { title = "What a recipe returns", functions = {
     fn("mk.job", { "keys: JobKeys" }, { "Job" }, "a job; raises `INVALID` with every mistake"),
     fn("mk.task", { "keys: TaskKeys" }, { "Job" }, "a task"),
+    fn("mk.verify", { "keys: VerifyKeys" }, { "Job" }, "a job that proves the backups of others again"),
     fn("mk.policy", { "keys: PolicyKeys" }, {}, "rules for every job of a folder, in its " ..
       "`policy.lua`"),
   } },

@@ -132,6 +132,26 @@ M.copies = { title = "copies", doc = "How many stores must have a backup in the 
       default = "0" },
   } }
 
+M.verify = { title = "mk.verify", doc = "A job that proves the backups of other jobs again, in every " ..
+    "store: those first that have not been for the longest. What is damaged fails the run, and is told.",
+  keys = {
+    { "name", "name", "the name to run it by", required = true },
+    { "description", "string", "one sentence, shown by `check` and `plan`" },
+    { "jobs", "jobs", "whose backups", required = true },
+    { "levels", "levels", "what to prove, one after the other", one_of = LEVELS, default = '"read"' },
+    { "sample", "sample", "how much at most in one run, of each level: `\"10%\"` of all bytes, " ..
+      "`\"50GiB\"`, or a number of copies", default = "all" },
+    { "again", "duration", "only what has not been proved so for this long" },
+    { "repair", "boolean", "replace a damaged copy by one of another store that is whole" },
+    { "schedule", "table", "when", keys = "schedule" },
+    { "deadline", "duration", "the supervisor stops the run after this long" },
+    { "retry", "table", "what to do when a run fails", keys = "retry" },
+    { "overlap", "string", "when it is still running", one_of = { "skip", "queue" },
+      default = '"skip"' },
+    { "fresh", "duration", "the age from which its last good run is stale" },
+    { "notify", "table", "whom to tell of what becomes of a run", keys = "notify" },
+  } }
+
 M.task = { title = "mk.task", doc = "A task: something that is run by hand, with arguments.",
   keys = {
     { "name", "name", "the name to run it by", required = true },

@@ -211,6 +211,23 @@ M.comparable = { luals = "moonkeep.Source|moonkeep.Backup", check = function(val
   return M.source.check(value) and M.backup.check(value) and
     "must be a server, as mk.pg makes it, or a backup" or nil
 end }
+M.a_job = is_a("Job", "a job, as mk.job makes it")
+M.jobs = { luals = "moonkeep.Job[]", check = function(value)
+  return M.list.check(value, { of = "a_job" }) and "must be a list of jobs, as mk.job makes them" or nil
+end }
+M.levels = { luals = "string|string[]", check = function(value, entry)
+  for _, level in ipairs(type(value) == "table" and value or { value }) do
+    local why = M.string.check(level, entry)
+    if why then
+      return why
+    end
+  end
+  return type(value) == "table" and M.list.check(value, { of = "string" }) or nil
+end }
+M.sample = { luals = "string|integer", check = function(value)
+  return type(value) ~= "string" and math.type(value) ~= "integer" and
+    "must be a share such as \"10%\", a size such as \"50GiB\", or a number of copies" or nil
+end }
 M.store = is_a("Store", "a store, as mk.store makes it")
 local function is_address(text)
   return type(text) == "string" and not text:find "%c" and

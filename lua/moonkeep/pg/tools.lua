@@ -66,6 +66,11 @@ function M.newest()
   return installed_majors("initdb")[1]
 end
 
+--- Whether there is a server of any version.
+function M.has_server()
+  return M.newest() ~= nil or #candidates("initdb", 0) > 0
+end
+
 local found = {} -- "program major" -> path
 
 --- The path of a program ("pg_dump") of that major version. Raises PG_VERSION_MISMATCH when there
