@@ -1,7 +1,9 @@
 -- Verifying many backups in turn, and mending what is damaged.
 local json = require "moonkeep.core.json"
+local jobs = require "moonkeep.job"
 local mk = require "moonkeep"
 local support = require "support"
+local tools = require "moonkeep.pg.tools"
 local verification = require "moonkeep.verification"
 
 describe("verifying in turn", function()
@@ -156,7 +158,19 @@ describe("verifying in turn", function()
     support.same_stores(at.one, at.two)
   end)
 
-  it("refuses what makes no sense, and levels that this host cannot reach", function()
+  it("is refused at load where this host cannot reach a level", function()
+    local before = tools.has_server
+    tools.has_server = function() return false end
+    local found = jobs.unreachable { name = "j", where = "r.lua:2", keys = { verify = "restored" } }
+    local others = jobs.unreachable { name = "j", where = "r.lua:2", keys = { levels = { "decoded" } } }
+    tools.has_server = before
+    assert.equal(1, #found)
+    assert.matches("needs the programs of a PostgreSQL server", found[1].text)
+    assert.same({}, others)
+    assert.same({}, jobs.unreachable { name = "j", keys = { levels = "restored" } })
+  end)
+
+  it("refuses what makes no sense", function()
     for keys, why in pairs { ['sample = "lots",'] = 'sample must be a share such as "10%"',
       ['levels = "guessed",'] = "levels must be one of stored, read, decoded, restored",
       ['upload = {},'] = 'unknown key "upload"' } do

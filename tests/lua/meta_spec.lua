@@ -33,7 +33,11 @@ describe("the definitions", function()
       Cluster = "pg/scratch", Store = "store/layout" }
     local internal = { ["Source:revealed"] = true, ["Store:begin"] = true,
       ["Store:source"] = true, ["Store:path"] = true, ["Store:text"] = true, ["Store:stat"] = true,
-      ["Store:manifest_text"] = true, ["Store:stall"] = true, ["Store:remove"] = true }
+      ["Store:manifest_text"] = true, ["Store:stall"] = true, ["Store:remove"] = true,
+      ["Store:survey"] = true, ["Store:mark"] = true, ["Store:read_mark"] = true,
+      ["Store:unmark"] = true, ["Store:read_job"] = true, ["Store:write_job"] = true,
+      ["Store:sweep"] = true, ["Store:locked"] = true, ["Store:is_there"] = true,
+      ["Store:remarks"] = true }
     local n = 0
     for class, file in pairs(classes) do
       local source = mk.fs.read(("lua/moonkeep/%s.lua"):format(file))
