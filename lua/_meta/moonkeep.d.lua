@@ -170,6 +170,7 @@
 ---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
 ---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
 ---@field keep? moonkeep.KeepKeys what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
+---@field unusual? moonkeep.UnusualKeys from where on a backup is unusual, beside the median of the last 7
 ---@field was? string|string[] names that the job had before: the backups there are also its own
 ---@field notify? moonkeep.NotifyKeys whom to tell of what becomes of a run
 ---@field tags? table<string, string> texts by name, kept in the manifest
@@ -198,7 +199,7 @@
 ---@field degraded? moonkeep.Notifier|moonkeep.Notifier[] there are fewer copies than there should be
 ---@field skipped? moonkeep.Notifier|moonkeep.Notifier[] a run did not begin, because the job was still running
 ---@field stale? moonkeep.Notifier|moonkeep.Notifier[] `moonkeep status --notify` has found that the last good backup is too old
----@field size? moonkeep.Notifier|moonkeep.Notifier[] a backup is smaller than half of what is usual (the median of the last 7), or larger than twice that
+---@field size? moonkeep.Notifier|moonkeep.Notifier[] a backup is smaller than half of what is usual (the median of the last 7), or larger than twice that; or as `unusual` says
 ---@field recovered? moonkeep.Notifier|moonkeep.Notifier[] a run went well, and the one before it did not
 ---@field success? moonkeep.Notifier|moonkeep.Notifier[] a run went well
 ---@field start? moonkeep.Notifier|moonkeep.Notifier[] a run has begun
@@ -364,6 +365,12 @@
 ---@class moonkeep.TransactionKeys
 ---@field isolation? "read committed"|"repeatable read"|"serializable" the isolation level (default: "read committed")
 ---@field read_only? boolean no writes
+
+---What `notify` (its `size`) and `moonkeep history` take for unusual, in percent of the median of the last 7 backups.
+---@class moonkeep.UnusualKeys
+---@field below? integer a size below this (default: 50)
+---@field above? integer a size above this (default: 200)
+---@field slower? integer a duration above this (default: none)
 
 ---A job that proves the backups of other jobs again, in every store: those first that have not been for the longest. What is damaged fails the run, and is told.
 ---@class moonkeep.VerifyKeys

@@ -15,6 +15,7 @@ local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local redact = require "moonkeep.redact"
 local state = require "moonkeep.state"
+local usual = require "moonkeep.usual"
 
 local M = {}
 
@@ -285,13 +286,11 @@ function M.status_before(job, run)
   return rows and rows[1][1] and rows[1][1].status
 end
 
-local USUAL = 7 -- so many before it say what is usual
-
 --- How many seconds the good runs of a job before this one took.
 function M.durations(job, run)
   local rows = M.run { { [[SELECT (ended_ms - started_ms) / 1000.0 AS seconds FROM runs
     WHERE job = ?1 AND id <> ?2 AND status IN ('ok', 'degraded') ORDER BY started_ms DESC LIMIT ?3]],
-    job, run or "", USUAL } }
+    job, run or "", usual.COUNT } }
   local list = {}
   for i, row in ipairs(rows and rows[1] or {}) do
     list[i] = row.seconds
@@ -305,7 +304,7 @@ end
 function M.backups_before(job, series, id)
   local rows = M.run { { [[SELECT max(size) AS size, max(seconds) AS seconds FROM backups
     WHERE job = ?1 AND series = ?2 AND id < ?3 GROUP BY id ORDER BY id DESC LIMIT ?4]], job, series, id,
-    USUAL } }
+    usual.COUNT } }
   return rows and rows[1] or {}
 end
 
@@ -331,9 +330,9 @@ function M.record_damage(backup, store)
 end
 
 --- What is known of the manifests of a job's backups in a store: a function (series, id) -> { size,
---- tags, globals }, or nil where it is not.
+--- seconds, tags, globals }, or nil where it is not.
 function M.facts(job, store)
-  local rows = M.run { { [[SELECT series, id, size, tags, globals FROM backups WHERE job = ?1
+  local rows = M.run { { [[SELECT series, id, size, seconds, tags, globals FROM backups WHERE job = ?1
     AND store = ?2 AND tags IS NOT NULL]], job, store.url } }
   local facts = {}
   for _, row in ipairs(rows and rows[1] or {}) do

@@ -77,6 +77,7 @@ local function described(published)
       names[k] = store.name
     end
     list[i] = { id = backup.id, series = backup.series, size = size, decoded_size = decoded,
+      seconds = backup.manifest.run and backup.manifest.run.seconds or nil,
       proof = backup.proof, stores = json.array(names), missing = M.missing(backup, true) }
   end
   return #list > 0 and json.array(list) or nil
@@ -218,7 +219,8 @@ local function conclude(it, job, run, tries, err)
   end
   log.event({ event = "result", job = job.name, run = it.run, status = it.status,
     announce = announce(job), seconds = it.seconds, backups = described(it.backups),
-    text = summary(it.backups), expired = it.expired, problems = it.problems, hint = it.problems and
+    text = summary(it.backups), expired = it.expired, unusual = job.keys.unusual,
+    problems = it.problems, hint = it.problems and
       ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
       nil }, true)
   return it.problems and M.DEGRADED or M.OK

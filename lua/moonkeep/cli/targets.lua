@@ -159,7 +159,8 @@ local function default_from()
   return from ~= "" and from or nil
 end
 
--- { store, job } of every store of the recipes, once; `job` nil: all jobs of the store.
+-- { store, job, unusual (of the job) } of every store of the recipes, once; `job` nil: all jobs of the
+-- store.
 local function places_of(list, options)
   local places, seen = {}, {}
   for _, job in ipairs(list) do
@@ -168,7 +169,7 @@ local function places_of(list, options)
       local key = job.name .. "\0" .. store.url
       if not seen[key] and (not options.store or options.store == store.name) then
         seen[key] = true
-        places[#places + 1] = { store = store, job = job.name }
+        places[#places + 1] = { store = store, job = job.name, unusual = job.keys.unusual }
       end
     end
   end

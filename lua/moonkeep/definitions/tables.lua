@@ -53,6 +53,8 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
     { "keep", "keep", "what stays when older backups expire, after every run that went well, and by " ..
       "`moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. " ..
       "Without it nothing ever expires", keys = "keep" },
+    { "unusual", "table", "from where on a backup is unusual, beside the median of the last 7",
+      keys = "unusual" },
     { "was", "strings", "names that the job had before: the backups there are also its own" },
     { "notify", "table", "whom to tell of what becomes of a run", keys = "notify" },
     { "tags", "tags", "texts by name, kept in the manifest" },
@@ -76,7 +78,7 @@ M.notify = { title = "notify",
     { "stale", "notifiers", "`moonkeep status --notify` has found that the last good backup is too " ..
       "old" },
     { "size", "notifiers", "a backup is smaller than half of what is usual (the median of the last " ..
-      "7), or larger than twice that" },
+      "7), or larger than twice that; or as `unusual` says" },
     { "recovered", "notifiers", "a run went well, and the one before it did not" },
     { "success", "notifiers", "a run went well" },
     { "start", "notifiers", "a run has begun" },
@@ -118,6 +120,14 @@ M.keep = { title = "keep",
       default = "3" },
     { "proof", "string", "the proof from which on a backup counts", one_of = LEVELS,
       default = "`read` in a folder, `stored` in a bucket" },
+  } }
+
+M.unusual = { title = "unusual", doc = "What `notify` (its `size`) and `moonkeep history` take for " ..
+    "unusual, in percent of the median of the last 7 backups.",
+  keys = {
+    { "below", "integer", "a size below this", min = 0, max = 100, default = "50" },
+    { "above", "integer", "a size above this", min = 100, max = 1000000, default = "200" },
+    { "slower", "integer", "a duration above this", min = 100, max = 1000000, default = "none" },
   } }
 
 M.backup = { title = "ctx:backup", doc = "Overrides of the job's keys for one backup.",

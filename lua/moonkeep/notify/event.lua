@@ -19,7 +19,7 @@
 local catalog = require "moonkeep.catalog"
 local host = require "moonkeep.core.host"
 local stores = require "moonkeep.store"
-local units = require "moonkeep.units"
+local usual = require "moonkeep.usual"
 local zone = require "moonkeep.schedule.zone"
 
 local M = {}
@@ -29,34 +29,6 @@ local STATUS = { start = "started", ok = "ok", degraded = "degraded", failed = "
 
 local BY_SUPERVISOR = { WORKER_DIED = true, DEADLINE = true, CANCELED = true }
 
-local MIN_USUAL = 3
-local SMALL, LARGE = 0.5, 2 -- a size beyond these parts of the usual one is told
-
-local function median(values)
-  if #values < MIN_USUAL then
-    return nil
-  end
-  table.sort(values)
-  return values[(#values + 1) // 2]
-end
-
--- What is usual for a series: medians of the backups before this one.
-local function usual_of(job, backup)
-  local sizes, seconds = {}, {}
-  for i, row in ipairs(catalog.backups_before(job, backup.series, backup.id)) do
-    sizes[i] = row.size
-    seconds[#seconds + 1] = row.seconds
-  end
-  local size = median(sizes)
-  return size and { size = size, seconds = median(seconds) }
-end
-
-local function is_unusual(backup)
-  local usual = backup.usual
-  return usual ~= nil and usual.size > 0 and (backup.size < usual.size * SMALL or
-    backup.size > usual.size * LARGE)
-end
-
 local function last_good(job)
   local row = catalog.last_good(job)
   local created = row and zone.parse_time(row.created_at)
@@ -64,19 +36,18 @@ local function last_good(job)
     age_seconds = math.max(1, host.wall() // 1000 - created) }
 end
 
--- What the catalog knows of the job.
-local function enrich(event)
+-- What the catalog knows of the job. `limits`: the job's `unusual`.
+local function enrich(event, limits)
   if event.status ~= "started" then
-    event.usual_seconds = median(catalog.durations(event.job, event.run))
+    event.usual_seconds = usual.median(catalog.durations(event.job, event.run))
   end
   for _, backup in ipairs(event.backups or {}) do
     backup.database = stores.unseries(backup.series)
-    backup.usual = usual_of(event.job, backup)
-    if is_unusual(backup) then
+    backup.usual = usual.of(catalog.backups_before(event.job, backup.series, backup.id))
+    for _, problem in ipairs(usual.problems(backup, backup.usual, limits)) do
       event.has_unusual_size = true
       event.problems = event.problems or {}
-      table.insert(event.problems, ("the size of %s, %s, is far from the usual %s"):format(
-        backup.database, units.format_size(backup.size), units.format_size(backup.usual.size)))
+      table.insert(event.problems, problem)
     end
   end
   event.last_good = event.status ~= "ok" and event.status ~= "started" and last_good(event.job) or nil
@@ -95,7 +66,7 @@ function M.of_run(seen, recipe)
     seconds = seen.seconds, error = seen.error, problems = seen.problems, hint = seen.hint,
     backups = seen.backups, text = seen.status == "skipped" and seen.text or nil }
   if job then
-    enrich(event)
+    enrich(event, seen.unusual)
   end
   return event
 end
