@@ -10,7 +10,7 @@ local database = require "moonkeep.pg.database"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
 local globals = require "moonkeep.pg.globals"
-local identity = require "moonkeep.retention.identity"
+local identity = require "moonkeep.store.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local native = require "moonkeep.dump.native"
@@ -113,9 +113,9 @@ local function connections(stream)
 end
 
 --- Moves a stream into every store of the list and publishes it there. Returns the backup: see
---- Copies:publish. `extra`: fields for the manifest (tags, globals, run), `piece_size`, and
---- `published`, a list that it is added to as soon as it is published anywhere; when this raises
---- before, it is nowhere.
+--- Copies:publish. `extra`: fields for the manifest (tags, globals, run), `piece_size`, `is_anonymous`
+--- (its job's name says nothing of whose it is), and `published`, a list that it is added to as soon as
+--- it is published anywhere; when this raises before, it is nowhere.
 function M.upload(job, stream, targets, extra)
   extra = extra or {}
   local began = clock.monotonic()
@@ -125,7 +125,7 @@ function M.upload(job, stream, targets, extra)
   local series = is_globals and globals.SERIES or stores.series(description.database)
   local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
   local copies <close> = copies_of.begin(job, series, targets, { piece_size = extra.piece_size,
-    identity = identity.checker(job, system) })
+    identity = not extra.is_anonymous and identity.checker(job, system) or nil })
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",
     tostring(stream.source), program, connections(stream), stream.codec)

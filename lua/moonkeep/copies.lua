@@ -221,7 +221,7 @@ end
 
 --- Begins a backup in every store of a list: a closable that has its `id`. `options`: `piece_size` of
 --- the job; `time` (of Unix) when it was made, default: now; `identity`, what says whose it is
---- (retention/identity.lua). Raises only when no store can.
+--- (store/identity.lua). Raises only when no store can.
 function M.begin(job, series, targets, options)
   options = options or {}
   local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size) }, Copies)
@@ -353,6 +353,7 @@ function Copies:publish(job, series, manifest)
   mark_pieces(self, manifest)
   table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(manifest) })
   self.manifest_text = manifests.encode(redact.value(manifest))
+  manifests.decode(self.manifest_text) -- what cannot be read again is no backup
   local failed = each(self, is_living, function(copy)
     copy:publish(self.small, self.manifest_text)
   end)

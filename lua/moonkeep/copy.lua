@@ -5,7 +5,7 @@
 --- be better (from_any).
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
-local identity = require "moonkeep.retention.identity"
+local identity = require "moonkeep.store.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
@@ -92,17 +92,31 @@ function M.objects(backup, from, session, has)
   end
 end
 
+-- A session in the target. What is left there of a backup whose manifest was lost may be all that there
+-- is: it goes only when the source is known to be whole.
+local function begin(backup, from, to)
+  local ok, session = xpcall(to.begin, errors.handler, to, backup.job, backup.series, backup.id)
+  if ok then
+    return session
+  elseif errors.of(session).code ~= "REMAINS" then
+    raise_of_target(session)
+  end
+  verify.read(backup, from)
+  return target(to.begin, to, backup.job, backup.series, backup.id, true)
+end
+
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
 --- Raises CORRUPT, ALREADY_EXISTS, BUSY and what stores raise; nothing can be seen then.
 function M.backup(backup, from, to)
-  local session <close> = target(to.begin, to, backup.job, backup.series, backup.id)
+  local hold = from:hold_of(backup) or target(to.hold_of, to, backup)
+  local tell = target(identity.copier, backup.job, from, to)
+  local session <close> = begin(backup, from, to)
   M.objects(backup, from, session, {})
   local text = from:text(backup, "RESTORE.txt")
   local manifest = from:manifest_text(backup.job, backup.series, backup.id)
   target(session.put, session, "RESTORE.txt", text)
   target(session.publish, session, manifest)
-  target(identity.copy, backup.job, from, to)
-  local hold = from:read_mark(backup, "hold")
+  tell()
   if hold then
     target(to.mark, to, backup, "hold", hold)
   end

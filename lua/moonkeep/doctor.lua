@@ -236,7 +236,7 @@ local function check_bucket(findings, store)
     end
   end
   findings:add("ok", "store", ("%s can be %s"):format(store.url, table.concat(can, ", ")))
-  for _, remark in ipairs(driver:remarks()) do
+  for _, remark in ipairs(store:remarks()) do
     findings:add("note", "store", ("%s %s"):format(store.url, remark))
   end
 end

@@ -164,6 +164,12 @@ function M.unreachable(job)
   return found
 end
 
+--- The names of its folders in stores: what it is called, and what it was.
+function Job:folders()
+  local was = self.keys.was
+  return { self.name, table.unpack(type(was) == "table" and was or { was }) }
+end
+
 function M.is_job(value)
   return getmetatable(value) == Job
 end

@@ -106,12 +106,8 @@ local PROVERS = { stored = verify.stored, read = verify.read, decoded = verify.d
 -- A mark in the store, for other machines, and for when the catalog is lost. Who may not write it loses
 -- only that.
 local function mark(backup, store, name, err)
-  local ok, why = pcall(function()
-    if name ~= "damaged" then
-      store:unmark(backup, "damaged")
-    end
-    store:mark(backup, name, { at = clock.iso(), host = host.name(), error = err and err.message })
-  end)
+  local ok, why = pcall(store.mark, store, backup, name, { at = clock.iso(), host = host.name(),
+    error = err and err.message })
   if not ok then
     log.warn("what is known of %s could not be written into store %s: %s", backup.id, store.name,
       errors.of(why).message)
@@ -126,7 +122,10 @@ local function prove_in(backup, store, level)
     return
   end
   err = errors.of(err)
-  if err.code == "CORRUPT" then
+  if err.code == "CORRUPT" and not store:is_there(backup) then
+    errors.raise("NOT_FOUND", ("%s has gone from store %s meanwhile"):format(backup.id, store.name),
+      { hint = "it has expired, or was removed" })
+  elseif err.code == "CORRUPT" then
     mark(backup, store, "damaged", err)
   end
   error(err, 0)

@@ -107,7 +107,7 @@ end
 -- What a second try would not mend.
 local FINAL = { INVALID = true, USAGE = true, SYNTAX = true, LUA_ERROR = true, WATCHDOG = true,
   CHECK_FAILED = true, DIFFERENT = true, POLICY = true, NOT_CONFIRMED = true, NOT_EMPTY = true,
-  UNSUPPORTED = true, PG_PROGRAM_MISSING = true, PG_VERSION_MISMATCH = true }
+  UNSUPPORTED = true, OTHER_IDENTITY = true, PG_PROGRAM_MISSING = true, PG_VERSION_MISMATCH = true }
 
 local function wait_before(retry, try)
   local wait = units.duration(retry.wait or "1m") * (1 << math.min(try - 1, 20))

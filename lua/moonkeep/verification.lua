@@ -142,6 +142,9 @@ end
 local function prove(item, level)
   local backup = item.store:backup(item.job, item.series, item.id)
   proof.prove(backup, level)
+  if item.marks.damaged then
+    item.store:unmark(item, "damaged")
+  end
   catalog.record_proof(backup)
   return backup.proof
 end
@@ -153,7 +156,8 @@ local function note_damage(item)
   end
 end
 
---- Proves a copy: { ok, proof, repaired_from (a store), error }. With `mend`, a damaged one is replaced
+--- Proves a copy: { ok, proof, is_gone (it has expired meanwhile), repaired_from (a store), error }.
+--- With `mend`, a damaged one is replaced
 --- by another store's that is whole.
 function M.prove(item, level, mend)
   local ok, result = xpcall(prove, errors.handler, item, level)
@@ -163,6 +167,8 @@ function M.prove(item, level, mend)
   local err = errors.explain(errors.of(result))
   if core_task.canceled() then
     error(err, 0)
+  elseif err.code == "NOT_FOUND" and not item.store:is_there(item) then
+    return { ok = true, is_gone = true }
   elseif err.code ~= "CORRUPT" then
     return { ok = false, error = err }
   end

@@ -380,15 +380,29 @@ static int l_rename(lua_State *L)
 
 #define LOCK_TYPE "moonkeep.lock"
 
+/* Whether the file has been removed since it was opened: its lock is worth nothing, for the next
+ * one makes a file anew. */
+static bool is_removed(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && st.st_nlink == 0;
+}
+
 static int run_lock(struct mk_call *call)
 {
     struct op *op = of(call);
-    op->fd = open(op->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
-    if (op->fd < 0 && errno == EROFS) /* a lock needs no right to write */
-        op->fd = open(op->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    if (op->fd < 0)
-        return mk_error_errno(&call->err, errno, "lock", "could not open %s", op->path);
-    if (flock(op->fd, LOCK_EX | LOCK_NB) == 0)
+    int status;
+    do {
+        if (op->fd >= 0)
+            close(op->fd);
+        op->fd = open(op->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (op->fd < 0 && errno == EROFS) /* a lock needs no right to write */
+            op->fd = open(op->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+        if (op->fd < 0)
+            return mk_error_errno(&call->err, errno, "lock", "could not open %s", op->path);
+        status = flock(op->fd, LOCK_EX | LOCK_NB);
+    } while (status == 0 && is_removed(op->fd));
+    if (status == 0)
         return MK_OK;
     int errnum = errno;
     close(op->fd);

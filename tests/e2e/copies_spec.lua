@@ -164,8 +164,9 @@ describe("a backup into several stores", function()
     copies[2]:fall_behind(require("moonkeep.errors").new("TIMEOUT", "for a test"))
     copies:clear()
     local stored = move "of the other snapshot"
-    local backup = copies:publish("job", "app", { format = 1, kind = "logical", created_at = "x",
-      needs = { codec = "none", pg_restore = 15 }, dump = { format = "custom", program = "pg_dump" },
+    local backup = copies:publish("job", "app", { format = 1, kind = "logical",
+      created_at = "2026-11-22T02:00:00Z", needs = { codec = "none", pg_restore = 15 },
+      dump = { format = "custom", program = "pg_dump", toc_entries = 1 },
       source = { database = "app", encoding = "UTF8", collate = "C", ctype = "C" },
       id = copies.id, job = "job", series = "app", objects = { { name = "1.dat", role = "data",
       size = stored.bytes_in, decoded_size = stored.bytes_in, sha256 = stored.result,

@@ -256,7 +256,7 @@ describe("a dump", function()
         end }]])
     assert.equal(0, result.code, result.stderr)
     assert.equal("2\n", result.stdout)
-    assert.same({ "pay_eu", "pay_us" }, mk.fs.list(dir.path .. "/several/j"))
+    assert.same({ "pay_eu", "pay_us" }, mk.store("s", "file://" .. dir.path .. "/several"):series "j")
     local none = run("several", [[
       return mk.job { name = "j", source = app, upload = { disk }, databases = { "pya_*" } }]])
     assert.equal("NOT_FOUND", none.result.error.code)

@@ -206,6 +206,50 @@ describe("retention", function()
     assert.matches("proved as stored only, not as read", (reasons(at, list[4])))
   end)
 
+  it("keeps what the rules would want of backups whose proofs were lost", function()
+    local at = place "keep = { monthly = 12, floor = 1 },"
+    local list = history(at, { 40, 70, 100, 130, 131 })
+    for _, id in ipairs(list) do
+      mk.fs.remove(("%s/nightly/app/%s.proof-read"):format(at.store, id))
+    end
+    run(at) -- three newer ones that count
+    run(at)
+    run(at)
+    mk.fs.remove(at.state)
+    assert.equal(0, prune(at).code)
+    local why, keep = reasons(at, list[4])
+    assert.is_true(keep)
+    assert.matches("does not count %(it is proved as stored only, not as read%), but would be: monthly",
+      why)
+    assert.is_true(#ids(at.store) >= 5)
+  end)
+
+  it("goes by the cluster when a folder's uid has changed, and by the uid when the cluster is not known",
+    function()
+      local identity = require "moonkeep.store.identity"
+      local at = place "keep = { last = 1, floor = 1 },"
+      run(at)
+      local path = at.store .. "/nightly/job.json"
+      local fields = json.decode(mk.fs.read(path))
+      fields.uid = "another" -- the store was not mounted for a night
+      mk.fs.write(path, json.encode(fields))
+      run(at)
+      fields.uid, fields.system_identifier = "a third", nil
+      mk.fs.write(path, json.encode(fields))
+      local done = run(at, 1)
+      assert.matches("is not the one that this machine has written to before", done.result.error.message)
+      mk.fs.write(path, "cut")
+      done = run(at, 1)
+      assert.equal("CORRUPT", done.result.error.code)
+      assert.matches("moonkeep adopt", done.result.error.hint)
+      assert.equal(0, command(at, "adopt", at.path).code)
+      run(at)
+      local store = mk.store("s", "file://" .. at.store)
+      local err = support.caught(identity.adopt, "nightly", store, mk.pg { host = "/nowhere" })
+      assert.equal("PG_CONNECT", err.code) -- and what is known stays
+      assert.matches("^%d+$", store:read_job("nightly").system_identifier)
+    end)
+
   it("is refused where the backups are another cluster's", function()
     local other <close> = support.cluster_with("app", support.SMALL)
     local at = place "keep = { last = 1, floor = 1 },"
@@ -233,9 +277,17 @@ describe("retention", function()
     local list = history(at, { 3, 2, 1 })
     mk.fs.write(at.path, (mk.fs.read(at.path):gsub('name = "nightly",',
       'name = "daily", was = "nightly",')))
-    run(at)
+    mk.fs.remove(at.store .. "/nightly/job.json") -- older than such files
+    local done = run(at)
+    assert.matches("nothing there says whose they are", done.stderr)
+    assert.same(list, ids(at.store))
+    done = command(at, "adopt", at.path)
+    assert.matches("ADOPTED  daily in disk.-ADOPTED  nightly in disk", done.stdout)
+    assert.equal(0, prune(at).code)
     assert.same({ list[4] }, ids(at.store))
     assert.equal(1, #ids(at.store, "daily"))
+    assert.matches("2 backups", command(at, "list", "--from", at.path).stdout)
+    assert.equal(0, command(at, "hold", list[4], "--from", at.path).code)
   end)
 
   it("is what the recipe's own function says, above the floor", function()
@@ -292,9 +344,18 @@ describe("retention", function()
     mk.fs.remove(("%s/nightly/app/%s.json"):format(at.store, id))
     local done = run(at)
     assert.matches("was a backup, but has lost its manifest: it stays as it is", done.stderr)
-    assert.is_true(mk.fs.exists(("%s/nightly/app/%s/toc.dat"):format(at.store, id)))
+    local rest = ("%s/nightly/app/%s/toc.dat"):format(at.store, id)
+    assert.is_true(mk.fs.exists(rest))
+    local there = ("%s/other/nightly/app/%s/toc.dat"):format(at.folder, id)
+    local text = mk.fs.read(there)
+    mk.fs.write(there, "damaged") -- then what is left here may be all that there is
+    assert.equal(1, command(at, "copy", id, "--from", at.path).code)
+    assert.equal(text, mk.fs.read(rest))
+    mk.fs.write(there, text)
+    mk.fs.write(("%s/nightly/app/%s.hold"):format(at.store, id), "{}")
     done = command(at, "copy", id, "--from", at.path)
     assert.equal(0, done.code, done.stderr)
+    assert.is_true(mk.fs.exists(("%s/nightly/app/%s.hold"):format(at.store, id)))
     assert.equal(2, support.whole_backups(at.store))
     assert.equal(2, #ids(at.store))
   end)

@@ -122,6 +122,21 @@ describe("verifying in turn", function()
     support.same_stores(at.one, at.two)
   end)
 
+  it("takes no backup that has expired meanwhile for a damaged one", function()
+    local at = place(1)
+    local store = mk.store("one", "file://" .. at.one)
+    local item = { store = store, job = "nightly", series = "app", id = at.ids[1], marks = {},
+      where = { store } }
+    local backup = store:backup("nightly", "app", at.ids[1])
+    store:remove(backup)
+    assert.same({ ok = true, is_gone = true }, verification.prove(item, "read"))
+    local err = support.caught(require("moonkeep.proof").prove, backup, "read")
+    assert.equal("NOT_FOUND", err.code)
+    for _, file in ipairs(support.files(at.one)) do
+      assert.is_nil(file:find(at.ids[1], 1, true), file)
+    end
+  end)
+
   it("leaves a damaged copy as it is when no other is whole", function()
     local at = place(1)
     mk.fs.write(pack_of(at.one, at.ids[1]), "damaged")

@@ -1,6 +1,6 @@
 --- moonkeep adopt: makes the folders of jobs in their stores this machine's and its cluster's.
 local errors = require "moonkeep.errors"
-local identity = require "moonkeep.retention.identity"
+local identity = require "moonkeep.store.identity"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
@@ -9,19 +9,19 @@ local targets = require "moonkeep.cli.targets"
 
 local M = {}
 
-local function adopt(job, store, options)
-  local result = { job = job.name, store = store.url }
-  local ok, found, system = xpcall(identity.adopt, errors.handler, job.name, store, job.keys.source)
+local function adopt(job, folder, store, options)
+  local result = { job = folder, store = store.url }
+  local ok, found, system = xpcall(identity.adopt, errors.handler, folder, store, job.keys.source)
   result.ok = ok
   if not ok then
     local err = errors.explain(errors.of(found))
     result.error = runner.plain(err)
-    runner.report(err, ("%s in %s"):format(job.name, store.name))
+    runner.report(err, ("%s in %s"):format(folder, store.name))
     return result
   end
   result.was, result.system_identifier = found and found.system_identifier, system
   if not options.json then
-    log.show("%s  %s in %s: of the cluster %s%s", output.paint("green", "ADOPTED"), job.name, store.name,
+    log.show("%s  %s in %s: of the cluster %s%s", output.paint("green", "ADOPTED"), folder, store.name,
       system or "that does not say which it is", found and found.system_identifier ~= system and
       (" (it was %s, by host %s)"):format(found.system_identifier or "unknown", tostring(found.host)) or
       "")
@@ -34,9 +34,12 @@ function M.run(options)
   for _, job in ipairs(targets.load(options, options.recipe)) do
     local is_meant = job.kind == "job" and (not options.job or options.job == job.name)
     for _, store in ipairs(is_meant and job.keys.upload or {}) do
-      if not options.store or options.store == store.name then
-        local result = adopt(job, store, options)
-        results[#results + 1], n_bad = result, n_bad + (result.ok and 0 or 1)
+      for i, folder in ipairs(job:folders()) do
+        local is_chosen = not options.store or options.store == store.name
+        if is_chosen and (i == 1 or #store:series(folder) > 0) then -- an old name, only where it is
+          local result = adopt(job, folder, store, options)
+          results[#results + 1], n_bad = result, n_bad + (result.ok and 0 or 1)
+        end
       end
     end
   end

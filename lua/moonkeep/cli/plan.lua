@@ -3,6 +3,7 @@
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
+local facts = require "moonkeep.retention.facts"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
@@ -65,8 +66,7 @@ local function look(store, job)
     for _, series in ipairs(store:series(job)) do
       local ids = store:list(job, series)
       n = n + #ids
-      newest = math.max(#ids > 0 and zone.parse_time(ids[#ids]:gsub(
-        "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z.*$", "%1-%2-%3T%4:%5:%6Z")) or 0, newest or 0)
+      newest = math.max(#ids > 0 and facts.time_of(ids[#ids]) or 0, newest or 0)
     end
   end)
   return { name = store.name, url = store.url, backups = n, newest = newest,

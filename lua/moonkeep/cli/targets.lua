@@ -55,8 +55,10 @@ local function ad_hoc(options)
     targets[i] = stores.new(#options.to == 1 and "store" or "store" .. i,
       stores.url_of(url))
   end
-  return { jobs.new { name = "manual", source = M.server(options.source), upload = targets,
-    verify = "decoded" } }
+  local job = jobs.new { name = "manual", source = M.server(options.source), upload = targets,
+    verify = "decoded" }
+  job.keys.is_anonymous = true -- whatever it is run on is "manual"
+  return { job }
 end
 
 -- The jobs that were named; without names all jobs, or the only task.
@@ -166,10 +168,12 @@ local function places_of(list, options)
   for _, job in ipairs(list) do
     local wanted = job.kind == "job" and (not options.job or options.job == job.name)
     for _, store in ipairs(wanted and job.keys.upload or {}) do
-      local key = job.name .. "\0" .. store.url
-      if not seen[key] and (not options.store or options.store == store.name) then
-        seen[key] = true
-        places[#places + 1] = { store = store, job = job.name, unusual = job.keys.unusual }
+      for _, folder in ipairs(job:folders()) do
+        local key = folder .. "\0" .. store.url
+        if not seen[key] and (not options.store or options.store == store.name) then
+          seen[key] = true
+          places[#places + 1] = { store = store, job = folder, unusual = job.keys.unusual }
+        end
       end
     end
   end

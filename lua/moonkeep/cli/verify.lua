@@ -29,7 +29,7 @@ local function chosen(options, level)
     end
     local backup = targets.find(options, options.backup)
     for _, store in ipairs(backup.stores) do
-      add(store, backup.job, backup.series, backup.id, {})
+      add(store, backup.job, backup.series, backup.id, store:marks_of(backup))
     end
     return list, #list
   end
@@ -41,6 +41,9 @@ local function show(result, item, level)
   if result.repaired_from then
     log.show("%s  %s  in %s, from %s; %s", output.paint("yellow", "REPAIRED"), item.id, item.store.name,
       result.repaired_from.name, level)
+  elseif result.is_gone then
+    log.show("%s  %s  has expired in %s meanwhile", output.paint("dim", "GONE"), item.id,
+      item.store.name)
   elseif result.ok then
     log.show("%s  %s  %s in %s", output.paint("green", "OK"), item.id, level, item.store.name)
   end
@@ -57,8 +60,9 @@ function M.run(options)
   for i, item in ipairs(list) do
     local result = verification.prove(item, level, options.repair)
     results[i] = { id = item.id, job = item.job, series = item.series, store = item.store.url,
-      ok = result.ok, proof = result.proof, repaired_from = result.repaired_from and
-      result.repaired_from.url, error = result.error and runner.plain(result.error) }
+      ok = result.ok, proof = result.proof, gone = result.is_gone,
+      repaired_from = result.repaired_from and result.repaired_from.url,
+      error = result.error and runner.plain(result.error) }
     n_bad = n_bad + (result.ok and 0 or 1)
     if not result.ok then
       runner.report(result.error, item.id)

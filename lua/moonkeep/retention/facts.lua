@@ -35,20 +35,6 @@ function M.is_damaged(marks, known)
   return marks.damaged or known ~= nil and known.proof == "damaged"
 end
 
--- An unreadable hold holds.
-local function hold_of(store, backup, marks)
-  if not marks.hold then
-    return nil
-  end
-  local ok, hold = pcall(store.read_mark, store, backup, "hold")
-  if ok then
-    return hold
-  elseif errors.of(hold).code == "CORRUPT" then
-    return { reason = "(what it says cannot be read)" }
-  end
-  error(hold, 0)
-end
-
 local UNREADABLE = { CORRUPT = true, UNSUPPORTED = true }
 
 -- What a manifest says; as a second value why it cannot be read.
@@ -74,21 +60,22 @@ local function fact_of(store, folder, series, item, known, proof, read)
   end
   fact.size, fact.globals = said.size, said.globals
   fact.tags = type(said.tags) == "string" and json.decode(said.tags) or said.tags or {}
-  fact.hold = hold_of(store, fact, item.marks)
+  fact.hold = item.marks.hold and store:hold_of(fact) or nil
   local lock = store.options.lock
   fact.locked_until = lock and fact.time + units.duration(lock) // 1000
   return fact
 end
 
 --- The backups of a job in a store by series: { [series] = facts }, as retention/judge.lua takes them,
---- with job (the folder), series and marks; and what has expired: a list of { job, series, id }.
---- `folders`: the names that the job has or had.
+--- with job (the folder), series and marks; what has expired: a list of { job, series, id }; and the
+--- folders that there are. `folders`: the names that the job has or had.
 function M.of(folders, store)
-  local by_series, expired, read = {}, {}, {}
+  local by_series, expired, read, there = {}, {}, {}, {}
   local proofs = catalog.proofs()
   for _, folder in ipairs(folders) do
     local known = catalog.facts(folder, store)
-    for _, series in ipairs(store:series(folder)) do
+    for i, series in ipairs(store:series(folder)) do
+      there[#there + 1] = i == 1 and folder or nil
       by_series[series] = by_series[series] or {}
       for _, item in ipairs(store:survey(folder, series)) do
         if item.is_there then
@@ -101,7 +88,7 @@ function M.of(folders, store)
     end
   end
   catalog.record_facts(read)
-  return by_series, expired
+  return by_series, expired, there
 end
 
 return M

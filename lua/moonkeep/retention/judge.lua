@@ -5,8 +5,9 @@
 ---   read, and is not dated in the future. Rules see only those: failed or doubtful ones push no good
 ---   one out.
 --- - The `floor` newest that count stay, whatever the rules say.
---- - What does not count stays until `floor` newer ones count; then it goes like any other. One that
----   is dated in the future, or whose manifest cannot be read, stays in any case.
+--- - What does not count stays until `floor` newer ones count; then it goes like any other: one that is
+---   damaged by that alone, one that is only proved less when the rules would not want it either. One
+---   that is dated in the future, or whose manifest cannot be read, stays in any case.
 --- - What is held, tagged `legal_hold`, locked by its store, or needed by another one stays; so does
 ---   what a policy's before_expire defends.
 local merge = require "moonkeep.merge"
@@ -21,16 +22,17 @@ M.RANK = { stored = 1, read = 2, decoded = 3, restored = 4, checked = 5 }
 local LEGAL_HOLD = "legal_hold"
 local CLOCK_SKEW = 300 -- seconds that clocks may differ
 
--- Why a backup does not count; nil: it does. Second: whether that keeps it for ever.
+-- Why a backup does not count; nil: it does. Second: "for ever" when that keeps it, "doubtful" when it
+-- may be as good as any.
 local function why_not(backup, wanted, now)
   if backup.broken then
-    return "its manifest cannot be read: " .. backup.broken, true
+    return "its manifest cannot be read: " .. backup.broken, "for ever"
   elseif backup.time > now + CLOCK_SKEW then
-    return "it is dated in the future", true
+    return "it is dated in the future", "for ever"
   elseif backup.damaged then
     return "it is damaged"
   elseif (M.RANK[backup.proof] or 0) < M.RANK[wanted] then
-    return ("it is proved as %s only, not as %s"):format(backup.proof or "nothing", wanted)
+    return ("it is proved as %s only, not as %s"):format(backup.proof or "nothing", wanted), "doubtful"
   end
 end
 
@@ -99,27 +101,46 @@ local function ask_policies(verdicts, context)
 end
 
 local function new_verdict(backup, wanted, now)
-  local why, for_ever = why_not(backup, wanted, now)
+  local why, doubt = why_not(backup, wanted, now)
   return { backup = backup, counts = not why, reasons = defences(backup, now), why_not = why,
-    for_ever = for_ever }
+    doubt = doubt }
 end
 
--- Fills in what rules and floor say of those that count, and what follows for the others.
-local function weigh(verdicts, keep, floor, context)
-  local counted = {}
+-- What the rules say of those verdicts that `is_meant` chooses: { [verdict] = reasons }.
+local function reasons_of(verdicts, is_meant, keep, context)
+  local chosen, backups, reasons = {}, {}, {}
   for _, verdict in ipairs(verdicts) do
-    counted[#counted + 1] = verdict.counts and verdict.backup or nil
+    if is_meant(verdict) then
+      chosen[#chosen + 1], backups[#backups + 1] = verdict, verdict.backup
+    end
   end
-  local reasons, n = wanted_by(keep, counted, context), 0
+  for i, list in ipairs(wanted_by(keep, backups, context)) do
+    reasons[chosen[i]] = list
+  end
+  return reasons
+end
+
+-- Fills in what rules and floor say of those that count, and what follows for the others. What is only
+-- proved less (its marks may have been lost, or `proof` be new) stays also where the rules would want it
+-- if it counted.
+local function weigh(verdicts, keep, floor, context)
+  local certain = reasons_of(verdicts, function(verdict) return verdict.counts end, keep, context)
+  local possible = reasons_of(verdicts, function(verdict)
+    return verdict.counts or verdict.doubt == "doubtful"
+  end, keep, context)
+  local n = 0
   for _, verdict in ipairs(verdicts) do
     if verdict.counts then
       n = n + 1
-      table.move(reasons[n], 1, #reasons[n], #verdict.reasons + 1, verdict.reasons)
+      table.move(certain[verdict], 1, #certain[verdict], #verdict.reasons + 1, verdict.reasons)
       if n <= floor then
         table.insert(verdict.reasons, ("floor: %d of the %d newest"):format(n, floor))
       end
-    elseif verdict.for_ever or n < floor then
+    elseif verdict.doubt == "for ever" or n < floor then
       table.insert(verdict.reasons, "does not count: " .. verdict.why_not)
+    elseif possible[verdict] and #possible[verdict] > 0 then
+      table.insert(verdict.reasons, ("does not count (%s), but would be: %s"):format(verdict.why_not,
+        table.concat(possible[verdict], "; ")))
     end
     verdict.keep = #verdict.reasons > 0
     if not verdict.keep then

@@ -12,8 +12,7 @@ local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
 local globals = require "moonkeep.pg.globals"
-local host = require "moonkeep.core.host"
-local identity = require "moonkeep.retention.identity"
+local identity = require "moonkeep.store.identity"
 local judge = require "moonkeep.retention.judge"
 local log = require "moonkeep.log"
 local names_of = require "moonkeep.names_of"
@@ -42,12 +41,6 @@ end
 --- says of its files proves little.
 function M.standard_proof(store)
   return store.kind == "file" and "read" or "stored"
-end
-
--- The names of the job's folders: what it is called, and what it was.
-local function folders_of(job)
-  local was = job.keys.was
-  return { job.name, table.unpack(type(was) == "table" and was or { was }) }
 end
 
 --- How backups of a job are judged in a store at a time (seconds since 1970).
@@ -85,14 +78,14 @@ local function everything()
 end
 
 --- What would become of a job's backups in a store: { job, store, keep, series = { { name, verdicts }
---- ... }, expired (see retention/facts.lua), n, n_going, size_going }. Raises what the store or the
+--- ... }, expired, folders (retention/facts.lua), n, n_going, size_going }. Raises what the store or the
 --- recipe raise.
 function M.plan(job, store, now)
   local keep, needed = M.keep_of(job, store), {}
   local plan = { job = job, store = store, keep = keep, series = {}, n = 0, n_going = 0,
     size_going = 0 }
-  local by_series, expired = facts.of(folders_of(job), store)
-  plan.expired = expired
+  local by_series, expired, folders = facts.of(job:folders(), store)
+  plan.expired, plan.folders = expired, folders
   for i, name in ipairs(in_order(by_series)) do
     for _, fact in ipairs(by_series[name]) do
       fact.needed_by = name == globals.SERIES and needed[fact.id] or nil
@@ -114,7 +107,7 @@ end
 
 -- Whether a backup was held since it was judged.
 local function is_held_now(store, backup)
-  local ok, hold = pcall(store.read_mark, store, backup, "hold")
+  local ok, hold = pcall(store.hold_of, store, backup)
   return not ok or hold ~= nil and not (backup.hold and backup.hold["until"] == hold["until"])
 end
 
@@ -125,9 +118,7 @@ local function expire(store, verdict)
       verdict.keep, verdict.reasons = true, { "held meanwhile" }
       return
     end
-    store:mark(backup, "expired", { at = clock.iso(), host = host.name(),
-      reason = table.concat(verdict.reasons, "; ") })
-    take_out()
+    take_out(table.concat(verdict.reasons, "; "))
     is_gone = true
   end)
   return is_gone
@@ -142,7 +133,7 @@ end
 
 -- Finishes what killed prunes have begun.
 local function sweep(plan)
-  for _, folder in ipairs(folders_of(plan.job)) do
+  for _, folder in ipairs(plan.folders) do
     for _, series in ipairs(plan.store:series(folder)) do
       plan.store:sweep(folder, series)
     end
@@ -176,6 +167,25 @@ function M.execute(plan)
   return result
 end
 
+-- Of a store's expired backups, those that have left nothing but that mark.
+local function finished(plan)
+  local by_series, list = {}, {}
+  for _, backup in ipairs(plan.expired) do
+    local key = backup.job .. "\0" .. backup.series
+    if not by_series[key] then
+      by_series[key] = {}
+      for _, item in ipairs(plan.store:survey(backup.job, backup.series)) do
+        by_series[key][item.id] = item
+      end
+    end
+    local item = by_series[key][backup.id]
+    local is_over = item and not item.is_there and not item.has_folder and
+      next(item.marks, next(item.marks)) == nil
+    list[#list + 1] = is_over and backup or nil
+  end
+  return list
+end
+
 -- Takes away the marks of what no other store has any more. `plans`: of all stores of the job.
 local function forget_expired(plans)
   local has = {}
@@ -188,7 +198,7 @@ local function forget_expired(plans)
     end
   end
   for _, plan in ipairs(plans) do
-    for _, backup in ipairs(plan.expired) do
+    for _, backup in ipairs(finished(plan)) do
       if not has[backup.series .. "\0" .. backup.id] then
         plan.store:unmark(backup, "expired")
       end
@@ -201,10 +211,8 @@ end
 local function prune_store(job, store, options, now)
   local plan = M.plan(job, store, now)
   if not options.dry_run and plan.keep then
-    for _, folder in ipairs(folders_of(job)) do
-      if #store:series(folder) > 0 then
-        identity.confirm(folder, store, job.keys.source)
-      end
+    for _, folder in ipairs(plan.folders) do
+      identity.confirm(folder, store, job.keys.source)
     end
     plan.result = M.execute(plan)
   end

@@ -452,12 +452,13 @@ local DELETE_TRIES = 2
 --- each. `options`: parallel, headers (a function that gives the objects'), parts_of_piece (how many
 --- each has at most; nil: there is only one). What it raises leaves none of them.
 function Client:upload(key_of, parts, options)
-  local keys = {}
+  local keys, n_stored = {}, 0
   local ok, err = pcall(function()
     local first, has_ended = parts:next()
     while first do
       table.insert(keys, key_of(#keys + 1))
       upload_piece(self, keys[#keys], first, parts, options)
+      n_stored = n_stored + 1
       first, has_ended = parts:next()
     end
     if has_ended then
@@ -465,7 +466,7 @@ function Client:upload(key_of, parts, options)
     end
   end)
   if not ok then
-    if #keys > 1 then -- one that has failed is not there
+    if n_stored > 0 then -- what has failed is not there
       core_task.shield(function() pcall(self.delete, self, keys, DELETE_TRIES) end, 15000)
     end
     error(err, 0)

@@ -71,9 +71,10 @@ Lock.__index = Lock
 -- The system holds it as long as we live.
 function Lock.check() end
 
+-- The file goes while it is still locked: whoever opened it before sees that it is gone.
 function Lock:close()
-  self.lock:close()
   pcall(fs.remove, self.path)
+  self.lock:close()
 end
 Lock.__close = Lock.close
 

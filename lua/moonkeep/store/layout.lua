@@ -1,6 +1,6 @@
 --- How backups lie in a store, of whatever kind:
 ---
----   <job>/job.json                whose the job is: retention/identity.lua
+---   <job>/job.json                whose the job is: store/identity.lua
 ---   <job>/<series>/<id>.json      the manifest: its presence is the backup's existence
 ---   <job>/<series>/<id>/          its objects, of which large ones lie in pieces (pieces.lua)
 ---   <job>/<series>/.<id>.lock     held by the run that is making it
@@ -32,9 +32,11 @@
 ---   path(key)                  its file on this machine, or nil
 ---   shown(key)                 what messages call it
 ---   has_partials               whether a killed write leaves `.NAME.*.partial` beside NAME
+local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.core.flow"
+local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local keys = require "moonkeep.store.keys"
 local log = require "moonkeep.log"
@@ -44,6 +46,7 @@ local pieces = require "moonkeep.store.pieces"
 local stores = require "moonkeep.store"
 local sweeper = require "moonkeep.store.sweep"
 local units = require "moonkeep.units"
+local values_of = require "moonkeep.values_of"
 
 local M = {}
 
@@ -161,19 +164,28 @@ end
 
 -- ---- whose they are -------------------------------------------------------------------------------
 
---- What a job's folder says of whose it is (retention/identity.lua); nil when it says nothing.
-function Store:read_job(job)
-  local ok, text = pcall(self.driver.read, self.driver, keys.job(job))
+-- The table that a small object holds; nil when there is none. Raises CORRUPT when `is_proper` says
+-- that it is another one.
+local function read_fields(driver, key, is_proper, hint)
+  local ok, text = pcall(driver.read, driver, key)
   if not ok and errors.of(text).code == "NOT_FOUND" then
     return nil
   elseif not ok then
     error(text, 0)
   end
   local parsed, fields = pcall(json.decode, text)
-  if not parsed or type(fields) ~= "table" or type(fields.uid) ~= "string" then
-    errors.raise("CORRUPT", ("%s is not what moonkeep writes"):format(self.driver:shown(keys.job(job))))
+  if not parsed or type(fields) ~= "table" or not is_proper(fields) then
+    errors.raise("CORRUPT", ("%s is not what moonkeep writes"):format(driver:shown(key)),
+      { hint = hint })
   end
   return fields
+end
+
+--- What a job's folder says of whose it is (store/identity.lua); nil when it says nothing.
+function Store:read_job(job)
+  return read_fields(self.driver, keys.job(job), function(fields)
+    return type(fields.uid) == "string"
+  end, "moonkeep adopt writes it anew, if the backups beside it are this job's")
 end
 
 --- Writes it; with `exclusive` only where there is none: ALREADY_EXISTS.
@@ -186,21 +198,35 @@ end
 
 -- ---- marks --------------------------------------------------------------------------------------
 
---- What there is of a series, from one listing: { id, is_there (it has a manifest), marks = { [mark] =
---- true } } of each, oldest first.
+--- What there is of a series, from one listing: { id, is_there (it has a manifest), has_folder, marks
+--- = { [mark] = true } } of each, oldest first.
 function Store:survey(job, series)
   local by_id, list = {}, {}
   for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
     local id, mark = name:match(keys.MARK)
+    id = id or name:match("^(" .. keys.ID .. ")$")
     if id then
-      local item = by_id[id] or { id = id, is_there = false, marks = {} }
-      item.is_there = item.is_there or mark == "json"
-      item.marks[mark] = mark ~= "json" or nil
+      local item = by_id[id] or { id = id, is_there = false, has_folder = false, marks = {} }
       list[#list + 1], by_id[id] = not by_id[id] and item or nil, item
+      item.is_there = item.is_there or mark == "json"
+      item.has_folder = item.has_folder or not mark
+      if mark and mark ~= "json" then
+        item.marks[mark] = true
+      end
     end
   end
   table.sort(list, function(a, b) return a.id < b.id end)
   return list
+end
+
+--- The marks of a backup: { [mark] = true }.
+function Store:marks_of(backup)
+  for _, item in ipairs(self:survey(backup.job, backup.series)) do
+    if item.id == backup.id then
+      return item.marks
+    end
+  end
+  return {}
 end
 
 --- Marks a backup; a mark of that name is replaced.
@@ -210,18 +236,20 @@ end
 
 --- What a mark says; nil when there is none. Raises CORRUPT when it is no mark.
 function Store:read_mark(backup, mark)
-  local key = keys.mark(backup, mark)
-  local ok, text = pcall(self.driver.read, self.driver, key)
-  if not ok and errors.of(text).code == "NOT_FOUND" then
-    return nil
-  elseif not ok then
-    error(text, 0)
+  return read_fields(self.driver, keys.mark(backup, mark), function() return true end)
+end
+
+--- What holds a backup, { until, reason }; nil when nothing does, or nobody may look. What cannot be
+--- read holds.
+function Store:hold_of(backup)
+  local ok, hold = pcall(self.read_mark, self, backup, "hold")
+  if ok then
+    return hold
+  elseif errors.of(hold).code == "CORRUPT" then
+    return { reason = "(what it says cannot be read)" }
+  elseif not errors.is_denied(hold) then
+    error(hold, 0)
   end
-  local parsed, fields = pcall(json.decode, text)
-  if not parsed or type(fields) ~= "table" then
-    errors.raise("CORRUPT", ("%s is not what moonkeep writes"):format(self.driver:shown(key)))
-  end
-  return fields
 end
 
 --- Takes marks away, those that are there.
@@ -307,18 +335,19 @@ function Store:sweep(job, series)
   sweeper.sweep(self.driver, keys.folder(job, series))
 end
 
--- Whether there is a manifest; whoever may only write does not see it.
-local function is_published(driver, key)
-  local ok, stat = pcall(driver.stat, driver, key)
-  if not ok and not errors.is_denied(stat) then
-    error(stat, 0)
+-- Whether there is a backup; whoever may only write does not see it.
+local function is_published(store, backup)
+  local ok, is_there = pcall(store.is_there, store, backup)
+  if not ok and not errors.is_denied(is_there) then
+    error(is_there, 0)
   end
-  return ok and stat ~= nil
+  return ok and is_there
 end
 
 --- Begins a backup: a session, whose sinks and puts are invisible until publish. Raises ALREADY_EXISTS
---- when there is such a backup, BUSY when somebody else is making it.
-function Store:begin(job, series, id)
+--- when there is such a backup, BUSY when somebody else is making it, and, unless `anew` says that they
+--- are to go, REMAINS when there is what is left of one whose manifest the store has lost.
+function Store:begin(job, series, id, anew)
   local folder, driver = keys.folder(job, series), self.driver
   keys.check_id(id)
   driver:make_folder(folder)
@@ -343,13 +372,16 @@ function Store:begin(job, series, id)
     errors.raise("BUSY", ("another run is making backup %s"):format(id))
   end
   local began, err = pcall(function()
-    if is_published(driver, session.manifest) then
+    if is_published(self, { job = job, series = series, id = id }) then
       errors.raise("ALREADY_EXISTS", ("store %s has a backup %s already"):format(self.name, id))
     end
-    if ok and (left[id] or marks[id]) then -- one that was killed, expired, or lost its manifest
+    if ok and (left[id] or marks[id]) then
+      if not anew and marks[id] and not marks[id].expired then
+        errors.raise("REMAINS", ("store %s has lost the manifest of %s"):format(self.name, id))
+      end
       driver:remove_folder(session.folder)
       driver:remove(left[id] or {})
-      driver:remove(sweeper.values_of(marks[id] or {}))
+      driver:remove(values_of(marks[id] or {}))
     end
     driver:make_folder(session.folder)
   end)
@@ -369,18 +401,8 @@ function Store:stall()
   return self.options.stall or STALL
 end
 
--- Takes away the marks of a backup but for `expired`.
-local function clear_marks(self, backup)
-  for _, item in ipairs(self:survey(backup.job, backup.series)) do
-    if item.id == backup.id then
-      item.marks.expired = nil
-      self:unmark(backup, table.unpack(names_of(item.marks)))
-    end
-  end
-end
-
---- Calls fn(take_out), with the backup locked; take_out() takes it out of the store, its manifest first
---- and its marks, but for `expired`, last. Raises BUSY.
+--- Calls fn(take_out), with the backup locked; take_out() marks it as expired and takes it out of the
+--- store: its manifest first, and its marks, but for that one, last. Raises BUSY.
 function Store:locked(backup, fn)
   local folder, driver = keys.folder(backup.job, backup.series), self.driver
   local id = keys.check_id(backup.id)
@@ -388,18 +410,22 @@ function Store:locked(backup, fn)
   if not lock then
     errors.raise("BUSY", ("somebody is at work on backup %s"):format(id))
   end
-  fn(function()
+  fn(function(why)
+    local marks = self:marks_of(backup)
+    marks.expired = nil
+    self:mark(backup, "expired", { at = clock.iso(), host = host.name(), reason = why })
+    lock:check()
     driver:remove { keys.manifest(folder, id) }
     driver:remove_folder(("%s%s/"):format(folder, id))
-    clear_marks(self, backup)
+    self:unmark(backup, table.unpack(names_of(marks)))
   end)
 end
 
 --- Takes a backup out of the store, one that is known to be worth nothing. Raises BUSY.
 function Store:remove(backup)
   self:locked(backup, function(take_out)
-    clear_marks(self, backup) -- or its rest would look like what a store has lost
-    take_out()
+    take_out "it is damaged"
+    self:unmark(backup, "expired") -- a better one may come
   end)
 end
 

@@ -48,7 +48,7 @@ end
 function Driver:write(key, text, exclusive, is_mark)
   if exclusive and not self.has_no_conditions then
     local ok, err = pcall(self.client.put, self.client, self.prefix .. key, text, true,
-      self.headers())
+      self.headers(is_mark))
     if ok or is_there(self, key, text, err) then
       return
     elseif errors.of(err).code ~= "UNSUPPORTED" then

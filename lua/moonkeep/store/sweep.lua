@@ -5,6 +5,7 @@
 --- stays, and that is said. What was marked `expired` goes.
 local keys = require "moonkeep.store.keys"
 local log = require "moonkeep.log"
+local values_of = require "moonkeep.values_of"
 
 local M = {}
 
@@ -49,15 +50,6 @@ local function leftovers(driver, folder)
   return found, marks
 end
 
---- The values of a table as a list.
-function M.values_of(set)
-  local list = {}
-  for _, value in pairs(set) do
-    list[#list + 1] = value
-  end
-  return list
-end
-
 -- Removes what has no manifest, and is not to be kept for its marks.
 local function sweep_one(driver, folder, id, marks)
   local shown = driver:shown(folder .. id)
@@ -69,7 +61,7 @@ local function sweep_one(driver, folder, id, marks)
   log.info("removing %s, which %s", shown, marks.expired and "has expired" or "a killed run had left")
   driver:remove_folder(("%s%s/"):format(folder, id))
   marks.expired = nil
-  driver:remove(M.values_of(marks))
+  driver:remove(values_of(marks))
 end
 
 --- Removes what runs that have died had left in the folder of a series, but of the id `but`: whoever

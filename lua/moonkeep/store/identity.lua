@@ -2,9 +2,10 @@
 --- made with the first backup. Two environments that have one job name and one bucket would otherwise
 --- push each other's backups out.
 ---
---- A run compares the cluster it backs up with the one that is written there, where both are known
---- (some managed services tell nobody), and the folder's uid with the one that this machine has seen
---- there before. A prune wants one of the two to agree.
+--- A run compares the cluster it backs up with the one that is written there; where one of them is not
+--- known (some managed services tell nobody), the folder's uid with the one that this machine has seen
+--- there before. A prune wants one of the two to agree. Limit: a clone of a cluster (pg_basebackup, a
+--- snapshot) has the identifier of the first.
 local catalog = require "moonkeep.catalog"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
@@ -28,19 +29,25 @@ local function refuse(job, store, why)
     "adopt --job %s"):format(job) })
 end
 
-local function check_system(job, store, found, system)
-  if system and found.system_identifier and system ~= found.system_identifier then
-    refuse(job, store, ("they are of the cluster %s, by host %s, and this one is %s"):format(
-      found.system_identifier, tostring(found.host), system))
+-- Whether two clusters are known to be the same; nil: one of them is not known.
+local function is_same(found, system)
+  if system and found.system_identifier then
+    return system == found.system_identifier
   end
 end
 
-local function check_uid(job, store, found)
-  local known = catalog.identity(job, store)
-  if known and known ~= found.uid then
+-- Raises when a folder is another cluster's, or, where that is not known, when it is not the one that
+-- this machine has seen there before.
+local function check(job, store, found, system)
+  local same, known = is_same(found, system), catalog.identity(job, store)
+  if same == false then
+    refuse(job, store, ("they are of the cluster %s, by host %s, and this one is %s"):format(
+      found.system_identifier, tostring(found.host), system))
+  elseif not same and known and known ~= found.uid then
     refuse(job, store, "the folder is not the one that this machine has written to before")
+  elseif known ~= found.uid then
+    catalog.record_identity(job, store, found.uid)
   end
-  return known ~= nil
 end
 
 local function fields_of(uid, system)
@@ -68,10 +75,7 @@ function Checker:check(store)
   if not ok and not errors.is_denied(found) then -- whoever may only write cannot see it
     error(found, 0)
   elseif ok and found then
-    check_system(self.job, store, found, self.system)
-    if not check_uid(self.job, store, found) then
-      catalog.record_identity(self.job, store, found.uid)
-    end
+    check(self.job, store, found, self.system)
     self.fields = found
   end
   self.silent[store] = ok and not found
@@ -92,50 +96,68 @@ function Checker:settle(store)
   self.silent[store] = nil
 end
 
---- Lets a store say what another one says of a job, if it says nothing: it has a copy now.
-function M.copy(job, from, to)
-  local found = not to:read_job(job) and from:read_job(job)
-  if found then
-    to:write_job(job, found, true)
+local function read_if_allowed(store, job)
+  local ok, found = pcall(store.read_job, store, job)
+  if ok then
+    return found
+  elseif not errors.is_denied(found) then
+    error(found, 0)
   end
 end
 
--- The system identifier of a job's source, or nil.
-local function ask(source)
-  if not source then
-    return nil
+--- Before backups of a job are copied from one store into another. Raises OTHER_IDENTITY. Returns a
+--- function that lets the other one say what the first says, if it says nothing, and never raises.
+function M.copier(job, from, to)
+  local found, there = read_if_allowed(from, job), read_if_allowed(to, job)
+  if found and there and is_same(there, found.system_identifier) == false then
+    refuse(job, to, ("they are of the cluster %s, and those of store %s of %s"):format(
+      there.system_identifier, from.name, found.system_identifier))
   end
-  local ok, system = pcall(function()
+  return function()
+    local ok, err = pcall(function()
+      if found and not there then
+        to:write_job(job, found, true)
+      end
+    end)
+    if not ok then
+      log.debug("could not say in %s whose %s is: %s", to.name, job, errors.of(err).message)
+    end
+  end
+end
+
+-- The system identifier of a job's source; nil where it has none, or may not be asked.
+local function ask(source)
+  if source then
     local connection <close> = source:connect()
     return M.system_of(connection)
-  end)
-  if not ok then
-    log.debug("%s does not say which cluster it is: %s", tostring(source), errors.of(system).message)
   end
-  return ok and system or nil
 end
 
 --- Before backups of a job are removed from a store. Raises OTHER_IDENTITY when they may be another's.
 function M.confirm(job, store, source)
   local found = store:read_job(job)
   if not found then
-    refuse(job, store, "nothing there says whose they are (the next run will)")
-  elseif check_uid(job, store, found) then
+    refuse(job, store, "nothing there says whose they are (the next run of the job will)")
+  elseif catalog.identity(job, store) == found.uid then
     return
   end
-  local system = ask(source)
-  check_system(job, store, found, system)
-  if not system or not found.system_identifier then
-    refuse(job, store, "this machine has never written there, and cannot see whether it is the same " ..
-      "cluster")
+  local ok, system = pcall(ask, source)
+  if not ok or is_same(found, system) == nil then
+    refuse(job, store, ("this machine has not written there before, and cannot see whether it is the " ..
+      "same cluster%s"):format(ok and "" or ": " .. errors.of(system).message))
   end
-  catalog.record_identity(job, store, found.uid)
+  check(job, store, found, system)
 end
 
 --- Makes a job's folder in a store this machine's and its cluster's. Returns what it was, or nil, and
---- the system identifier that it has now.
+--- the system identifier that it has now. Raises what connecting raises.
 function M.adopt(job, store, source)
-  local found, system = store:read_job(job), ask(source)
+  local ok, found = pcall(store.read_job, store, job)
+  if not ok and errors.of(found).code ~= "CORRUPT" then
+    error(found, 0)
+  end
+  found = ok and found or nil
+  local system = ask(source) or found and found.system_identifier
   write(job, store, fields_of(found and found.uid, system), false)
   return found, system
 end
