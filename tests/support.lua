@@ -237,6 +237,31 @@ function M.backup_files(folder)
   return found
 end
 
+--- The recipes and the commands (as words) of a page of the guide, with other paths than it has: { [from]
+--- = to }.
+function M.page(path, paths)
+  local page, recipes, commands = mk.fs.read(path), {}, {}
+  local function here(text)
+    for from, to in pairs(paths) do
+      text = text:gsub(from:gsub("%p", "%%%0"), (to:gsub("%%", "%%%%")))
+    end
+    return text
+  end
+  for text in page:gmatch "```lua\n(.-)\n```" do
+    recipes[#recipes + 1] = here(text)
+  end
+  for block in page:gmatch "```sh\n(.-)\n```" do
+    for line in block:gmatch "[^\n]+" do
+      local words = {}
+      for word in here(line):gmatch "%S+" do
+        words[#words + 1] = word
+      end
+      commands[#commands + 1] = words
+    end
+  end
+  return recipes, commands
+end
+
 --- Two stores must have the same files, but for what has been proved in each.
 function M.same_stores(a, b)
   mk.process.run { argv = { "diff", "--recursive", "--exclude=*.proof-*", a, b } }

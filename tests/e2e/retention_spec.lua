@@ -361,29 +361,20 @@ describe("retention", function()
   end)
 
   it("does what the guide says", function()
-    local page = mk.fs.read "docs/guide/keep.md"
-    local at, recipes, commands = place "", {}, 0
-    for text in page:gmatch "```lua\n(.-)\n```" do
-      recipes[#recipes + 1] = text:gsub("/var/backups/app", at.store):gsub("/mnt/nas", at.folder)
-    end
+    local at = place ""
+    local recipes, commands = support.page("docs/guide/keep.md", { ["/var/backups/app"] = at.store,
+      ["/mnt/nas"] = at.folder, ["nightly.lua"] = at.path, ['"audit 2026"'] = "audit" })
     local env = { MOONKEEP_STATE = at.state, PGHOST = cluster.folder, PGUSER = "postgres" }
     for i = 2, 1, -1 do
       mk.fs.write(at.path, recipes[i])
       local done = support.start(dir.path, { "run", at.path }, env):finish()
       assert.equal(0, done.code, done.stderr)
     end
-    for block in page:gmatch "```sh\n(.-)\n```" do
-      for line in block:gmatch "[^\n]+" do
-        local words = {}
-        for word in line:gsub('"audit 2026"', "audit"):gsub("nightly.lua", at.path):gmatch "%S+" do
-          words[#words + 1] = word
-        end
-        local done = support.start(dir.path, { table.unpack(words, 2) }, env):finish()
-        assert.equal(0, done.code, line .. done.stderr)
-        commands = commands + 1
-      end
+    for _, words in ipairs(commands) do
+      local done = support.start(dir.path, { table.unpack(words, 2) }, env):finish()
+      assert.equal(0, done.code, table.concat(words, " ") .. done.stderr)
     end
-    assert.equal(6, commands)
+    assert.equal(6, #commands)
   end)
 
   it("refuses rules that keep nothing, and keys that are none", function()

@@ -173,6 +173,20 @@ describe("verifying in turn", function()
     support.same_stores(at.one, at.two)
   end)
 
+  it("does what the guide says", function()
+    local at = place(0)
+    local recipes, commands = support.page("docs/guide/proving.md", { ["/var/backups/app"] = at.one,
+      ["/mnt/nas/app"] = at.two, ["nightly.lua"] = at.path })
+    mk.fs.write(at.path, recipes[1])
+    table.insert(commands, 1, { "moonkeep", "run", at.path, "nightly" })
+    for _, words in ipairs(commands) do
+      local done = support.start(dir.path, { table.unpack(words, 2) }, { MOONKEEP_STATE = at.state,
+        PGHOST = cluster.folder, PGUSER = "postgres" }):finish()
+      assert.equal(0, done.code, table.concat(words, " ") .. done.stderr)
+    end
+    assert.equal(5, #commands)
+  end)
+
   it("is refused at load where this host cannot reach a level", function()
     local before = tools.has_server
     tools.has_server = function() return false end
