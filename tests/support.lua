@@ -237,8 +237,8 @@ function M.backup_files(folder)
   return found
 end
 
---- The recipes and the commands (as words) of a page of the guide, with other paths than it has: { [from]
---- = to }.
+--- The recipes and the commands (as words) of a page of the guide, with other paths than it has: {
+--- [from] = to }.
 function M.page(path, paths)
   local page, recipes, commands = mk.fs.read(path), {}, {}
   local function here(text)
