@@ -35,5 +35,6 @@ for name, keys in pairs(KINDS) do
     return mk.job { name = %q, %s, verify = "decoded",
       source = mk.pg { host = %q, user = "postgres", dbname = "app" },
       upload = { mk.store("golden", "file://%s") } }]]):format(name, keys, cluster.folder, FOLDER))
-  mk.process.run { argv = { "build/release/moonkeep", "run", recipe }, env = { MOONKEEP_STATE = dir.path } }
+  mk.process.run { argv = { "build/release/moonkeep", "run", recipe },
+    env = { MOONKEEP_STATE = dir.path } }
 end
