@@ -329,20 +329,6 @@ function M.record_damage(backup, store)
   M.run { backup_statement(backup, store, "damaged", clock.wall()) }
 end
 
---- What is known of the manifests of a job's backups in a store: a function (series, id) -> { size,
---- seconds, tags, globals }, or nil where it is not.
-function M.facts(job, store)
-  local rows = M.run { { [[SELECT series, id, size, seconds, tags, globals FROM backups WHERE job = ?1
-    AND store = ?2 AND tags IS NOT NULL]], job, store.url } }
-  local facts = {}
-  for _, row in ipairs(rows and rows[1] or {}) do
-    facts[row.series .. "\0" .. row.id] = row
-  end
-  return function(series, id)
-    return facts[series .. "\0" .. id]
-  end
-end
-
 --- Writes down what is in manifests that have been read: a list of { backup, store }.
 function M.record_facts(list)
   local statements = {}
@@ -397,20 +383,34 @@ end
 
 -- ---- proofs -------------------------------------------------------------------------------------
 
-local function key(job, series, id, url)
-  return table.concat({ job, series, id, url }, "\0")
+local PAGE = 20000
+
+local KNOWN = [[SELECT series, id, created_at, size, seconds, proof, proved_ms, tags, globals
+  FROM backups WHERE job = ?1 AND store = ?2 AND (series, id) > (?3, ?4) ORDER BY series, id LIMIT ?5]]
+
+-- All that is known of a job's backups in a store, by series and id.
+local function known_of(job, url)
+  local known, series, id, n = {}, "", "", PAGE
+  while n == PAGE do
+    local rows = M.run { { KNOWN, job, url, series, id, PAGE } }
+    n = rows and #rows[1] or 0
+    for _, row in ipairs(rows and rows[1] or {}) do
+      known[row.series .. "\0" .. row.id] = row
+      series, id = row.series, row.id
+    end
+  end
+  return known
 end
 
---- What has been proved: a function (job, series, id, store) -> { proof, proved_ms }, or nil when
---- nothing is known. The catalog is read once.
-function M.proofs()
-  local rows = M.run { { "SELECT job, series, id, store, proof, proved_ms FROM backups" } }
-  local proofs = {}
-  for _, row in ipairs(rows and rows[1] or {}) do
-    proofs[key(row.job, row.series, row.id, row.store)] = row
-  end
+--- What is known: a function (job, series, id, store) -> { created_at, size, seconds, proof, proved_ms,
+--- tags (as JSON; nil: its manifest was never looked at), globals }, or nil when nothing is. What is of
+--- one job and store is read once.
+function M.knowledge()
+  local known = {}
   return function(job, series, id, store)
-    return proofs[key(job, series, id, store.url)]
+    local place = job .. "\0" .. store.url
+    known[place] = known[place] or known_of(job, store.url)
+    return known[place][series .. "\0" .. id]
   end
 end
 
@@ -432,17 +432,17 @@ function M.refill(job)
   end
   if #statements > 0 and M.run(statements) then
     log.warn("the catalog is new; %d backups of %s were found in its stores, and are listed again " ..
-      "(what had been proved of them was lost)", #statements, job.name)
+      "(what had been proved of them is beside them)", #statements, job.name)
   end
 end
 
 --- Makes the list of backups anew from the stores; proofs of backups that are still there are kept.
 --- Returns how many there are.
 function M.rebuild(found)
-  local proofs, statements = M.proofs(), { { "DELETE FROM backups" } }
+  local knowledge, statements = M.knowledge(), { { "DELETE FROM backups" } }
   for _, item in ipairs(found) do
     local backup, store = item.backup, item.store
-    local known = proofs(backup.job, backup.series, backup.id, store)
+    local known = knowledge(backup.job, backup.series, backup.id, store)
     statements[#statements + 1] = backup_statement(backup, store, known and known.proof or "stored",
       known and known.proved_ms or nil)
   end

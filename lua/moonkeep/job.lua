@@ -11,6 +11,7 @@ local rules = require "moonkeep.retention.rules"
 local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
 local tools = require "moonkeep.pg.tools"
+local types = require "moonkeep.definitions.types"
 local units = require "moonkeep.units"
 local verification = require "moonkeep.verification"
 
@@ -29,7 +30,7 @@ end
 local function check_copies(found, keys)
   local wanted, n_offsite = keys.copies or {}, 0
   for _, store in ipairs(keys.upload or {}) do
-    n_offsite = n_offsite + (store.options.offsite and 1 or 0)
+    n_offsite = n_offsite + ((store.options or {}).offsite and 1 or 0)
   end
   for key, n in pairs { min = #(keys.upload or {}), offsite = n_offsite } do
     if keys.upload and (wanted[key] or 0) > n then
@@ -42,15 +43,39 @@ end
 
 -- Rules that keep nothing are a mistake that deletes everything.
 local function check_keep(found, keys)
-  local list = { { "keep", keys.keep } }
+  local list, urls = { { "keep", keys.keep } }, {}
+  if keys.keep and not keys.upload then
+    found[#found + 1] = { key = "keep", text = "keep has no store to keep anything in",
+      hint = "give the job its stores by `upload`" }
+  end
   for _, store in ipairs(keys.upload or {}) do
-    list[#list + 1] = { ("keep of store %s"):format(store.name), store.options.keep }
+    if store.url and urls[store.url] then
+      found[#found + 1] = { key = "upload", text = ("%s is there twice, as %s and %s"):format(store.url,
+        urls[store.url], store.name) }
+    end
+    urls[store.url or ""] = store.name
+    list[#list + 1] = { ("keep of store %s"):format(store.name), (store.options or {}).keep }
   end
   for _, item in ipairs(list) do
     if type(item[2]) == "table" and not rules.are_any(item[2]) then
       found[#found + 1] = { key = "keep", text = item[1] .. " has no rule that keeps anything",
         hint = "say which backups stay: keep = { daily = 7, weekly = 4 }" }
     end
+  end
+end
+
+-- The names that it had: each once, and not its own.
+local function check_was(found, keys)
+  local seen = { [keys.name] = true }
+  for _, name in ipairs(type(keys.was) == "table" and keys.was or { keys.was }) do
+    local why = types.name.check(name)
+    if why then
+      found[#found + 1] = { key = "was", text = ("was: the name %s"):format(why) }
+    elseif seen[name] then
+      found[#found + 1] = { key = "was", text = ("was: %q is %s"):format(name, name == keys.name and
+        "the job's own name" or "there twice") }
+    end
+    seen[name] = true
   end
 end
 
@@ -64,6 +89,7 @@ local function check_job(keys)
   end
   check_copies(found, keys)
   check_keep(found, keys)
+  check_was(found, keys)
   local dump = keys.dump or {}
   if dump.schema_only and dump.data_only then
     found[#found + 1] = { key = "dump.data_only",

@@ -103,9 +103,9 @@ end
 local PROVERS = { stored = verify.stored, read = verify.read, decoded = verify.decoded,
   restored = restored }
 
--- A mark in the store, for other machines, and for when the catalog is lost. Who may not write it loses
--- only that.
-local function mark(backup, store, name, err)
+--- A mark in the store, for other machines, and for when the catalog is lost. Who may not write it loses
+--- only that. `err`: of what is damaged.
+function M.mark(backup, store, name, err)
   local ok, why = pcall(store.mark, store, backup, name, { at = clock.iso(), host = host.name(),
     error = err and err.message })
   if not ok then
@@ -117,16 +117,13 @@ end
 local function prove_in(backup, store, level)
   local ok, err = xpcall(PROVERS[level], errors.handler, backup, store)
   if ok then
-    mark(backup, store, "proof-" .. level)
+    M.mark(backup, store, "proof-" .. level)
     log.info("verified %s in %s: %s", backup.id, store.name, level)
     return
   end
   err = errors.of(err)
-  if err.code == "CORRUPT" and not store:is_there(backup) then
-    errors.raise("NOT_FOUND", ("%s has gone from store %s meanwhile"):format(backup.id, store.name),
-      { hint = "it has expired, or was removed" })
-  elseif err.code == "CORRUPT" then
-    mark(backup, store, "damaged", err)
+  if err.code == "CORRUPT" then
+    M.mark(backup, store, "damaged", err)
   end
   error(err, 0)
 end

@@ -185,6 +185,14 @@ local function check_names(path, list)
     end
     seen[job.name] = true
     job.path = path
+  end
+  for _, job in ipairs(list) do
+    for _, name in ipairs(job:folders()) do
+      if name ~= job.name and seen[name] then
+        spec.report(path, { { text = ("job %s was %q, which another job is called now"):format(job.name,
+          name), where = job.where } })
+      end
+    end
     for _, mistake in ipairs(job.kind == "job" and not job.is_verification and policy.violations(job) or
       {}) do
       spec.report("policy", { mistake })

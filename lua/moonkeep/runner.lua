@@ -193,13 +193,23 @@ local function execute(it, job, how)
         end
       end, body)
     end })
-  if ok and #problems == 0 and job.kind == "job" then
-    it.expired = prune.after_run(job)
-  end
   it.seconds = (clock.monotonic() - began) / 1000
   it.status = not ok and "failed" or #problems > 0 and "degraded" or "ok"
   it.problems = it.status == "degraded" and problems or nil
   return tries, not ok and errors.explain(errors.of(err)) or nil
+end
+
+-- Lets go of what has expired. That it could not makes the run a degraded one: disks fill up.
+local function expire(it, job, run, tries)
+  local problems
+  it.expired, problems = prune.after_run(job)
+  if #problems > 0 then
+    it.status, it.problems = "degraded", problems
+    core_task.shield(function()
+      run:finish(it.status, it.backups, { code = "DEGRADED", message = table.concat(problems, "\n") },
+        tries)
+    end, 5000)
+  end
 end
 
 -- Writes down and tells how a run ended. Returns the exit code.
@@ -213,6 +223,9 @@ local function conclude(it, job, run, tries, err)
   core_task.shield(function()
     run:finish(it.status, it.backups, noted, tries)
   end, 5000)
+  if it.status == "ok" and job.kind == "job" and #it.backups > 0 then
+    expire(it, job, run, tries)
+  end
   if err then
     M.report(err, job.name, { run = it.run, seconds = it.seconds, backups = described(it.backups) })
     return M.FAILED
@@ -220,7 +233,7 @@ local function conclude(it, job, run, tries, err)
   log.event({ event = "result", job = job.name, run = it.run, status = it.status,
     announce = announce(job), seconds = it.seconds, backups = described(it.backups),
     text = summary(it.backups), expired = it.expired, unusual = job.keys.unusual,
-    problems = it.problems, hint = it.problems and
+    problems = it.problems, hint = it.problems and not it.expired and
       ("when the store is well again: moonkeep copy --all --from %s"):format(job.path or "RECIPE") or
       nil }, true)
   return it.problems and M.DEGRADED or M.OK

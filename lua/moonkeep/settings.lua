@@ -103,6 +103,8 @@ local function set(what, definition, keys, path, full, values)
     copy[first][rest] = values[#values]
   elseif rest ~= "" and not entry.keys then
     errors.raise("USAGE", ("`%s` of %s has no keys of its own"):format(first, what))
+  elseif rest ~= "" and type(copy[first]) == "function" then
+    errors.raise("USAGE", ("`%s` of %s is a function, which has no keys"):format(first, what))
   elseif rest ~= "" then
     copy[first] = set(what, tables[entry.keys], copy[first], rest, full, values)
   else

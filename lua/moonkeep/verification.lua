@@ -50,9 +50,8 @@ end
 
 -- Reads what is not in the catalog; what cannot be read is small, and told of when its turn comes.
 local function size_of(item, known)
-  local fact = known(item.series, item.id)
-  if fact then
-    return fact.size
+  if known then
+    return known.size
   end
   local ok, backup = pcall(item.store.backup, item.store, item.job, item.series, item.id)
   if not ok then
@@ -90,13 +89,12 @@ end
 --- unproved first. `options`: sample (see M.sample; nil: all), again (seconds in which none is proved
 --- anew). At least one is chosen, if any is due.
 function M.choose(list, level, options)
-  local proofs, known, due = catalog.proofs(), {}, {}
+  local knowledge, due = catalog.knowledge(), {}
   local now = clock.wall() // 1000
   for _, item in ipairs(list) do
-    local key = item.job .. "\0" .. item.store.url
-    known[key] = known[key] or catalog.facts(item.job, item.store)
-    item.proved_at = proved_at(item, level, proofs(item.job, item.series, item.id, item.store))
-    item.size = options.sample and size_of(item, known[key]) or 0
+    local known = knowledge(item.job, item.series, item.id, item.store)
+    item.proved_at = proved_at(item, level, known)
+    item.size = options.sample and size_of(item, known) or 0
     due[#due + 1] = now - item.proved_at >= (options.again or 0) and item or nil
   end
   if not options.sample then
@@ -149,10 +147,13 @@ local function prove(item, level)
   return backup.proof
 end
 
-local function note_damage(item)
+-- Also of one whose manifest cannot be read: it must not count any more.
+local function note_damage(item, err)
   local ok, backup = pcall(item.store.backup, item.store, item.job, item.series, item.id)
   if ok then
     catalog.record_damage(backup, item.store)
+  elseif errors.of(backup).code == "CORRUPT" then
+    proof.mark(item, item.store, "damaged", err)
   end
 end
 
@@ -172,7 +173,7 @@ function M.prove(item, level, mend)
   elseif err.code ~= "CORRUPT" then
     return { ok = false, error = err }
   end
-  note_damage(item)
+  note_damage(item, err)
   if not mend then
     return { ok = false, error = err }
   end

@@ -20,6 +20,11 @@ local toc = require "moonkeep.pg.toc"
 local M = {}
 
 local function damaged(store, backup, object, why)
+  local asked, is_there = pcall(store.is_there, store, backup)
+  if asked and not is_there then
+    errors.raise("NOT_FOUND", ("%s has gone from store %s while it was read"):format(backup.id,
+      store.name), { hint = "it has expired, or was removed: take another one, or hold it first" })
+  end
   local message = ("%s in store %s: %s: %s"):format(backup.id, store.name, object.name, why)
   errors.raise("CORRUPT", message, {
     hint = "this backup must not be relied on: verify an older one, and look for the cause " ..

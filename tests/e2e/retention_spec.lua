@@ -144,6 +144,66 @@ describe("retention", function()
       command(at, "plan", at.path).stdout)
   end)
 
+  it("takes a damaged manifest for no good backup, though the catalog knows it", function()
+    local at = place "keep = { last = 3, floor = 2 },"
+    local list = history(at, { 1, 2, 3, 4, 5, 6 })
+    assert.equal(0, command(at, "catalog", "rebuild", at.path).code)
+    for i = 5, 7 do -- the newest three
+      mk.fs.write(("%s/nightly/app/%s.json"):format(at.store, list[i]), "garbage")
+    end
+    assert.equal(0, prune(at).code)
+    assert.same({ list[2], list[3], list[4], list[5], list[6], list[7] }, ids(at.store))
+    assert.matches("its manifest cannot be read", (reasons(at, list[7])))
+    assert.equal(1, command(at, "verify", "--all", "--from", at.path).code)
+    assert.is_true(mk.fs.exists(("%s/nightly/app/%s.damaged"):format(at.store, list[7])))
+  end)
+
+  it("does not let the roles go that a backup needs which could not go", function()
+    local at = place ""
+    at.write "keep = { last = 9 }, dump = { globals = true },"
+    run(at)
+    run(at)
+    at.write "keep = { last = 1, floor = 1 }, dump = { globals = true },"
+    local first = ids(at.store)[1]
+    local store = mk.store("s", "file://" .. at.store)
+    store:locked(store:backup("nightly", "app", first), function() -- somebody is at work on it
+      local done = prune(at)
+      assert.equal(1, done.code)
+      assert.matches("BUSY", done.stderr)
+      assert.equal(2, #ids(at.store, "nightly", "_globals"))
+      assert.matches("needed by what has stayed after all", done.stdout)
+    end)
+    assert.equal(0, prune(at).code)
+    assert.equal(1, #ids(at.store, "nightly", "_globals"))
+  end)
+
+  if mk.process.uid() == 0 then
+    it("is the way out of a full disk", function()
+      local at = place "keep = { last = 1, floor = 1 },"
+      mk.fs.mkdir(at.store)
+      mk.process.run { argv = { "mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", at.store } }
+      local ok, err = pcall(function()
+        local list = history(at, { 1, 2, 3 })
+        pcall(mk.process.run, { argv = { "sh", "-c", "cat /dev/zero > " .. at.store .. "/full" } })
+        local done = prune(at)
+        assert.equal(0, done.code, done.stderr)
+        assert.same({ list[4] }, ids(at.store))
+        for _, file in ipairs(support.files(at.store)) do
+          assert.truthy(file == "full" or file == "nightly/job.json" or file:find(list[4], 1, true),
+            file)
+        end
+      end)
+      mk.process.run { argv = { "umount", at.store } }
+      assert.is_true(ok, tostring(err))
+    end)
+  end
+
+  it("tells a mistyped store or job", function()
+    local at = place "keep = { last = 1 },"
+    assert.matches('no job here has a store "nas"', prune(at, "--store", "nas").stderr)
+    assert.matches('there is no job "weekly" here', prune(at, "--job", "weekly").stderr)
+  end)
+
   it("keeps everything where there is no keep", function()
     local at = place ""
     local list = history(at, { 10, 20, 30, 40, 50 })
@@ -173,6 +233,11 @@ describe("retention", function()
     done = command(at, "hold", list[4], "--from", at.path, "--until", "2020-01-01")
     assert.equal(2, done.code)
     assert.matches("is over already", done.stderr)
+    assert.equal(0, command(at, "hold", list[4], "--from", at.path, "--reason", "court").code)
+    done = command(at, "hold", list[4], "--from", at.path, "--until", "2099-01-01")
+    assert.equal(1, done.code)
+    assert.matches("it is held for ever already: court", done.stderr)
+    assert.matches("held +for ever: court", command(at, "show", list[4], "--from", at.path).stdout)
   end)
 
   it("deletes nothing when a hold cannot be looked at", function()
@@ -260,7 +325,7 @@ describe("retention", function()
     local done = run(stranger, 1)
     assert.equal("OTHER_IDENTITY", done.result.error.code)
     assert.matches("are another's: they are of the cluster %d+", done.result.error.message)
-    assert.matches("moonkeep adopt %-%-job nightly", done.result.error.hint)
+    assert.matches("moonkeep adopt, with its recipe", done.result.error.hint)
     done = prune(stranger)
     assert.equal(1, done.code)
     assert.matches("OTHER_IDENTITY", done.stderr)
@@ -278,8 +343,9 @@ describe("retention", function()
     mk.fs.write(at.path, (mk.fs.read(at.path):gsub('name = "nightly",',
       'name = "daily", was = "nightly",')))
     mk.fs.remove(at.store .. "/nightly/job.json") -- older than such files
-    local done = run(at)
-    assert.matches("nothing there says whose they are", done.stderr)
+    local done = run(at, 3) -- the backup is made; but a disk that fills up is to be told of
+    assert.matches("nothing says whose the backups of job nightly in store disk are",
+      done.result.problems[1])
     assert.same(list, ids(at.store))
     done = command(at, "adopt", at.path)
     assert.matches("ADOPTED  daily in disk.-ADOPTED  nightly in disk", done.stdout)
@@ -383,7 +449,10 @@ describe("retention", function()
       ["keep = {},"] = "must have a rule, such as daily = 7",
       ["keep = { dayly = 3 },"] = 'unknown key "dayly", did you mean "daily"?',
       ["keep = { daily = 0 },"] = "keep.daily must be at least 1",
-      ["keep = 7,"] = "must be a table of rules, or a function" } do
+      ["keep = 7,"] = "must be a table of rules, a function, or false",
+      ['was = "nightly",'] = 'was: "nightly" is the job\'s own name',
+      ['was = { "a", "a" },'] = 'was: "a" is there twice',
+      ['was = "../x",'] = "was: the name must be made of letters" } do
       local at = place(keys)
       local done = command(at, "check", at.path)
       assert.equal(2, done.code)

@@ -43,11 +43,9 @@ local function collect(options)
 end
 
 -- { id, size, seconds } of a backup; nil when its manifest cannot be read.
-local function point_of(one, id, known)
+local function point_of(one, id, knowledge)
   local store = one.where[id]
-  local key = one.job .. "\0" .. store.url
-  known[key] = known[key] or catalog.facts(one.job, store)
-  local fact = known[key](one.series, id)
+  local fact = knowledge(one.job, one.series, id, store)
   if fact then
     return { id = id, size = fact.size, seconds = fact.seconds }
   end
@@ -62,10 +60,10 @@ local function point_of(one, id, known)
 end
 
 -- The last `count` backups of a series, each with what was usual before it, and what is unusual.
-local function points_of(one, count, known)
+local function points_of(one, count, knowledge)
   local points = {}
   for i = math.max(1, #one.ids - count - usual.COUNT + 1), #one.ids do
-    points[#points + 1] = point_of(one, one.ids[i], known)
+    points[#points + 1] = point_of(one, one.ids[i], knowledge)
   end
   for i, point in ipairs(points) do
     local before = {}
@@ -130,9 +128,9 @@ local function show(one)
 end
 
 function M.run(options)
-  local count, known, list = count_of(options.count), {}, {}
+  local count, knowledge, list = count_of(options.count), catalog.knowledge(), {}
   for _, one in ipairs(collect(options)) do
-    one.points = points_of(one, count, known)
+    one.points = points_of(one, count, knowledge)
     list[#list + 1] = #one.points > 0 and one or nil
   end
   if options.json then

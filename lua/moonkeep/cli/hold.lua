@@ -53,12 +53,27 @@ local function until_of(options)
   return zone.format_utc(time)
 end
 
+-- A hold that is there is not made shorter by the way.
+local function refuse_shorter(there, fields)
+  local ends = there and there["until"]
+  if there and fields["until"] and (not ends or ends > fields["until"]) then
+    errors.raise("ALREADY_EXISTS", ("it is held %s already%s"):format(ends and "until " .. ends or
+      "for ever", there.reason and ": " .. there.reason or ""),
+      { hint = "release it first, if that is meant" })
+  end
+  fields.reason = fields.reason or there and there.reason
+end
+
 function M.run(options)
   local fields = { ["until"] = until_of(options), reason = options.reason, at = clock.iso(),
     host = host.name() }
   return M.in_every_store(options, "hold", fields["until"] and "HELD until " .. fields["until"] or
     "HELD", function(store, backup)
+      refuse_shorter(store:hold_of(backup), fields)
       store:mark(backup, "hold", fields)
+      if not store:is_there(backup) then
+        errors.raise("NOT_FOUND", "it has expired in this moment")
+      end
     end)
 end
 

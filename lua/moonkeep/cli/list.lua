@@ -19,7 +19,7 @@ local M = {}
 -- entry too: it must not look as if there were no backup.
 local function collect(options)
   local entries, by_key = {}, {}
-  local proofs = catalog.proofs()
+  local knowledge = catalog.knowledge()
   targets.each(targets.places(options), options, function(store, job, series, id, marks)
     local key = table.concat({ job, series, id }, "\0")
     local entry = by_key[key]
@@ -37,7 +37,7 @@ local function collect(options)
     end
     entry.size, entry.created_at = manifests.sizes(result), result.created_at
     entry.format = result.dump.format
-    local known = proofs(job, series, id, store)
+    local known = knowledge(job, series, id, store)
     local proof = facts.proof_of(marks, known)
     entry.held = entry.held or marks.hold
     if facts.is_damaged(marks, known) then

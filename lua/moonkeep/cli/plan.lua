@@ -11,6 +11,7 @@ local native = require "moonkeep.dump.native"
 local notify = require "moonkeep.notify"
 local output = require "moonkeep.cli.output"
 local prune = require "moonkeep.retention.prune"
+local prunes = require "moonkeep.cli.prune"
 local rules = require "moonkeep.retention.rules"
 local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
@@ -83,7 +84,7 @@ local function keep_of(job, store)
   local ok, err = pcall(function()
     local now = clock.wall() // 1000
     local plan = prune.plan(job, store, now)
-    entry.going, entry.series = plan.n_going, {}
+    entry.going, entry.series, entry.plan = plan.n_going, {}, plan
     for _, series in ipairs(job.rule and plan.series or {}) do
       local alive = {}
       for i = #series.verdicts, 1, -1 do
@@ -91,7 +92,9 @@ local function keep_of(job, store)
         backup.needed_by = nil -- whatever needs it will also go
         alive[#alive + 1] = backup
       end
-      local year = simulate.year(alive, keep, job.rule, prune.context(job, store, now))
+      local lock = store.options.lock
+      local year = simulate.year(alive, keep, job.rule, prune.context(job, store, now), job.keys.tags,
+        lock and units.duration(lock) // 1000)
       year.series, year.oldest = series.name, year.oldest and zone.format_utc(year.oldest)
       entry.series[#entry.series + 1] = year
     end
@@ -159,6 +162,9 @@ local function show_keep(entry)
       units.format_count(year.n, "backup"), stores.unseries(year.series), units.format_size(year.size),
       year.oldest:sub(1, 10), year.most))
   end
+  if entry.plan and entry.plan.n > 0 then
+    output.table(prunes.HEAD, prunes.rows_of(entry.plan, true))
+  end
 end
 
 local function show(plan)
@@ -207,6 +213,12 @@ function M.run(options)
     plans[i] = plan_of(item)
   end
   if options.json then
+    for _, plan in ipairs(plans) do
+      for _, entry in ipairs(plan.keep or {}) do
+        entry.backups = entry.plan and prunes.list_of(entry.plan, true)
+        entry.plan = nil
+      end
+    end
     output.json("plan", { jobs = plans })
     return runner.OK
   end

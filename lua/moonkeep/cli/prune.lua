@@ -1,4 +1,5 @@
 --- moonkeep prune: removes what expires, and says of every backup why it stays or goes.
+local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
@@ -11,7 +12,7 @@ local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
-local M = {}
+local M = { HEAD = { "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" } }
 
 local function word_of(verdict, is_dry)
   if verdict.keep then
@@ -22,7 +23,8 @@ local function word_of(verdict, is_dry)
   return output.paint("yellow", is_dry and "WOULD GO" or "GONE")
 end
 
-local function rows_of(plan, is_dry)
+--- A row for each backup of a plan, with its reasons.
+function M.rows_of(plan, is_dry)
   local rows = {}
   for _, series in ipairs(plan.series) do
     for _, verdict in ipairs(series.verdicts) do
@@ -39,12 +41,16 @@ local function show(plan, is_dry)
   log.show("Job %s in %s: keeps %s", output.paint("bold", plan.job.name), plan.store.name, plan.keep and
     rules.describe_all(plan.keep, prune.standard_proof(plan.store)) or "everything: it has no `keep`")
   if plan.n > 0 then
-    output.table({ "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" }, rows_of(plan, is_dry))
+    output.table(M.HEAD, M.rows_of(plan, is_dry))
   end
   local size = units.format_size(plan.size_going)
   if is_dry then
     log.show("%s", output.paint("dim", ("%s, of which %d would go: %s"):format(units.format_count(
       plan.n, "backup"), plan.n_going, size)))
+    if plan.refusal then
+      log.show("But it is refused: %s", plan.refusal.message)
+      log.show("  hint    %s", plan.refusal.hint or "")
+    end
   elseif plan.result then
     log.show("%s", output.paint("dim", ("%s; expected to delete %d, deleted %d: %s"):format(
       units.format_count(plan.n, "backup"), plan.result.expected, plan.result.deleted,
@@ -55,7 +61,8 @@ local function show(plan, is_dry)
   end
 end
 
-local function document(plan, is_dry)
+--- The same as a list for JSON.
+function M.list_of(plan, is_dry)
   local list = {}
   for _, series in ipairs(plan.series) do
     for _, verdict in ipairs(series.verdicts) do
@@ -66,7 +73,12 @@ local function document(plan, is_dry)
         error = verdict.error and runner.plain(verdict.error) or nil }
     end
   end
-  return { job = plan.job.name, store = plan.store.url, backups = json.array(list),
+  return json.array(list)
+end
+
+local function document(plan, is_dry)
+  return { job = plan.job.name, store = plan.store.url, backups = M.list_of(plan, is_dry),
+    refused = plan.refusal and runner.plain(plan.refusal) or nil,
     expected = plan.n_going, deleted = plan.result and plan.result.deleted or 0 }
 end
 
@@ -78,10 +90,11 @@ local function prune_job(job, options, documents)
     if not options.json then
       show(plan, options.dry_run)
     end
-    for _, err in ipairs(plan.result and plan.result.errors or {}) do
+    for _, failed in ipairs(plan.result and plan.result.errors or {}) do
       n_bad = n_bad + 1
-      runner.report(err, job.name)
+      runner.report(failed.error, ("%s in %s"):format(failed.id, plan.store.name))
     end
+    n_bad = n_bad + (plan.refusal and 1 or 0)
   end
   for _, failure in ipairs(failures) do
     documents[#documents + 1] = { job = job.name, store = failure.store.url,
@@ -91,18 +104,37 @@ local function prune_job(job, options, documents)
   return n_bad
 end
 
-function M.run(options)
-  run.open_log()
-  local n_bad, n_jobs, documents = 0, 0, {}
+-- The jobs that are meant, each of another name: one would judge what is the other's.
+local function jobs_of(options)
+  local list, seen = {}, {}
   for _, job in ipairs(targets.load(options, options.recipe)) do
-    if job.kind == "job" and (not options.job or options.job == job.name) then
-      n_jobs, n_bad = n_jobs + 1, n_bad + prune_job(job, options, documents)
+    local is_meant = job.kind == "job" and not job.is_verification
+    if is_meant and (not options.job or options.job == job.name) then
+      if seen[job.name] then
+        errors.raise("USAGE", ("two jobs are called %q: in %s and %s"):format(job.name,
+          seen[job.name].path, job.path))
+      end
+      list[#list + 1], seen[job.name] = job, job
     end
   end
-  if options.json then
+  if #list == 0 then
+    errors.raise("USAGE", options.job and ("there is no job %q here"):format(options.job) or
+      "there is no job here")
+  end
+  return list
+end
+
+function M.run(options)
+  run.open_log()
+  local n_bad, documents = 0, {}
+  for _, job in ipairs(jobs_of(options)) do
+    n_bad = n_bad + prune_job(job, options, documents)
+  end
+  if #documents == 0 then
+    errors.raise("USAGE", options.store and ("no job here has a store %q"):format(options.store) or
+      "no job here has a store (`upload`)")
+  elseif options.json then
     output.json("prune", { ok = n_bad == 0, stores = json.array(documents) })
-  elseif n_jobs == 0 then
-    log.show "there is no such job here"
   end
   return n_bad == 0 and runner.OK or runner.FAILED
 end

@@ -1,6 +1,7 @@
 --- moonkeep show: everything that is known of one backup.
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
+local facts = require "moonkeep.retention.facts"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
@@ -28,9 +29,19 @@ local function selection_of(selection)
   return #parts > 0 and table.concat(parts, "; ") or nil
 end
 
+-- What has become of a backup in a store: how far it is proved, or "damaged"; what holds it; and what
+-- the catalog knows.
+local function state_of(backup, store, knowledge)
+  local known = knowledge(backup.job, backup.series, backup.id, store)
+  local ok, marks = pcall(store.marks_of, store, backup)
+  marks = ok and marks or {}
+  return facts.is_damaged(marks, known) and "damaged" or facts.proof_of(marks, known),
+    marks.hold and store:hold_of(backup) or nil, known
+end
+
 local PROVIDERS = { c = "libc", i = "icu", b = "builtin" }
 
-local function show(backup, proofs)
+local function show(backup, knowledge)
   local manifest = backup.manifest
   local source, described = manifest.source, run.describe(backup)
   log.show("%s", output.paint("bold", backup.id))
@@ -56,9 +67,11 @@ local function show(backup, proofs)
       object.sha256))
   end
   for _, store in ipairs(backup.stores) do
-    local known = proofs(backup.job, backup.series, backup.id, store)
-    line("in", ("%s: %s"):format(store.url, known and known.proof .. (known.proved_ms and
-      (" (%s)"):format(output.age(known.proved_ms // 1000)) or "") or "stored"))
+    local proof, hold, known = state_of(backup, store, knowledge)
+    line("in", ("%s: %s%s"):format(store.url, proof, known and known.proved_ms and
+      (" (%s)"):format(output.age(known.proved_ms // 1000)) or ""))
+    line("held", hold and ("%s%s"):format(hold["until"] and "until " .. hold["until"] or "for ever",
+      hold.reason and ": " .. hold.reason or ""))
   end
   line("restore", manifest.kind == "globals" and
     "with the databases that belong to it: moonkeep restore ... -s globals=true" or
@@ -74,17 +87,17 @@ function M.run(options)
     log.show("%s", (load.contents(backup, backup.stores[1]):gsub("\n$", "")))
     return runner.OK
   end
-  local proofs = catalog.proofs()
+  local knowledge = catalog.knowledge()
   if options.json then
     local described = run.describe(backup)
     for i, store in ipairs(backup.stores) do
-      local known = proofs(backup.job, backup.series, backup.id, store)
-      described.stores[i] = { url = store.url, proof = known and known.proof or "stored" }
+      local proof, hold = state_of(backup, store, knowledge)
+      described.stores[i] = { url = store.url, proof = proof, hold = hold }
     end
     described.proof = nil
     output.json("show", { backup = described, manifest = backup.manifest })
   else
-    show(backup, proofs)
+    show(backup, knowledge)
   end
   return runner.OK
 end

@@ -22,7 +22,7 @@ local M = {}
 local STALE = 5
 
 -- The newest backup of each series in the job's stores whose manifest can be read.
-local function newest_of(job, proofs)
+local function newest_of(job, knowledge)
   local by_series, problems = {}, {}
   for _, store in ipairs(job.keys.upload or {}) do
     local ok, err = pcall(function()
@@ -32,7 +32,7 @@ local function newest_of(job, proofs)
           local id, marks = items[i].id, items[i].marks
           local read, manifest = pcall(store.manifest, store, job.name, series, id)
           local best = by_series[series]
-          local known = proofs(job.name, series, id, store)
+          local known = knowledge(job.name, series, id, store)
           read = read and not facts.is_damaged(marks, known)
           if read and (not best or id > best.id) then
             by_series[series] = { id = id, created_at = manifest.created_at,
@@ -65,8 +65,8 @@ local function verification_entry(job, now)
   return series_entry(job, nil, ended and { created_at = zone.format_utc(ended // 1000) }, now)
 end
 
-local function status_of(job, proofs, now)
-  local by_series, problems = newest_of(job, proofs)
+local function status_of(job, knowledge, now)
+  local by_series, problems = newest_of(job, knowledge)
   local item = { job = job.name, recipe = job.path, fresh = job.keys.fresh, series = {},
     problems = #problems > 0 and problems or nil }
   local names = {}
@@ -157,7 +157,7 @@ end
 
 function M.run(options)
   local items, list, is_stale, n_failures = {}, {}, false, 0
-  local proofs, now = catalog.proofs(), host.wall() // 1000
+  local knowledge, now = catalog.knowledge(), host.wall() // 1000
   local loaded
   if options.notify then
     loaded, n_failures = load_all(options)
@@ -166,7 +166,7 @@ function M.run(options)
   end
   for _, job in ipairs(loaded) do
     if job.kind == "job" then
-      list[#list + 1], items[#items + 1] = job, status_of(job, proofs, now)
+      list[#list + 1], items[#items + 1] = job, status_of(job, knowledge, now)
       is_stale = is_stale or items[#items].stale
     end
   end

@@ -146,12 +146,12 @@ M.throttle = { luals = "moonkeep.Size|fun(connection: moonkeep.Connection): moon
       "function" or nil
   end }
 
-M.keep = { luals = "moonkeep.Keep|fun(backup: table, all: table[]): string|boolean?",
+M.keep = { luals = "moonkeep.Keep|false|fun(backup: table, all: table[]): string|boolean?",
   check = function(value)
-    if type(value) == "function" then
+    if type(value) == "function" or value == false then
       return nil
     elseif type(value) ~= "table" then
-      return "must be a table of rules, or a function"
+      return "must be a table of rules, a function, or false"
     end
     return not next(value) and "must have a rule, such as daily = 7" or nil
   end }

@@ -30,18 +30,34 @@ function M.proof_of(marks, known)
   return best or "stored"
 end
 
---- Whether it was found damaged there.
+--- Whether it was found damaged there. What the catalog says of it may be older than the store's marks.
 function M.is_damaged(marks, known)
-  return marks.damaged or known ~= nil and known.proof == "damaged"
+  if known and known.proof == "damaged" then
+    for mark in pairs(marks) do
+      if mark:find "^proof%-" then
+        return marks.damaged or false
+      end
+    end
+    return true
+  end
+  return marks.damaged or false
 end
 
 local UNREADABLE = { CORRUPT = true, UNSUPPORTED = true }
+
+local MAX_READ = 50 -- manifests in memory: one may be large
 
 -- What a manifest says; as a second value why it cannot be read.
 local function read_manifest(store, fact, read)
   local ok, backup = pcall(store.backup, store, fact.job, fact.series, fact.id)
   if ok then
     read[#read + 1] = { backup = backup, store = store }
+    if #read >= MAX_READ then
+      catalog.record_facts(table.move(read, 1, #read, 1, {}))
+      for i = #read, 1, -1 do
+        read[i] = nil
+      end
+    end
     return { size = manifests.sizes(backup.manifest), tags = backup.manifest.tags,
       globals = backup.manifest.globals }
   elseif UNREADABLE[errors.of(backup).code] then
@@ -50,12 +66,24 @@ local function read_manifest(store, fact, read)
   error(backup, 0)
 end
 
-local function fact_of(store, folder, series, item, known, proof, read)
+--- Reads the manifest of a backup whose facts are the catalog's: it may be damaged. What is found is the
+--- fact's `broken`.
+function M.check_manifest(store, fact)
+  if fact.is_from_catalog then
+    fact.is_from_catalog = nil
+    local _, why = read_manifest(store, fact, {})
+    fact.broken = why
+  end
+end
+
+local function fact_of(store, folder, series, item, known, read)
   local fact = { job = folder, series = series, id = item.id, time = M.time_of(item.id),
-    database = stores.unseries(series), marks = item.marks, proof = M.proof_of(item.marks, proof),
-    damaged = M.is_damaged(item.marks, proof) }
-  local said = known
-  if not said then
+    database = stores.unseries(series), marks = item.marks, proof = M.proof_of(item.marks, known),
+    damaged = M.is_damaged(item.marks, known) }
+  local said = known and known.tags and known
+  if said then
+    fact.is_from_catalog = true
+  else
     said, fact.broken = read_manifest(store, fact, read)
   end
   fact.size, fact.globals = said.size, said.globals
@@ -71,16 +99,15 @@ end
 --- folders that there are. `folders`: the names that the job has or had.
 function M.of(folders, store)
   local by_series, expired, read, there = {}, {}, {}, {}
-  local proofs = catalog.proofs()
+  local known = catalog.knowledge()
   for _, folder in ipairs(folders) do
-    local known = catalog.facts(folder, store)
     for i, series in ipairs(store:series(folder)) do
       there[#there + 1] = i == 1 and folder or nil
       by_series[series] = by_series[series] or {}
       for _, item in ipairs(store:survey(folder, series)) do
         if item.is_there then
-          table.insert(by_series[series], fact_of(store, folder, series, item, known(series, item.id),
-            proofs(folder, series, item.id, store), read))
+          table.insert(by_series[series], fact_of(store, folder, series, item, known(folder, series,
+            item.id, store), read))
         elseif item.marks.expired then
           expired[#expired + 1] = { job = folder, series = series, id = item.id }
         end

@@ -83,19 +83,18 @@ local function by_time(a, b)
   return a.id > b.id
 end
 
--- Asks the policies about what would go, oldest first.
+-- Asks the policies about what would go, newest first.
 local function ask_policies(verdicts, context)
   local left = 0
   for _, verdict in ipairs(verdicts) do
     left = left + (verdict.keep and verdict.counts and 1 or 0)
   end
-  for i = #verdicts, 1, -1 do
-    local verdict = verdicts[i]
-    if not verdict.keep then
-      local why = context.veto(view(verdict.backup, context.now), { verified_left = left })
-      if why then
-        verdict.keep, verdict.reasons = true, { "policy: " .. why }
-      end
+  for _, verdict in ipairs(verdicts) do
+    local why = not verdict.keep and context.veto(view(verdict.backup, context.now),
+      { verified_left = left })
+    if why then
+      verdict.keep, verdict.reasons = true, { "policy: " .. why }
+      left = left + (verdict.counts and 1 or 0)
     end
   end
 end
@@ -134,6 +133,7 @@ local function weigh(verdicts, keep, floor, context)
       n = n + 1
       table.move(certain[verdict], 1, #certain[verdict], #verdict.reasons + 1, verdict.reasons)
       if n <= floor then
+        verdict.is_of_floor = true
         table.insert(verdict.reasons, ("floor: %d of the %d newest"):format(n, floor))
       end
     elseif verdict.doubt == "for ever" or n < floor then
@@ -154,7 +154,7 @@ end
 --- cannot be read), tags, size, database, hold = { until, reason }, needed_by, locked_until }.
 --- `keep`: rules, or the recipe's function(backup, all). `context`: now, tz, proof (the standard one),
 --- veto (function(backup, plan) -> why it must stay, or nil). Returns verdicts, newest first:
---- { backup, keep, counts, reasons }. Raises what the recipe's functions raise.
+--- { backup, keep, counts, is_of_floor, reasons }. Raises what the recipe's functions raise.
 function M.judge(backups, keep, context)
   local settings = type(keep) == "table" and keep or {}
   local sorted = table.move(backups, 1, #backups, 1, {})

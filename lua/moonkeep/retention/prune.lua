@@ -15,6 +15,7 @@ local globals = require "moonkeep.pg.globals"
 local identity = require "moonkeep.store.identity"
 local judge = require "moonkeep.retention.judge"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
 local policy = require "moonkeep.policy"
 local units = require "moonkeep.units"
@@ -24,7 +25,10 @@ local M = {}
 
 --- The rules for a store: its own or the job's; nil: nothing expires.
 function M.keep_of(job, store)
-  return store.options.keep or job.keys.keep
+  if store.options.keep ~= nil then
+    return store.options.keep or nil
+  end
+  return job.keys.keep or nil
 end
 
 --- Whether anything of a job ever expires.
@@ -53,15 +57,41 @@ end
 
 -- Series in the order in which they are judged: those that others need come last.
 local function in_order(by_series)
-  local names = names_of(by_series)
-  table.sort(names, function(a, b)
-    local last_a, last_b = a == globals.SERIES, b == globals.SERIES
-    if last_a ~= last_b then
-      return last_b
-    end
-    return a < b
-  end)
+  local names, last = names_of(by_series), nil
+  for i = #names, 1, -1 do
+    last = names[i] == globals.SERIES and table.remove(names, i) or last
+  end
+  names[#names + 1] = last
   return names
+end
+
+-- Globals cannot be restored by themselves, so they are never proved further than decoded.
+local function keep_of_series(keep, name)
+  if name == globals.SERIES and type(keep) == "table" and judge.RANK[keep.proof or "stored"] >
+    judge.RANK.decoded then
+    return merge(keep, { proof = "decoded" })
+  end
+  return keep
+end
+
+-- Verdicts on a series. What is to stand for those that go is looked at once more: a manifest that the
+-- catalog knows may be damaged in the store.
+local function judge_series(backups, keep, context, store)
+  while true do
+    local verdicts, any_goes, is_new = judge.judge(backups, keep, context), false, false
+    for _, verdict in ipairs(verdicts) do
+      any_goes = any_goes or not verdict.keep
+    end
+    for _, verdict in ipairs(any_goes and verdicts or {}) do
+      if verdict.is_of_floor then
+        facts.check_manifest(store, verdict.backup)
+        is_new = is_new or verdict.backup.broken ~= nil
+      end
+    end
+    if not is_new then
+      return verdicts
+    end
+  end
 end
 
 -- Notes which globals the backups that stay need.
@@ -90,7 +120,8 @@ function M.plan(job, store, now)
     for _, fact in ipairs(by_series[name]) do
       fact.needed_by = name == globals.SERIES and needed[fact.id] or nil
     end
-    local verdicts = judge.judge(by_series[name], keep or everything, M.context(job, store, now))
+    local verdicts = judge_series(by_series[name], keep_of_series(keep or everything, name),
+      M.context(job, store, now), store)
     note_needs(verdicts, needed)
     plan.series[i] = { name = name, verdicts = verdicts }
     for _, verdict in ipairs(verdicts) do
@@ -107,8 +138,8 @@ end
 
 -- Whether a backup was held since it was judged.
 local function is_held_now(store, backup)
-  local ok, hold = pcall(store.hold_of, store, backup)
-  return not ok or hold ~= nil and not (backup.hold and backup.hold["until"] == hold["until"])
+  local hold = store:hold_of(backup)
+  return hold ~= nil and not (backup.hold and backup.hold["until"] == hold["until"])
 end
 
 local function expire(store, verdict)
@@ -144,23 +175,27 @@ end
 --- keep the next one from going.
 function M.execute(plan)
   local result = { expected = plan.n_going, deleted = 0, size = 0, errors = {} }
-  local gone, store = {}, plan.store
+  local gone, store, needed = {}, plan.store, {}
   sweep(plan)
   for _, series in ipairs(plan.series) do
     for i = #series.verdicts, 1, -1 do
       local verdict = series.verdicts[i]
+      if series.name == globals.SERIES and needed[verdict.backup.id] then
+        verdict.keep, verdict.reasons = true, { "needed by what has stayed after all" }
+      end
       local ok, is_gone = xpcall(verdict.keep and keep_after_all or expire, errors.handler, store,
         verdict)
       if not ok and errors.of(is_gone).code == "CANCELED" then
         error(is_gone, 0)
       elseif not ok then
         verdict.error = errors.explain(errors.of(is_gone))
-        table.insert(result.errors, verdict.error)
+        table.insert(result.errors, { id = verdict.backup.id, error = verdict.error })
       elseif is_gone then
         verdict.is_gone, gone[#gone + 1] = true, verdict.backup
         result.deleted, result.size = result.deleted + 1, result.size + (verdict.backup.size or 0)
         table.insert(plan.expired, verdict.backup)
       end
+      needed[verdict.backup.globals or ""] = not verdict.is_gone or needed[verdict.backup.globals or ""]
     end
   end
   catalog.forget(gone, store)
@@ -210,10 +245,20 @@ end
 
 local function prune_store(job, store, options, now)
   local plan = M.plan(job, store, now)
-  if not options.dry_run and plan.keep then
+  if plan.n_going == 0 and #plan.expired == 0 then
+    plan.result = not options.dry_run and M.execute(plan) or nil
+    return plan
+  end
+  local ok, err = xpcall(function()
     for _, folder in ipairs(plan.folders) do
       identity.confirm(folder, store, job.keys.source)
     end
+  end, errors.handler)
+  if not ok and not options.dry_run then
+    error(err, 0)
+  elseif not ok then
+    plan.refusal = errors.of(err)
+  elseif not options.dry_run and plan.keep then
     plan.result = M.execute(plan)
   end
   return plan
@@ -239,39 +284,47 @@ function M.run(job, options)
       is_all = false
     end
   end
+  for _, plan in ipairs(plans) do
+    is_all = is_all and #plan.folders > 0 -- or its disk may not be mounted
+  end
   if is_all and #failures == 0 and not options.dry_run then
     forget_expired(plans)
   end
   return plans, failures
 end
 
---- After a run that went well. Never raises: the backup is made. Returns { expected, deleted }, or nil
---- when nothing of the job expires.
+-- What kept a store's backups from expiring, as a text for the run; nil where credentials are meant to
+-- be so.
+local function problem_of(store, err)
+  log.warn("%s: %s", store.name, tostring(err))
+  if not errors.is_denied(err) then
+    return ("what has expired in store %s stays: %s: %s"):format(store.name, err.code, err.message)
+  end
+end
+
+--- After a run that went well, which has been written down. Returns { expected, deleted }, or nil when
+--- nothing of the job expires, and a list of texts: what went wrong.
 function M.after_run(job)
   if not M.is_asked(job) then
-    return nil
+    return nil, {}
   end
-  local done = { expected = 0, deleted = 0 }
-  local ok, plans, failures = pcall(M.run, job, {})
-  if not ok then
-    log.warn("what has expired could not be removed: %s", tostring(plans))
-    return done
-  end
+  local done, problems = { expected = 0, deleted = 0 }, {}
+  local plans, failures = M.run(job, {})
   for _, plan in ipairs(plans) do
-    local result = plan.result or { expected = 0, deleted = 0, errors = {} }
+    local result = plan.result or { expected = 0, deleted = 0, size = 0, errors = {} }
     done.expected, done.deleted = done.expected + result.expected, done.deleted + result.deleted
     if result.expected > 0 then
       log.info("%s: expected to delete %s, deleted %d, %s", plan.store.name, units.format_count(
         result.expected, "expired backup"), result.deleted, units.format_size(result.size))
     end
-    for _, err in ipairs(result.errors) do
-      log.warn("%s: %s", plan.store.name, tostring(err))
+    if result.errors[1] then
+      table.insert(problems, problem_of(plan.store, result.errors[1].error))
     end
   end
   for _, failure in ipairs(failures) do
-    log.warn("nothing expires in store %s: %s", failure.store.name, tostring(failure.error))
+    table.insert(problems, problem_of(failure.store, failure.error))
   end
-  return done
+  return done, problems
 end
 
 return M

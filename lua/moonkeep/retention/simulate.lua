@@ -1,7 +1,9 @@
 --- A year ahead: what a store would hold if every scheduled run went well. Nothing is asked of a store
 --- here; backups are as large as the newest one is.
 local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
 local judge = require "moonkeep.retention.judge"
+local merge = require "moonkeep.merge"
 local schedule = require "moonkeep.schedule"
 
 local M = {}
@@ -31,21 +33,24 @@ local function judged(backups, keep, context, now)
 end
 
 --- What becomes of the backups of a series (retention/facts.lua): { n, most (at once), oldest (of Unix),
---- size }, in a year from context.now. `rule`: the job's schedule.
-function M.year(backups, keep, rule, context)
-  local now, times = context.now, runs_of(rule, context.now)
-  local size = backups[#backups] and backups[#backups].size or 0
+--- size }, in a year from context.now. `rule`: the job's schedule; `tags`: those of its backups;
+--- `lock_seconds`: for so long the store locks each, or nil. No policy is asked.
+function M.year(backups, keep, rule, context, tags, lock_seconds)
+  local now, times, last = context.now, runs_of(rule, context.now), backups[#backups] or {}
+  context = merge(context)
+  context.veto = nil
   local alive, most = judged(backups, keep, context, now), 0
   local step = math.max(1, #times // MAX_JUDGED)
   for i, time in ipairs(times) do
-    alive[#alive + 1] = { id = ("%s-%06x"):format(clock.compact(time), i), time = time, tags = {},
-      proof = "checked", size = size, marks = {} }
-    most = math.max(most, #alive)
+    alive[#alive + 1] = { id = ("%s-%06x"):format(clock.compact(time), i), time = time,
+      tags = tags or {}, proof = "checked", size = last.size or 0, database = last.database, marks = {},
+      locked_until = lock_seconds and time + lock_seconds }
     if i % step == 0 or i == #times then
       alive = judged(alive, keep, context, time)
+      most = math.max(most, #alive + 1) -- the next one comes before what expires goes
+      core_task.sleep(0) -- it may take long: the watchdog is for recipes
     end
   end
-  context.now = now
   local oldest, total = nil, 0
   for _, backup in ipairs(alive) do
     oldest, total = math.min(oldest or backup.time, backup.time), total + (backup.size or 0)

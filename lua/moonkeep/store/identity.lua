@@ -24,9 +24,9 @@ end
 
 local function refuse(job, store, why)
   errors.raise("OTHER_IDENTITY", ("the backups of job %s in store %s are another's: %s"):format(job,
-    store.name, why), { hint = ("give one of the two jobs another name, or its store another folder; " ..
+    store.name, why), { hint = "give one of the two jobs another name, or its store another folder; " ..
     "if it is the same database after all (a new cluster, after pg_upgrade or a restore): moonkeep " ..
-    "adopt --job %s"):format(job) })
+    "adopt, with its recipe" })
 end
 
 -- Whether two clusters are known to be the same; nil: one of them is not known.
@@ -137,7 +137,8 @@ end
 function M.confirm(job, store, source)
   local found = store:read_job(job)
   if not found then
-    refuse(job, store, "nothing there says whose they are (the next run of the job will)")
+    errors.raise("OTHER_IDENTITY", ("nothing says whose the backups of job %s in store %s are"):format(
+      job, store.name), { hint = "if they are this job's: moonkeep adopt, with its recipe" })
   elseif catalog.identity(job, store) == found.uid then
     return
   end

@@ -41,6 +41,7 @@ local json = require "moonkeep.core.json"
 local keys = require "moonkeep.store.keys"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
 local pieces = require "moonkeep.store.pieces"
 local stores = require "moonkeep.store"
@@ -411,13 +412,24 @@ function Store:locked(backup, fn)
     errors.raise("BUSY", ("somebody is at work on backup %s"):format(id))
   end
   fn(function(why)
-    local marks = self:marks_of(backup)
+    local marks = merge(backup.marks or self:marks_of(backup))
     marks.expired = nil
-    self:mark(backup, "expired", { at = clock.iso(), host = host.name(), reason = why })
+    local fields = { at = clock.iso(), host = host.name(), reason = why }
+    local ok, err = pcall(self.mark, self, backup, "expired", fields)
+    if not ok and errors.of(err).code == "DISK_FULL" then
+      -- there is room only when something has gone; without its other marks, what is left of it is a
+      -- killed run's
+      self:unmark(backup, table.unpack(names_of(marks)))
+    elseif not ok then
+      error(err, 0)
+    end
     lock:check()
     driver:remove { keys.manifest(folder, id) }
     driver:remove_folder(("%s%s/"):format(folder, id))
     self:unmark(backup, table.unpack(names_of(marks)))
+    if not ok then
+      self:mark(backup, "expired", fields)
+    end
   end)
 end
 
