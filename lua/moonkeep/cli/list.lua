@@ -15,6 +15,20 @@ local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
+-- What its manifest says, or, so that it need not be read, what the catalog knows of it.
+local function read(entry, store, known)
+  if known and known.tags then
+    entry.size, entry.created_at, entry.error = known.size, known.created_at, nil
+    return
+  end
+  local ok, manifest = pcall(store.manifest, store, entry.job, entry.series, entry.id)
+  if ok then
+    entry.size, entry.created_at, entry.error = manifests.sizes(manifest), manifest.created_at, nil
+  else
+    entry.error = errors.of(manifest).message
+  end
+end
+
 -- One entry for each backup, with every store that has it. A manifest that cannot be read is an
 -- entry too: it must not look as if there were no backup.
 local function collect(options)
@@ -30,14 +44,10 @@ local function collect(options)
     end
     entry.stores[#entry.stores + 1] = store.name
     entry.urls[#entry.urls + 1] = store.url
-    local ok, result = pcall(store.manifest, store, job, series, id)
-    if not ok then
-      entry.error = errors.of(result).message
-      return
-    end
-    entry.size, entry.created_at = manifests.sizes(result), result.created_at
-    entry.format = result.dump.format
     local known = knowledge(job, series, id, store)
+    if not entry.size then
+      read(entry, store, known)
+    end
     local proof = facts.proof_of(marks, known)
     entry.held = entry.held or marks.hold
     if facts.is_damaged(marks, known) then

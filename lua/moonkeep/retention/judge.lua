@@ -133,7 +133,6 @@ local function weigh(verdicts, keep, floor, context)
       n = n + 1
       table.move(certain[verdict], 1, #certain[verdict], #verdict.reasons + 1, verdict.reasons)
       if n <= floor then
-        verdict.is_of_floor = true
         table.insert(verdict.reasons, ("floor: %d of the %d newest"):format(n, floor))
       end
     elseif verdict.doubt == "for ever" or n < floor then
@@ -154,7 +153,7 @@ end
 --- cannot be read), tags, size, database, hold = { until, reason }, needed_by, locked_until }.
 --- `keep`: rules, or the recipe's function(backup, all). `context`: now, tz, proof (the standard one),
 --- veto (function(backup, plan) -> why it must stay, or nil). Returns verdicts, newest first:
---- { backup, keep, counts, is_of_floor, reasons }. Raises what the recipe's functions raise.
+--- { backup, keep, counts, reasons }. Raises what the recipe's functions raise.
 function M.judge(backups, keep, context)
   local settings = type(keep) == "table" and keep or {}
   local sorted = table.move(backups, 1, #backups, 1, {})
@@ -163,7 +162,7 @@ function M.judge(backups, keep, context)
   for i, backup in ipairs(sorted) do
     verdicts[i] = new_verdict(backup, settings.proof or context.proof, context.now)
   end
-  weigh(verdicts, keep, settings.floor or rules.FLOOR, context)
+  weigh(verdicts, keep, rules.floor_of(keep), context)
   if context.veto then
     ask_policies(verdicts, context)
   end

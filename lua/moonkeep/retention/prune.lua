@@ -18,6 +18,7 @@ local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
 local policy = require "moonkeep.policy"
+local rules = require "moonkeep.retention.rules"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -77,21 +78,19 @@ end
 -- Verdicts on a series. What is to stand for those that go is looked at once more: a manifest that the
 -- catalog knows may be damaged in the store.
 local function judge_series(backups, keep, context, store)
-  while true do
-    local verdicts, any_goes, is_new = judge.judge(backups, keep, context), false, false
-    for _, verdict in ipairs(verdicts) do
-      any_goes = any_goes or not verdict.keep
-    end
-    for _, verdict in ipairs(any_goes and verdicts or {}) do
-      if verdict.is_of_floor then
-        facts.check_manifest(store, verdict.backup)
-        is_new = is_new or verdict.backup.broken ~= nil
-      end
-    end
-    if not is_new then
-      return verdicts
+  local verdicts, any_goes, any_broken = judge.judge(backups, keep, context), false, false
+  for _, verdict in ipairs(verdicts) do
+    any_goes = any_goes or not verdict.keep
+  end
+  local n = any_goes and rules.floor_of(keep) or 0
+  for _, verdict in ipairs(verdicts) do
+    if n > 0 and verdict.counts then
+      facts.check_manifest(store, verdict.backup)
+      any_broken = any_broken or verdict.backup.broken ~= nil
+      n = n - (verdict.backup.broken and 0 or 1)
     end
   end
+  return any_broken and judge.judge(backups, keep, context) or verdicts
 end
 
 -- Notes which globals the backups that stay need.

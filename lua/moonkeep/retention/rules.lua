@@ -97,11 +97,16 @@ function M.describe(keep)
   return table.concat(parts, ", ")
 end
 
+--- How many of the newest that count stay in any case.
+function M.floor_of(keep)
+  return type(keep) == "table" and keep.floor or M.FLOOR
+end
+
 --- A `keep` in one line: its rules, its floor, and what counts.
 function M.describe_all(keep, standard_proof)
   local is_table = type(keep) == "table"
   return ("%s; floor %d; counts from %s on"):format(is_table and M.describe(keep) or
-    "what the recipe's function says", is_table and keep.floor or M.FLOOR,
+    "what the recipe's function says", M.floor_of(keep),
     is_table and keep.proof or standard_proof)
 end
 
