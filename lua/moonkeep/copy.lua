@@ -92,6 +92,15 @@ function M.objects(backup, from, session, has)
   end
 end
 
+-- What holds a backup in a store, where one may look.
+local function hold_of(store, backup)
+  local ok, hold = pcall(store.hold_of, store, backup)
+  if not ok and not errors.is_denied(hold) then
+    error(hold, 0)
+  end
+  return ok and hold or nil
+end
+
 -- A session in the target. What is left there of a backup whose manifest was lost may be all that there
 -- is: it goes only when the source is known to be whole.
 local function begin(backup, from, to)
@@ -108,7 +117,7 @@ end
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
 --- Raises CORRUPT, ALREADY_EXISTS, BUSY and what stores raise; nothing can be seen then.
 function M.backup(backup, from, to)
-  local hold = from:hold_of(backup) or target(to.hold_of, to, backup)
+  local hold = hold_of(from, backup) or target(hold_of, to, backup)
   local tell = target(identity.copier, backup.job, from, to)
   local session <close> = begin(backup, from, to)
   M.objects(backup, from, session, {})

@@ -249,6 +249,25 @@ describe("retention", function()
     assert.same(list, ids(at.store))
   end)
 
+  it("deletes nothing where holds may not be read, or the service fails", function()
+    local errors = require "moonkeep.errors"
+    local at = place ""
+    local list = history(at, { 3, 2, 1 })
+    mk.fs.write(("%s/nightly/app/%s.hold"):format(at.store, list[2]), "{}")
+    for _, fields in ipairs { { status = 403 }, {} } do
+      local store = mk.store("s", "file://" .. at.store)
+      local driver = setmetatable({ read = function(self, key)
+        if key:find "%.hold$" then
+          errors.raise("S3_ERROR", "no", fields)
+        end
+        return getmetatable(store.driver).__index.read(self, key)
+      end }, { __index = store.driver })
+      store.driver = driver
+      local err = support.caught(require("moonkeep.retention.facts").of, { "nightly" }, store)
+      assert.equal("S3_ERROR", err.code)
+    end
+  end)
+
   it("does not need the catalog", function()
     local at = place "keep = { daily = 2, floor = 1 },"
     history(at, { 1, 2, 3, 4, 5 })

@@ -240,17 +240,15 @@ function Store:read_mark(backup, mark)
   return read_fields(self.driver, keys.mark(backup, mark), function() return true end)
 end
 
---- What holds a backup, { until, reason }; nil when nothing does, or nobody may look. What cannot be
---- read holds.
+--- What holds a backup, { until, reason }; nil when nothing does. What cannot be understood holds.
 function Store:hold_of(backup)
   local ok, hold = pcall(self.read_mark, self, backup, "hold")
   if ok then
     return hold
   elseif errors.of(hold).code == "CORRUPT" then
     return { reason = "(what it says cannot be read)" }
-  elseif not errors.is_denied(hold) then
-    error(hold, 0)
   end
+  error(hold, 0)
 end
 
 --- Takes marks away, those that are there.
