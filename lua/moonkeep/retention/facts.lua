@@ -66,6 +66,12 @@ local function read_manifest(store, fact, read)
   error(backup, 0)
 end
 
+local NO_TAGS = {}
+
+local function tags_of(text)
+  return text == "{}" and NO_TAGS or json.decode(text)
+end
+
 --- Reads the manifest of a backup whose facts are the catalog's: it may be damaged. What is found is the
 --- fact's `broken`.
 function M.check_manifest(store, fact)
@@ -87,7 +93,7 @@ local function fact_of(store, folder, series, item, known, read)
     said, fact.broken = read_manifest(store, fact, read)
   end
   fact.size, fact.globals = said.size, said.globals
-  fact.tags = type(said.tags) == "string" and json.decode(said.tags) or said.tags or {}
+  fact.tags = type(said.tags) == "string" and tags_of(said.tags) or said.tags or NO_TAGS
   fact.hold = item.marks.hold and store:hold_of(fact) or nil
   local lock = store.options.lock
   fact.locked_until = lock and fact.time + units.duration(lock) // 1000

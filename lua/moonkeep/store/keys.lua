@@ -7,8 +7,17 @@ local M = {}
 --- Patterns: of ids of backups, and of the names of jobs, series and objects.
 M.ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
 M.NAME = "^[%w_%%][%w._%%-]*$"
---- Captures the id and the mark ("json" for the manifest).
-M.MARK = "^(" .. M.ID .. ")%.(%l[%l-]*)$"
+
+local PARTS = "^(" .. M.ID .. ")(%.?[%l-]*)$"
+
+--- What a name in the folder of a series is of: an id, and a mark ("json" for the manifest); nil for the
+--- mark: the backup's folder. nil: none of these.
+function M.parse(name)
+  local id, rest = name:match(PARTS)
+  if id and (rest == "" or rest:find "^%.%l") then
+    return id, rest ~= "" and rest:sub(2) or nil
+  end
+end
 
 function M.check_name(what, name)
   if type(name) ~= "string" or not name:match(M.NAME) then

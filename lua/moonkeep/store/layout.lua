@@ -204,8 +204,7 @@ end
 function Store:survey(job, series)
   local by_id, list = {}, {}
   for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
-    local id, mark = name:match(keys.MARK)
-    id = id or name:match("^(" .. keys.ID .. ")$")
+    local id, mark = keys.parse(name)
     if id then
       local item = by_id[id] or { id = id, is_there = false, has_folder = false, marks = {} }
       list[#list + 1], by_id[id] = not by_id[id] and item or nil, item

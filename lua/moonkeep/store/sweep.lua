@@ -13,8 +13,8 @@ local M = {}
 local function marks_of(folder, names)
   local marks = {}
   for _, name in ipairs(names) do
-    local id, mark = name:match(keys.MARK)
-    if id then
+    local id, mark = keys.parse(name)
+    if mark then
       marks[id] = marks[id] or {}
       marks[id][mark] = folder .. name
     end
@@ -35,10 +35,10 @@ local function leftovers(driver, folder)
   for _, name in ipairs(names) do
     local partial_of = name:match("^%.(" .. keys.ID .. ")%.%l[%l-]*%..*%.partial$")
     local lock_of = name:match("^%.(" .. keys.ID .. ")%.lock$")
-    local id = name:match("^(" .. keys.ID .. ")$")
+    local id, mark = keys.parse(name)
     if partial_of then
       note(partial_of, folder .. name)
-    elseif lock_of or id and not (marks[id] and marks[id].json) then
+    elseif lock_of or id and not mark and not (marks[id] and marks[id].json) then
       note(lock_of or id)
     end
   end
