@@ -49,7 +49,8 @@ local function plain(err)
 end
 M.plain = plain
 
-local current_job -- for failures that end the main task itself
+-- For failures that end the main task itself: the job, and what its run has published.
+local current_job, current_backups
 
 --- Tells the supervisor of a failure. `more`: fields for the event.
 function M.report(err, job, more)
@@ -258,6 +259,7 @@ function M.run(job, how, results)
   log.event({ event = "start", job = job.name, run = run_id, deadline_ms = job.deadline_ms,
     announce = (tells.start or tells.always) ~= nil or nil }, true)
   local it = { job = job.name, run = run_id, backups = {} }
+  current_backups = it.backups
   results[#results + 1] = it
   return conclude(it, job, run, execute(it, job, how))
 end
@@ -297,7 +299,9 @@ end
 --- Called outside of any task when main itself was killed (the watchdog) or could not start.
 function M.failed(err)
   if errors.is_error(err) then
-    err.left = err.left or "nothing that looks finished; the next run removes what was begun"
+    local published = current_backups and #current_backups > 0 and describe_left(current_backups)
+    err.left = err.left or published or
+      "nothing that looks finished; the next run removes what was begun"
   end
   M.report(err, current_job)
   return M.exit(M.FAILED)

@@ -385,6 +385,18 @@ describe("retention", function()
     assert.equal("old", (reasons(at, list[1])))
   end)
 
+  it("that does not end is stopped, and the backup is there", function()
+    local at = place "keep = function() while true do end end,"
+    local done = support.start(dir.path, { "run", at.path, "--watchdog", "1s" }, {
+      MOONKEEP_STATE = at.state }):finish()
+    assert.equal(1, done.code)
+    assert.equal("WATCHDOG", done.result.error.code)
+    assert.matches("published before the failure: " .. ids(at.store)[1]:gsub("%p", "%%%0"),
+      done.result.error.left)
+    assert.equal(1, support.whole_backups(at.store))
+    assert.matches(" ok", command(at, "status", at.path).stdout)
+  end)
+
   it("is vetoed by a policy", function()
     local at = place "keep = { last = 1, floor = 1 },"
     local list = history(at, { 3, 2, 1 })
