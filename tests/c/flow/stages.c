@@ -8,6 +8,24 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* What a file source makes of the file at `path`, or of its pieces, is all that was written. */
+static void read_pieces(uint64_t total, unsigned pieces)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    uint64_t received = 0;
+    bool bad = false;
+    struct checking_sink *sink = checking_new(rig.loop);
+    sink->received_out = &received;
+    sink->bad_out = &bad;
+    struct mk_source *source = mk_source_file(rig.loop, path, pieces, &rig.err);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, source), &sink->base);
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    rig_down(&rig);
+    assert_int_equal(received, total);
+    assert_false(bad);
+}
+
 static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void **state)
 {
     (void)state;
@@ -23,19 +41,7 @@ static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void *
     assert_int_equal(st.st_size, total);
     assert_int_equal(st.st_mode & 07777, 0600);
     assert_int_equal(count_files(), 1);
-
-    rig_up(&rig, 4);
-    uint64_t received = 0;
-    bool bad = false;
-    struct checking_sink *sink = checking_new(rig.loop);
-    sink->received_out = &received;
-    sink->bad_out = &bad;
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, 1, &rig.err)),
-                 &sink->base);
-    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
-    assert_int_equal(received, total);
-    assert_false(bad);
-    rig_down(&rig);
+    read_pieces(total, 1);
 }
 
 static void an_existing_file_is_never_replaced(void **state)
@@ -90,23 +96,6 @@ static int write_pieces(uint64_t total, uint64_t fail_at, uint64_t piece_bytes)
     int status = rig_run(&rig);
     rig_down(&rig);
     return status;
-}
-
-static void read_pieces(uint64_t total, unsigned pieces)
-{
-    struct rig rig;
-    rig_up(&rig, 4);
-    uint64_t received = 0;
-    bool bad = false;
-    struct checking_sink *sink = checking_new(rig.loop);
-    sink->received_out = &received;
-    sink->bad_out = &bad;
-    struct mk_source *source = mk_source_file(rig.loop, path, pieces, &rig.err);
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, source), &sink->base);
-    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
-    rig_down(&rig);
-    assert_int_equal(received, total);
-    assert_false(bad);
 }
 
 static void a_large_file_lies_in_pieces_and_is_read_as_one(void **state)
