@@ -77,7 +77,7 @@ end
 local function upload(self, stream, targets, how)
   local backup = backups.upload(self.job.name, stream, targets, { run = self.run_id,
     tags = self.job.tags, globals = how.globals, published = self.published,
-    piece_size = how.piece_size, is_anonymous = self.job.is_anonymous })
+    piece_size = how.piece_size, is_anonymous = self.is_anonymous })
   if how.verify then
     proof.prove_copies(backup, how.verify)
   end

@@ -243,7 +243,7 @@ end
 function Job:execute(published, how)
   local keys = self.keys
   local ctx = context.new { job = keys, published = published, run_id = how.run_id,
-    problems = how.problems, consent = how.consent }
+    problems = how.problems, consent = how.consent, is_anonymous = self.is_anonymous or false }
   local function body()
     if keys.run then
       keys.run(ctx, how.arguments or {})

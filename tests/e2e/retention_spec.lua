@@ -356,6 +356,17 @@ describe("retention", function()
     assert.same({ list[4] }, ids(at.store))
   end)
 
+  it("does not ask whose it is without a recipe: that is whatever it is run on", function()
+    local other <close> = support.cluster_with("app", support.SMALL)
+    for _, server in ipairs { cluster, other } do
+      local source = ("host=%s user=postgres dbname=app"):format(server.folder)
+      local done = support.start(dir.path, { "run", "--source", source, "--to", dir.path .. "/adhoc",
+        "--set", "compress=lz4" }):finish()
+      assert.equal(0, done.code, done.stderr)
+    end
+    assert.equal(2, #ids(dir.path .. "/adhoc", "manual"))
+  end)
+
   it("goes on with the backups that the job had under another name", function()
     local at = place "keep = { last = 2, floor = 1 },"
     local list = history(at, { 3, 2, 1 })

@@ -57,7 +57,7 @@ local function ad_hoc(options)
   end
   local job = jobs.new { name = "manual", source = M.server(options.source), upload = targets,
     verify = "decoded" }
-  job.keys.is_anonymous = true -- whatever it is run on is "manual"
+  job.is_anonymous = true -- whatever it is run on is "manual"
   return { job }
 end
 
