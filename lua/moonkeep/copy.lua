@@ -101,8 +101,8 @@ local function hold_of(store, backup)
   return ok and hold or nil
 end
 
--- A session in the target. What is left there of a backup whose manifest was lost may be all that there
--- is: it goes only when the source is known to be whole.
+-- A session in the target, and what held there what is replaced. What is left there of a backup whose
+-- manifest was lost may be all that there is: it goes only when the source is known to be whole.
 local function begin(backup, from, to)
   local ok, session = xpcall(to.begin, errors.handler, to, backup.job, backup.series, backup.id)
   if ok then
@@ -111,15 +111,17 @@ local function begin(backup, from, to)
     raise_of_target(session)
   end
   verify.read(backup, from)
-  return target(to.begin, to, backup.job, backup.series, backup.id, true)
+  local hold = target(hold_of, to, backup)
+  return target(to.begin, to, backup.job, backup.series, backup.id, true), hold
 end
 
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
 --- Raises CORRUPT, ALREADY_EXISTS, BUSY and what stores raise; nothing can be seen then.
 function M.backup(backup, from, to)
-  local hold = hold_of(from, backup) or target(hold_of, to, backup)
+  local hold = hold_of(from, backup)
   local tell = target(identity.copier, backup.job, from, to)
-  local session <close> = begin(backup, from, to)
+  local session <close>, held = begin(backup, from, to)
+  hold = hold or held
   M.objects(backup, from, session, {})
   local text = from:text(backup, "RESTORE.txt")
   local manifest = from:manifest_text(backup.job, backup.series, backup.id)

@@ -5,6 +5,7 @@ local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local list_of = require "moonkeep.list_of"
 local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
 local rules = require "moonkeep.retention.rules"
@@ -41,19 +42,26 @@ local function check_copies(found, keys)
   end
 end
 
--- Rules that keep nothing are a mistake that deletes everything.
-local function check_keep(found, keys)
-  local list, urls = { { "keep", keys.keep } }, {}
-  if keys.keep and not keys.upload then
-    found[#found + 1] = { key = "keep", text = "keep has no store to keep anything in",
-      hint = "give the job its stores by `upload`" }
-  end
+-- One place under two names would be judged twice.
+local function check_urls(found, keys)
+  local urls = {}
   for _, store in ipairs(keys.upload or {}) do
     if store.url and urls[store.url] then
       found[#found + 1] = { key = "upload", text = ("%s is there twice, as %s and %s"):format(store.url,
         urls[store.url], store.name) }
     end
     urls[store.url or ""] = store.name
+  end
+end
+
+-- Rules that keep nothing are a mistake that deletes everything.
+local function check_keep(found, keys)
+  local list = { { "keep", keys.keep } }
+  if keys.keep and not keys.upload then
+    found[#found + 1] = { key = "keep", text = "keep has no store to keep anything in",
+      hint = "give the job its stores by `upload`" }
+  end
+  for _, store in ipairs(keys.upload or {}) do
     list[#list + 1] = { ("keep of store %s"):format(store.name), (store.options or {}).keep }
   end
   for _, item in ipairs(list) do
@@ -67,7 +75,7 @@ end
 -- The names that it had: each once, and not its own.
 local function check_was(found, keys)
   local seen = { [keys.name] = true }
-  for _, name in ipairs(type(keys.was) == "table" and keys.was or { keys.was }) do
+  for _, name in ipairs(list_of(keys.was)) do
     local why = types.name.check(name)
     if why then
       found[#found + 1] = { key = "was", text = ("was: the name %s"):format(why) }
@@ -88,6 +96,7 @@ local function check_job(keys)
     end
   end
   check_copies(found, keys)
+  check_urls(found, keys)
   check_keep(found, keys)
   check_was(found, keys)
   local dump = keys.dump or {}
@@ -170,10 +179,7 @@ end
 
 -- The levels of proof that a job asks for.
 local function levels_of(job)
-  local levels = job.keys.levels
-  local list = type(levels) == "table" and { table.unpack(levels) } or { levels }
-  list[#list + 1] = job.keys.verify
-  return list
+  return job.keys.verify and { job.keys.verify } or list_of(job.keys.levels)
 end
 
 --- What a job asks for that this host cannot do: a list of mistakes. Looks for programs.
@@ -192,8 +198,7 @@ end
 
 --- The names of its folders in stores: what it is called, and what it was.
 function Job:folders()
-  local was = self.keys.was
-  return { self.name, table.unpack(type(was) == "table" and was or { was }) }
+  return { self.name, table.unpack(list_of(self.keys.was)) }
 end
 
 function M.is_job(value)

@@ -4,6 +4,7 @@ local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local fs = require "moonkeep.fs"
 local list = require "moonkeep.pg.toc_list"
+local list_of = require "moonkeep.list_of"
 local toc = require "moonkeep.pg.toc"
 
 local M = { read = function(text) return (toc.read(text)) end, write = toc.write, lines = toc.lines }
@@ -47,7 +48,7 @@ end
 --- The entries that restore tables, `name` or `schema.name` with * and ?; with `dependencies` also
 --- what they need and what belongs to them.
 function M.choose(archive, tables, dependencies)
-  return list.choose(archive.entries, type(tables) == "table" and tables or { tables }, dependencies)
+  return list.choose(archive.entries, list_of(tables), dependencies)
 end
 
 --- Entries in an order in which each comes after what it depends on; otherwise as they are. Raises

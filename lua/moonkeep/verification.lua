@@ -9,6 +9,7 @@ local copies = require "moonkeep.copy"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local judge = require "moonkeep.retention.judge"
+local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local proof = require "moonkeep.proof"
@@ -158,8 +159,7 @@ local function note_damage(item, err)
 end
 
 --- Proves a copy: { ok, proof, is_gone (it has expired meanwhile), repaired_from (a store), error }.
---- With `mend`, a damaged one is replaced
---- by another store's that is whole.
+--- With `mend`, a damaged one is replaced by another store's that is whole.
 function M.prove(item, level, mend)
   local ok, result = xpcall(prove, errors.handler, item, level)
   if ok then
@@ -223,7 +223,7 @@ end
 --- be mended, or what else kept one from being proved, with all of them beside it.
 function M.run(keys)
   local first
-  local levels = type(keys.levels) == "table" and keys.levels or { keys.levels or "read" }
+  local levels = list_of(keys.levels or "read")
   for _, level in ipairs(levels) do
     local list = copies_of(keys.jobs)
     local chosen = M.choose(list, level, { sample = keys.sample and M.sample(keys.sample),

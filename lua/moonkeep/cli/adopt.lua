@@ -31,9 +31,8 @@ end
 
 function M.run(options)
   local results, n_bad = {}, 0
-  for _, job in ipairs(targets.load(options, options.recipe)) do
-    local is_meant = job.kind == "job" and (not options.job or options.job == job.name)
-    for _, store in ipairs(is_meant and job.keys.upload or {}) do
+  for _, job in ipairs(targets.jobs(options)) do
+    for _, store in ipairs(job.keys.upload or {}) do
       for i, folder in ipairs(job:folders()) do
         local is_chosen = not options.store or options.store == store.name
         if is_chosen and (i == 1 or #store:series(folder) > 0) then -- an old name, only where it is

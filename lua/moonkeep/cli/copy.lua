@@ -63,12 +63,7 @@ local function looker()
   local seen = {} -- by store, job and series, then by id
   return function(store, backup)
     local key = table.concat({ store.url, backup.job, backup.series }, "\0")
-    if not seen[key] then
-      seen[key] = {}
-      for _, item in ipairs(store:survey(backup.job, backup.series)) do
-        seen[key][item.id] = item
-      end
-    end
+    seen[key] = seen[key] or select(2, store:survey(backup.job, backup.series))
     return seen[key][backup.id]
   end
 end

@@ -7,7 +7,6 @@ local prune = require "moonkeep.retention.prune"
 local rules = require "moonkeep.retention.rules"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
-local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
@@ -26,14 +25,12 @@ end
 --- A row for each backup of a plan, with its reasons.
 function M.rows_of(plan, is_dry)
   local rows = {}
-  for _, series in ipairs(plan.series) do
-    for _, verdict in ipairs(series.verdicts) do
-      local backup = verdict.backup
-      rows[#rows + 1] = { word_of(verdict, is_dry), output.short(backup.id),
-        zone.format_utc(backup.time), stores.unseries(series.name),
-        backup.size and units.format_size(backup.size) or "?", table.concat(verdict.reasons, "; ") }
-    end
-  end
+  prune.each(plan, function(verdict)
+    local backup = verdict.backup
+    rows[#rows + 1] = { word_of(verdict, is_dry), output.short(backup.id), zone.format_utc(backup.time),
+      backup.database, backup.size and units.format_size(backup.size) or "?",
+      table.concat(verdict.reasons, "; ") }
+  end)
   return rows
 end
 
@@ -64,15 +61,13 @@ end
 --- The same as a list for JSON.
 function M.list_of(plan, is_dry)
   local list = {}
-  for _, series in ipairs(plan.series) do
-    for _, verdict in ipairs(series.verdicts) do
-      local backup = verdict.backup
-      list[#list + 1] = { id = backup.id, job = backup.job, series = series.name, size = backup.size,
-        proof = backup.proof, keep = verdict.keep, counts = verdict.counts,
-        reasons = json.array(verdict.reasons), gone = not is_dry and verdict.is_gone or false,
-        error = verdict.error and runner.plain(verdict.error) or nil }
-    end
-  end
+  prune.each(plan, function(verdict)
+    local backup = verdict.backup
+    list[#list + 1] = { id = backup.id, job = backup.job, series = backup.series, size = backup.size,
+      proof = backup.proof, keep = verdict.keep, counts = verdict.counts,
+      reasons = json.array(verdict.reasons), gone = not is_dry and verdict.is_gone or false,
+      error = verdict.error and runner.plain(verdict.error) or nil }
+  end)
   return json.array(list)
 end
 
@@ -104,30 +99,10 @@ local function prune_job(job, options, documents)
   return n_bad
 end
 
--- The jobs that are meant, each of another name: one would judge what is the other's.
-local function jobs_of(options)
-  local list, seen = {}, {}
-  for _, job in ipairs(targets.load(options, options.recipe)) do
-    local is_meant = job.kind == "job" and not job.is_verification
-    if is_meant and (not options.job or options.job == job.name) then
-      if seen[job.name] then
-        errors.raise("USAGE", ("two jobs are called %q: in %s and %s"):format(job.name,
-          seen[job.name].path, job.path))
-      end
-      list[#list + 1], seen[job.name] = job, job
-    end
-  end
-  if #list == 0 then
-    errors.raise("USAGE", options.job and ("there is no job %q here"):format(options.job) or
-      "there is no job here")
-  end
-  return list
-end
-
 function M.run(options)
   run.open_log()
   local n_bad, documents = 0, {}
-  for _, job in ipairs(jobs_of(options)) do
+  for _, job in ipairs(targets.jobs(options)) do
     n_bad = n_bad + prune_job(job, options, documents)
   end
   if #documents == 0 then

@@ -26,6 +26,27 @@ function M.load(options, paths)
   return list
 end
 
+--- The jobs that back something up, or the one of them that --job names; each of another name, for one
+--- would take what is the other's for its own.
+function M.jobs(options)
+  local list, seen = {}, {}
+  for _, job in ipairs(M.load(options, options.recipe)) do
+    local is_meant = job.kind == "job" and not job.is_verification
+    if is_meant and (not options.job or options.job == job.name) then
+      if seen[job.name] then
+        errors.raise("USAGE", ("two jobs are called %q: in %s and %s"):format(job.name,
+          seen[job.name].path, job.path))
+      end
+      list[#list + 1], seen[job.name] = job, job
+    end
+  end
+  if #list == 0 then
+    errors.raise("USAGE", options.job and ("there is no job %q here"):format(options.job) or
+      "there is no job here")
+  end
+  return list
+end
+
 local function names_of(list)
   local names = {}
   for i, job in ipairs(list) do

@@ -3,6 +3,7 @@
 --- Each has `luals`, its name in the types for editors, and `check(value, entry)`, which returns
 --- nil or what the value must be. `entry` is the key's definition: `one_of` and `of` refine it.
 local flow = require "moonkeep.flow"
+local list_of = require "moonkeep.list_of"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -117,7 +118,7 @@ end }
 local SECTIONS = { ["pre-data"] = true, data = true, ["post-data"] = true }
 
 M.sections = { luals = "string|string[]", check = function(value)
-  for _, item in ipairs(type(value) == "table" and value or { value }) do
+  for _, item in ipairs(list_of(value)) do
     if not SECTIONS[item] then
       return "must be pre-data, data or post-data, or a list of them"
     end
@@ -216,7 +217,7 @@ M.jobs = { luals = "moonkeep.Job[]", check = function(value)
   return M.list.check(value, { of = "a_job" }) and "must be a list of jobs, as mk.job makes them" or nil
 end }
 M.levels = { luals = "string|string[]", check = function(value, entry)
-  for _, level in ipairs(type(value) == "table" and value or { value }) do
+  for _, level in ipairs(list_of(value)) do
     local why = M.string.check(level, entry)
     if why then
       return why
@@ -237,7 +238,7 @@ end
 M.address = simple("string", is_address, "must be an address such as \"ops@example.org\" or " ..
   "\"Ops <ops@example.org>\"")
 M.addresses = { luals = "string|string[]", check = function(value)
-  for _, item in ipairs(type(value) == "table" and value or { value }) do
+  for _, item in ipairs(list_of(value)) do
     if not is_address(item) then
       return "must be addresses such as \"ops@example.org\" or \"Ops <ops@example.org>\": see " ..
         tostring(item)

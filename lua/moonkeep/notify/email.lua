@@ -2,6 +2,7 @@
 local errors = require "moonkeep.errors"
 local hash = require "moonkeep.core.hash"
 local host = require "moonkeep.core.host"
+local list_of = require "moonkeep.list_of"
 
 local TOTAL_MS, CONNECT_MS, TRIES = 20000, 10000, 2
 local LINE_BYTES = 57 -- 76 as base64
@@ -49,11 +50,6 @@ local function shown_address(text)
   end
   return header_text(name) .. " " .. found
 end
-
-local function list_of(value)
-  return type(value) == "string" and { value } or value
-end
-
 local function message_text(options, message)
   local to = {}
   for i, one in ipairs(list_of(options.to)) do

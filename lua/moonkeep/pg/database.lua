@@ -1,5 +1,6 @@
 --- What belongs to a database itself and is in no dump of it: encoding, locale, owner, settings
 --- (ALTER DATABASE ... SET, ALTER ROLE ... IN DATABASE ... SET), grants, comment, limits.
+local list_of = require "moonkeep.list_of"
 local pg = require "moonkeep.pg"
 
 -- The comment that marks a database that is being restored: see pg/working.lua.
@@ -236,7 +237,7 @@ function M.match(connection, wanted, excluded)
   end
   local kept = {}
   for _, name in ipairs(found) do
-    if not patterns.matches_any(name, type(excluded) == "string" and { excluded } or excluded) then
+    if not patterns.matches_any(name, list_of(excluded)) then
       kept[#kept + 1] = name
     end
   end

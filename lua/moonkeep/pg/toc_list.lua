@@ -7,6 +7,7 @@
 --- There, names are bare, so one with blanks can be read in more than one way; owners that are known
 --- from other entries decide.
 local errors = require "moonkeep.errors"
+local list_of = require "moonkeep.list_of"
 local patterns = require "moonkeep.patterns"
 
 local M = {}
@@ -216,7 +217,7 @@ end
 --- The entries that restore the tables of a pattern, or of a list of them, in their order.
 --- With `dependencies` also what they need, and what belongs to them. Raises NOT_FOUND.
 function M.choose(entries, wanted, dependencies)
-  wanted = type(wanted) == "table" and wanted or { wanted }
+  wanted = list_of(wanted)
   local by_id = {}
   for _, entry in ipairs(entries) do
     by_id[entry.id] = entry

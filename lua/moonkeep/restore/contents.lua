@@ -15,6 +15,7 @@
 --- whatever locks partitions with their parents deadlocks with what locks the partitions. So only
 --- what takes time, and locks nothing but its own tables, is done by several connections.
 local errors = require "moonkeep.errors"
+local list_of = require "moonkeep.list_of"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local toc = require "moonkeep.pg.toc"
@@ -106,7 +107,7 @@ end
 
 local function set_of(value)
   local set = {}
-  for _, item in ipairs(type(value) == "table" and value or { value }) do
+  for _, item in ipairs(list_of(value)) do
     set[item] = true
   end
   return set

@@ -10,6 +10,7 @@ local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
+local list_of = require "moonkeep.list_of"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
@@ -132,7 +133,7 @@ local function create_schemas(target, names, role)
   if role then
     connection:query("SET ROLE " .. pg.identifier(role))
   end
-  for _, name in ipairs(type(names) == "table" and names or { names }) do
+  for _, name in ipairs(list_of(names)) do
     connection:query("CREATE SCHEMA IF NOT EXISTS " .. pg.identifier(name))
   end
 end

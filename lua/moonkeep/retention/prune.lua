@@ -133,6 +133,15 @@ function M.plan(job, store, now)
   return plan
 end
 
+--- Calls fn(verdict) for every backup of a plan: by series, newest first.
+function M.each(plan, fn)
+  for _, series in ipairs(plan.series) do
+    for _, verdict in ipairs(series.verdicts) do
+      fn(verdict)
+    end
+  end
+end
+
 -- ---- what goes --------------------------------------------------------------------------------------
 
 -- Whether a backup was held since it was judged.
@@ -206,12 +215,7 @@ local function finished(plan)
   local by_series, list = {}, {}
   for _, backup in ipairs(plan.expired) do
     local key = backup.job .. "\0" .. backup.series
-    if not by_series[key] then
-      by_series[key] = {}
-      for _, item in ipairs(plan.store:survey(backup.job, backup.series)) do
-        by_series[key][item.id] = item
-      end
-    end
+    by_series[key] = by_series[key] or select(2, plan.store:survey(backup.job, backup.series))
     local item = by_series[key][backup.id]
     local is_over = item and not item.is_there and not item.has_folder and
       next(item.marks, next(item.marks)) == nil
@@ -224,12 +228,10 @@ end
 local function forget_expired(plans)
   local has = {}
   for _, plan in ipairs(plans) do
-    for _, series in ipairs(plan.series) do
-      for _, verdict in ipairs(series.verdicts) do
-        local key = series.name .. "\0" .. verdict.backup.id
-        has[key] = has[key] or not verdict.is_gone
-      end
-    end
+    M.each(plan, function(verdict)
+      local key = verdict.backup.series .. "\0" .. verdict.backup.id
+      has[key] = has[key] or not verdict.is_gone
+    end)
   end
   for _, plan in ipairs(plans) do
     for _, backup in ipairs(finished(plan)) do

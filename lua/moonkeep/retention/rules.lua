@@ -10,6 +10,7 @@
 --- What several rules want counts for each. While a rule could want more than there are, it wants the
 --- oldest, too, so that a history that is still short begins where it begins. Pure: no clock, no store.
 --- Source: restic's documentation (060_forget), and internal/restic/snapshot_policy.go.
+local list_of = require "moonkeep.list_of"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -41,7 +42,7 @@ end
 
 local function add_tags(reasons, list, wanted)
   for i, backup in ipairs(list) do
-    for _, tag in ipairs(type(wanted) == "string" and { wanted } or wanted or {}) do
+    for _, tag in ipairs(list_of(wanted)) do
       if M.has_tag(backup.tags or {}, tag) then
         table.insert(reasons[i], "tag " .. tag)
       end
@@ -92,8 +93,7 @@ function M.describe(keep)
     parts[#parts + 1] = keep[period[1]] and ("%s %d"):format(period[1], keep[period[1]]) or nil
   end
   parts[#parts + 1] = keep.within and "within " .. keep.within or nil
-  local tags = type(keep.tags) == "string" and { keep.tags } or keep.tags
-  parts[#parts + 1] = tags and "tags " .. table.concat(tags, ", ") or nil
+  parts[#parts + 1] = keep.tags and "tags " .. table.concat(list_of(keep.tags), ", ") or nil
   return table.concat(parts, ", ")
 end
 

@@ -6,6 +6,7 @@
 --- with `*` as the hour) go on through both: they follow the real time.
 local cron = require "moonkeep.schedule.cron"
 local errors = require "moonkeep.errors"
+local list_of = require "moonkeep.list_of"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -73,7 +74,7 @@ end
 
 local function compile_at(keys, found)
   local minutes, seen = {}, {}
-  for _, text in ipairs(type(keys.at) == "table" and keys.at or { keys.at }) do
+  for _, text in ipairs(list_of(keys.at)) do
     local minute = parse_clock(text)
     if not minute then
       found[#found + 1] = { key = "schedule.at", text = ("schedule.at must be times of day such " ..

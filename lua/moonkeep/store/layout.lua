@@ -200,7 +200,7 @@ end
 -- ---- marks --------------------------------------------------------------------------------------
 
 --- What there is of a series, from one listing: { id, is_there (it has a manifest), has_folder, marks
---- = { [mark] = true } } of each, oldest first.
+--- = { [mark] = true } } of each, oldest first; and the same by id.
 function Store:survey(job, series)
   local by_id, list = {}, {}
   for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
@@ -216,17 +216,13 @@ function Store:survey(job, series)
     end
   end
   table.sort(list, function(a, b) return a.id < b.id end)
-  return list
+  return list, by_id
 end
 
 --- The marks of a backup: { [mark] = true }.
 function Store:marks_of(backup)
-  for _, item in ipairs(self:survey(backup.job, backup.series)) do
-    if item.id == backup.id then
-      return item.marks
-    end
-  end
-  return {}
+  local _, by_id = self:survey(backup.job, backup.series)
+  return by_id[backup.id] and by_id[backup.id].marks or {}
 end
 
 --- Marks a backup; a mark of that name is replaced.
