@@ -59,6 +59,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field encrypt? moonkeep.EncryptKeys every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
 ---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
@@ -133,6 +134,13 @@
 ---@class moonkeep.EachKeys
 ---@field parallel? integer how many at once (default: 1)
 
+---Encryption in the format of [age](https://age-encryption.org): stock `age` opens what is in a store. `recipients` or `passphrase`, one of them. See [Encryption and signatures](../guide/encryption.md).
+---@class moonkeep.EncryptKeys
+---@field recipients? string|string[] public keys, `age1...`: any one of their private keys opens a backup. Have two, kept in two places
+---@field passphrase? moonkeep.Secret instead of keys
+---@field identity? moonkeep.Secret|moonkeep.Secret[] the file of a private key, on hosts that are to verify, or restore, what is in the backups; hosts that only make them are better without
+---@field escrow? moonkeep.Duration a run warns until a private key has opened a backup within this time, by a `verify` as `decoded` or a restore, on whatever host (default: "90d")
+
 ---An HTTP request. Certificates are always verified.
 ---@class moonkeep.HttpKeys
 ---@field url string|moonkeep.Secret `http://` or `https://`
@@ -161,6 +169,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
+---@field encrypt? moonkeep.EncryptKeys every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
 ---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
@@ -171,6 +180,8 @@
 ---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
 ---@field keep? moonkeep.KeepKeys what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
 ---@field unusual? moonkeep.UnusualKeys from where on a backup is unusual, beside the median of the last 7
+---@field sign? moonkeep.Secret the file of a secret key: every manifest gets a signature in minisign's format. `moonkeep keygen --sign` makes one
+---@field trust? string|string[] public keys, `RW...`: only backups that one of them has signed are listed, verified, copied or restored
 ---@field was? string|string[] names that the job had before: the backups there are also its own
 ---@field notify? moonkeep.NotifyKeys whom to tell of what becomes of a run
 ---@field tags? table<string, string> texts by name, kept in the manifest
@@ -491,6 +502,10 @@ function mk.secret.file(path) end
 ---@param argv string[]
 ---@return moonkeep.Secret
 function mk.secret.cmd(argv) end
+
+---a file of age's private keys, by which encrypted backups can be read in this recipe
+---@param identity moonkeep.Secret
+function mk.identity(identity) end
 
 ---a systemd credential
 ---@param name string

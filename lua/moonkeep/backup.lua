@@ -113,7 +113,8 @@ local function connections(stream)
 end
 
 --- Moves a stream into every store of the list and publishes it there. Returns the backup: see
---- Copies:publish. `extra`: fields for the manifest (tags, globals, run), `piece_size`, `is_anonymous`
+--- Copies:publish. `extra`: fields for the manifest (tags, globals, run), `piece_size`, `encrypt` and
+--- `sign` of the job, `is_anonymous`
 --- (its job's name says nothing of whose it is), and `published`, a list that it is added to as soon as
 --- it is published anywhere; when this raises before, it is nowhere.
 function M.upload(job, stream, targets, extra)
@@ -125,6 +126,7 @@ function M.upload(job, stream, targets, extra)
   local series = is_globals and globals.SERIES or stores.series(description.database)
   local program = version_of(is_globals and "pg_dumpall" or "pg_dump", major)
   local copies <close> = copies_of.begin(job, series, targets, { piece_size = extra.piece_size,
+    encrypt = extra.encrypt, sign = extra.sign,
     identity = not extra.is_anonymous and identity.checker(job, system) or nil })
 
   log.info("dumping %s%s with %s%s, %s", is_globals and "roles and tablespaces of " or "",

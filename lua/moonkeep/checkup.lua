@@ -8,6 +8,7 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local pg = require "moonkeep.pg"
 local sessions = require "moonkeep.pg.session"
+local verify = require "moonkeep.verify"
 
 local M = { DEFAULT_JOBS = 2 }
 
@@ -173,6 +174,9 @@ end
 --- text... } }.
 function M.look(source, options)
   options = options or {}
+  if options.backup then
+    verify.unlock(options.backup, options.backup.stores[1])
+  end
   if options.backup and not options.backup.manifest.tables then
     errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say what rows it has")
       :format(options.backup.id), { hint = "look the database over without it" })

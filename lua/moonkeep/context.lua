@@ -6,8 +6,10 @@ local copies = require "moonkeep.copy"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
+local escrow = require "moonkeep.encryption.escrow"
 local globals = require "moonkeep.pg.globals"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local proof = require "moonkeep.proof"
 local prompt = require "moonkeep.prompt"
 local restores = require "moonkeep.restore"
@@ -77,11 +79,18 @@ end
 local function upload(self, stream, targets, how)
   local backup = backups.upload(self.job.name, stream, targets, { run = self.run_id,
     tags = self.job.tags, globals = how.globals, published = self.published,
-    piece_size = how.piece_size, is_anonymous = self.is_anonymous })
+    piece_size = how.piece_size, encrypt = how.encrypt, sign = self.job.sign,
+    is_anonymous = self.is_anonymous })
   if how.verify then
     proof.prove_copies(backup, how.verify)
   end
   self.problems[#self.problems + 1] = verdict.of(backup, how.copies, targets)
+  if how.encrypt then
+    local warning = escrow.warning(merge(self.job, { encrypt = how.encrypt, upload = targets }))
+    if warning then
+      log.warn("%s\n%s", warning, escrow.HINT)
+    end
+  end
   return backup
 end
 
@@ -90,7 +99,8 @@ function Context:upload(stream, targets)
   local copies_wanted = not targets and self.job.copies or nil
   targets = targets or required(self, {}, "upload")
   check("ctx:upload", "stream", "stream", stream, "stores", "stores", targets)
-  return upload(self, stream, targets, { copies = copies_wanted, piece_size = self.job.piece_size })
+  return upload(self, stream, targets, { copies = copies_wanted, piece_size = self.job.piece_size,
+    encrypt = self.job.encrypt })
 end
 
 --- Proves a backup: level "read", "decoded" or "restored".
@@ -120,7 +130,7 @@ local function make(self, stream, options, globals_id)
   local copies_wanted = options.copies or not options.upload and self.job.copies or nil
   return upload(self, stream, targets, { globals = globals_id, copies = copies_wanted,
     verify = setting(self, options, "verify") or "read",
-    piece_size = setting(self, options, "piece_size") })
+    piece_size = setting(self, options, "piece_size"), encrypt = setting(self, options, "encrypt") })
 end
 
 local function are_local(targets)
@@ -160,7 +170,7 @@ local function backup_globals(self, options, source)
   local connection <close> = source:connect { patient = true }
   local before = globals.read(connection)
   local stream = backups.dump_globals(source, globals.with_passwords(connection, wanted,
-    are_local(required(self, options, "upload"))))
+    setting(self, options, "encrypt") or are_local(required(self, options, "upload"))))
   return make(self, stream, options), before
 end
 

@@ -10,6 +10,7 @@
 local clock = require "moonkeep.clock"
 local copy_of = require "moonkeep.copy"
 local core_task = require "moonkeep.core.task"
+local envelopes = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local host = require "moonkeep.core.host"
@@ -18,6 +19,7 @@ local manifests = require "moonkeep.manifest"
 local pieces = require "moonkeep.store.pieces"
 local redact = require "moonkeep.redact"
 local restore_text = require "moonkeep.restore_text"
+local signatures = require "moonkeep.signature"
 local stores = require "moonkeep.store"
 local tasks = require "moonkeep.task"
 local units = require "moonkeep.units"
@@ -221,10 +223,13 @@ end
 
 --- Begins a backup in every store of a list: a closable that has its `id`. `options`: `piece_size` of
 --- the job; `time` (of Unix) when it was made, default: now; `identity`, what says whose it is
---- (store/identity.lua). Raises only when no store can.
+--- (store/identity.lua); `encrypt` of the job; `sign`, the secret key that signs the manifest. Raises
+--- only when no store can.
 function M.begin(job, series, targets, options)
   options = options or {}
-  local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size) }, Copies)
+  local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size),
+    envelope = options.encrypt and envelopes.begin(options.encrypt) or nil,
+    signer = options.sign and signatures.signer(options.sign) or nil }, Copies)
   for i, store in ipairs(targets) do
     self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1,
       piece_bytes = self.piece_bytes, identity = options.identity }, Copy)
@@ -248,11 +253,15 @@ function M.begin(job, series, targets, options)
   return self
 end
 
---- The end of a flow: a new object in every store that keeps up, and its SHA-256 as `stored`. Raises
---- when there is none: nothing more need be read.
-function Copies:sinks(name)
+--- Adds the end of a flow to its stages: a new object in every store that keeps up, sealed if the
+--- backup is encrypted, and its SHA-256 as `stored`. Returns what the object is called then. Raises
+--- when there is no store: nothing more need be read.
+function Copies:append(stages, name)
   if not self:first() then
     error(error_of(self), 0)
+  end
+  if self.envelope then
+    stages[#stages + 1], name = self.envelope.stage, name .. envelopes.SUFFIX
   end
   local stored = { kind = "tee", { { kind = "sha256", label = "stored" } } }
   for _, copy in ipairs(self) do
@@ -260,15 +269,32 @@ function Copies:sinks(name)
       stored[#stored + 1] = { copy:sink(name) }
     end
   end
-  return stored
+  stages[#stages + 1] = stored
+  return name
 end
 
---- A small object, with a checksum of its own, for all of them.
-function Copies:put(objects, name, role, text)
-  local report = flow.run { { kind = "memory", text = text }, { kind = "sha256", label = "sum" } }
-  table.insert(self.small, { name = name, text = text })
-  objects[#objects + 1] = { name = name, role = role, codec = "none", size = #text,
-    decoded_size = #text, sha256 = report.sum.result }
+local MAX_SMALL_BYTES = 1 << 30
+
+-- A small object: what is stored of it, with a checksum of its own, is kept for all of them.
+local function keep(self, objects, object, stages)
+  stages[#stages + 1] = { kind = "tee", { { kind = "sha256", label = "sum" } },
+    { { kind = "text", limit = MAX_SMALL_BYTES, label = "stored" } } }
+  local report = flow.run(stages)
+  table.insert(self.small, { name = object.name, text = report.stored.result })
+  object.size, object.sha256 = #report.stored.result, report.sum.result
+  object.decoded_size = report.source.bytes_out
+  objects[#objects + 1] = object
+end
+
+--- A small object for all of them, sealed if the backup is encrypted.
+function Copies:put(objects, name, role, text, codec)
+  codec = codec or "none"
+  local _, _, suffix = flow.codec(codec)
+  local stages = { { kind = "memory", text = text }, { kind = "encode", codec = codec } }
+  if self.envelope then
+    stages[#stages + 1], suffix = self.envelope.stage, suffix .. envelopes.SUFFIX
+  end
+  keep(self, objects, { name = name .. suffix, role = role, codec = codec }, stages)
 end
 
 --- Removes what there is, to begin anew.
@@ -346,14 +372,33 @@ local function mark_pieces(self, manifest)
   end
 end
 
+-- The manifest as it is stored: of an encrypted backup what is confidential becomes an object.
+local function enclose(self, manifest)
+  if not self.envelope then
+    return manifest
+  end
+  local public, private = envelopes.split(manifest)
+  self:put(public.objects, envelopes.PROOF, "proof", private, "zstd:1")
+  keep(self, public.objects, { name = envelopes.KEY, role = "key", codec = "none" },
+    { { kind = "memory", text = self.envelope.key_text } })
+  manifest.encryption, public.encryption = self.envelope.fields, self.envelope.fields
+  return public
+end
+
 --- Publishes the backup where it can be, and returns it: { id, job, series, manifest, stores, proof,
 --- missing }. `stores` have it; `missing`: { store, error } of those that have not, for `complete`.
 --- Raises only when no store has it.
 function Copies:publish(job, series, manifest)
-  mark_pieces(self, manifest)
-  table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(manifest) })
-  self.manifest_text = manifests.encode(redact.value(manifest))
+  manifest.signed_by = self.signer and self.signer.id or nil
+  local public = enclose(self, manifest)
+  mark_pieces(self, public)
+  table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(public) })
+  self.manifest_text = manifests.encode(redact.value(public))
   manifests.decode(self.manifest_text) -- what cannot be read again is no backup
+  if self.signer then
+    table.insert(self.small, { name = signatures.NAME, text = self.signer:sign(self.manifest_text,
+      ("%s/%s/%s"):format(job, series, self.id)) })
+  end
   local failed = each(self, is_living, function(copy)
     copy:publish(self.small, self.manifest_text)
   end)

@@ -9,6 +9,8 @@ local identity = require "moonkeep.store.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
+local rekey = require "moonkeep.encryption.rekey"
+local signatures = require "moonkeep.signature"
 local verify = require "moonkeep.verify"
 
 local M = {}
@@ -123,9 +125,15 @@ function M.backup(backup, from, to)
   local session <close>, held = begin(backup, from, to)
   hold = hold or held
   M.objects(backup, from, session, {})
-  local text = from:text(backup, "RESTORE.txt")
   local manifest = from:manifest_text(backup.job, backup.series, backup.id)
-  target(session.put, session, "RESTORE.txt", text)
+  for _, name in ipairs { "RESTORE.txt", backup.manifest.signed_by and signatures.NAME or nil } do
+    local text = from:text(backup, name)
+    target(session.put, session, name, text)
+  end
+  local key = backup.manifest.encryption and from:read_mark(backup, rekey.MARK)
+  if key then -- before it can be seen: it says what key.age may be
+    target(to.mark, to, backup, rekey.MARK, key)
+  end
   target(session.publish, session, manifest)
   tell()
   if hold then

@@ -41,10 +41,11 @@ end
 
 local function import_stream(found, codec, copies)
   local _, _, suffix = flow.codec(codec)
-  local object = { name = single.object_name(found.format) .. suffix, role = "data", codec = codec }
+  local stored = { { kind = "encode", codec = codec } }
+  local object = { name = copies:append(stored, single.object_name(found.format) .. suffix),
+    role = "data", codec = codec }
   local branches = { kind = "tee", { single.proof_stage(found.format, found.major) },
-    { { kind = "null", label = "plain" } },
-    { { kind = "encode", codec = codec }, copies:sinks(object.name) } }
+    { { kind = "null", label = "plain" } }, stored }
   if found.format ~= "plain" then
     branches[#branches + 1] = { whole_stage(found) }
   end
@@ -84,11 +85,11 @@ end
 local function move(found, codec, copies, name, role, digest, result)
   local path, its = file_of(found, name)
   local _, _, suffix = flow.codec(codec)
-  local object = { name = name .. suffix, role = role, codec = codec }
+  local stored = { { kind = "encode", codec = codec, threads = 1 } }
+  local object = { name = copies:append(stored, name .. suffix), role = role, codec = codec }
   digest.label = "sum"
   local ok, report = pcall(flow.run, { { kind = "file", path = path }, { kind = "decode", codec = its },
-    { kind = "tee", { digest }, { { kind = "null", label = "plain" } },
-      { { kind = "encode", codec = codec, threads = 1 }, copies:sinks(object.name) } } })
+    { kind = "tee", { digest }, { { kind = "null", label = "plain" } }, stored } })
   if not ok and errors.of(report).code == "CORRUPT" then
     damaged(path, report.message)
   elseif not ok then
@@ -167,14 +168,16 @@ local function complete(found, options)
 end
 
 --- Takes a dump over into every store of the list. `options`: database (the name, when the dump does
---- not say it), time (of Unix: when it was made), codec. Returns the backup, as backup.upload does. On
---- any failure nothing is published. Raises NOT_FOUND, UNSUPPORTED, CORRUPT, USAGE.
+--- not say it), time (of Unix: when it was made), codec, encrypt and sign (of the job). Returns the
+--- backup, as backup.upload does. On any failure nothing is published. Raises NOT_FOUND,
+--- UNSUPPORTED, CORRUPT, USAGE.
 function M.import(job, path, targets, options)
   local found = foreign.inspect(path)
   complete(found, options)
   local codec = found.is_compressed and found.format ~= "directory" and "none" or options.codec
   local source, series = found.source, stores.series(found.source.database)
-  local copies <close> = copies_of.begin(job, series, targets, { time = found.time })
+  local copies <close> = copies_of.begin(job, series, targets, { time = found.time,
+    encrypt = options.encrypt, sign = options.sign })
   log.info("importing %s: a dump of %s of %s, by %s, in %s format", path, source.database,
     clock.iso(found.time), found.program, found.format)
   local import = found.format == "directory" and import_directory or import_stream

@@ -1,5 +1,6 @@
 --- What `require "moonkeep"` gives to a recipe.
 local jobs = require "moonkeep.job"
+local keyring = require "moonkeep.encryption.keyring"
 local names_of = require "moonkeep.names_of"
 local pg = require "moonkeep.pg"
 local scratch = require "moonkeep.pg.scratch"
@@ -21,6 +22,12 @@ local mk = {
   arg = arg,
   secret = { env = secret.env, file = secret.file, cmd = secret.cmd,
     credential = secret.credential },
+  identity = function(identity)
+    if spec.check("mk.identity", { keys = { { "identity", "secret", required = true } } },
+      { identity = identity }) then
+      keyring.add_identity(identity)
+    end
+  end,
   pg = setmetatable({ scratch = scratch.new }, {
     __call = function(_, what)
       return pg.source(what)

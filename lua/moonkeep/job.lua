@@ -5,6 +5,7 @@ local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local keyring = require "moonkeep.encryption.keyring"
 local list_of = require "moonkeep.list_of"
 local merge = require "moonkeep.merge"
 local policy = require "moonkeep.policy"
@@ -12,6 +13,7 @@ local rules = require "moonkeep.retention.rules"
 local schedule = require "moonkeep.schedule"
 local spec = require "moonkeep.spec"
 local tools = require "moonkeep.pg.tools"
+local trust = require "moonkeep.trust"
 local types = require "moonkeep.definitions.types"
 local units = require "moonkeep.units"
 local verification = require "moonkeep.verification"
@@ -87,6 +89,21 @@ local function check_was(found, keys)
   end
 end
 
+-- One way to open what is sealed, and somebody who may.
+local function check_encrypt(found, encrypt)
+  local by_key, by_passphrase = encrypt.recipients ~= nil, encrypt.passphrase ~= nil
+  if by_key == by_passphrase then
+    found[#found + 1] = { key = "encrypt", text = by_key and
+      "encrypt has both recipients and a passphrase: one of them" or
+      "encrypt has neither recipients nor a passphrase", hint = not by_key and
+      "make a key (moonkeep keygen), and say encrypt = { recipients = { \"age1...\" } }" or nil }
+  end
+  for _, key in ipairs(by_passphrase and { "identity", "escrow" } or {}) do
+    found[#found + 1] = encrypt[key] ~= nil and { key = "encrypt." .. key,
+      text = ("encrypt.%s goes with recipients, not with a passphrase"):format(key) } or nil
+  end
+end
+
 -- What the types of the keys do not say. Returns a list of mistakes, and the compiled schedule.
 local function check_job(keys)
   local found, rule = {}, nil
@@ -99,6 +116,9 @@ local function check_job(keys)
   check_urls(found, keys)
   check_keep(found, keys)
   check_was(found, keys)
+  if keys.encrypt then
+    check_encrypt(found, keys.encrypt)
+  end
   local dump = keys.dump or {}
   if dump.schema_only and dump.data_only then
     found[#found + 1] = { key = "dump.data_only",
@@ -122,6 +142,21 @@ local function check_job(keys)
   return found, rule
 end
 
+-- From now on its backups can be opened, and only those that it trusts are believed.
+local function settle(job)
+  local encrypt = job.keys.encrypt or {}
+  for _, identity in ipairs(types.secret.check(encrypt.identity) and encrypt.identity or
+    { encrypt.identity }) do
+    keyring.add_identity(identity)
+  end
+  if encrypt.passphrase then
+    keyring.add_passphrase(encrypt.passphrase)
+  end
+  if job.keys.trust then
+    trust.require_of(job:folders(), job.keys.trust)
+  end
+end
+
 local function new(kind, what, keys)
   local origins
   if type(keys) == "table" and kind == "job" then
@@ -141,6 +176,7 @@ local function new(kind, what, keys)
   end
   self.keys, self.name, self.policies = keys, keys.name, policy.current()
   self.deadline_ms = keys.deadline and units.duration(keys.deadline)
+  settle(self)
   return self
 end
 
@@ -182,12 +218,33 @@ local function levels_of(job)
   return job.keys.verify and { job.keys.verify } or list_of(job.keys.levels)
 end
 
---- What a job asks for that this host cannot do: a list of mistakes. Looks for programs.
+local NEEDS_KEY = { decoded = true, restored = true }
+
+-- Whether the backups of a job can be opened here.
+local function can_open(job)
+  local encrypt = job.keys.encrypt
+  return not encrypt or encrypt.passphrase ~= nil or keyring.has_identities()
+end
+
+local function add_keyless(found, job, level)
+  for _, one in ipairs(job.is_verification and job.keys.jobs or { job }) do
+    if NEEDS_KEY[level] and not can_open(one) then
+      found[#found + 1] = { key = job.is_verification and "levels" or "verify", where = job.where,
+        text = ("job %s: the level %s needs the private key of what %s makes, and there is none on " ..
+          "this host"):format(job.name, level, one == job and "it" or one.name),
+        hint = "verify = \"read\" needs none, and another host can do more (mk.verify, or a drill); " ..
+          "or say where the key is: `identity` of `encrypt`, or MOONKEEP_IDENTITY" }
+    end
+  end
+end
+
+--- What a job asks for that this host cannot do: a list of mistakes. Looks for programs and keys.
 function M.unreachable(job)
   local found = {}
   for _, level in ipairs(levels_of(job)) do
+    add_keyless(found, job, level)
     if level == "restored" and not tools.has_server() then
-      found[1] = { key = job.keys.verify and "verify" or "levels", where = job.where,
+      found[#found + 1] = { key = job.keys.verify and "verify" or "levels", where = job.where,
         text = ("job %s: the level restored needs the programs of a PostgreSQL server, and there are " ..
           "none on this host"):format(job.name),
         hint = "apt-get install postgresql; or let another host do that: mk.verify, or a drill" }
@@ -216,6 +273,7 @@ function M.with(job, keys)
   end
   changed.keys, changed.name = keys, keys.name
   changed.deadline_ms = keys.deadline and units.duration(keys.deadline)
+  settle(changed)
   return changed
 end
 

@@ -16,11 +16,14 @@
 ---     directory:
 ---     "tables": [ { "oid", "schema", "name", "rows", "bytes", "hash", "parts": [ { "object",
 ---       "member": its file in a pack, "rows", "bytes", "hash" } ] } ],
----     "large_objects": { "count", "bytes", "hash" } }
+---     "large_objects": { "count", "bytes", "hash" },
+---     encrypted: "encryption": see encryption/envelope.lua, which has what is missing here then,
+---     signed: "signed_by": the id of the key (signature.lua) }
 ---
 --- Roles: "data", the one stream, or rows of one table; "pack", rows of small tables; "objects",
---- large objects; "list", their names; "contents", toc.dat; "properties", database.sql. Rows and
---- bytes are those of COPY's text, hash is the content hash (runtime/codec/content_hash.h).
+--- large objects; "list", their names; "contents", toc.dat; "properties", database.sql; "proof" and
+--- "key" of what is encrypted. Rows and bytes are those of COPY's text, hash is the content hash
+--- (runtime/codec/content_hash.h).
 local clock = require "moonkeep.clock"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
@@ -110,6 +113,26 @@ local function check_tables(manifest)
   end
 end
 
+--- Checks what an encrypted backup's proof object has added. Raises CORRUPT.
+function M.check_private(manifest)
+  check_properties(manifest.source)
+  if manifest.dump.format == "directory" then
+    check_tables(manifest)
+  end
+end
+
+local function check_encryption(fields)
+  if type(fields) ~= "table" or type(fields.recipient) ~= "string" or
+    fields.recipients ~= nil and type(fields.recipients) ~= "table" then
+    corrupt "it does not say how it is encrypted"
+  end
+  for _, recipient in ipairs(fields.recipients or {}) do
+    if type(recipient) ~= "string" then
+      corrupt "it does not say to whom it is encrypted"
+    end
+  end
+end
+
 local MAX_PIECES = 100000
 
 function M.decode(text)
@@ -161,7 +184,9 @@ function M.decode(text)
         object.name, tostring(object.codec)), { hint = "install a newer moonkeep" })
     end
   end
-  if manifest.dump.format == "directory" then
+  if manifest.encryption ~= nil then
+    check_encryption(manifest.encryption)
+  elseif manifest.dump.format == "directory" then
     check_tables(manifest)
   end
   return manifest

@@ -10,6 +10,7 @@ local contents = require "moonkeep.restore.contents"
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local escrow = require "moonkeep.encryption.escrow"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
@@ -86,6 +87,7 @@ end
 local function restored(backup, store)
   local manifest = backup.manifest
   verify.read(backup, store)
+  verify.unlock(backup, store)
   local cluster <close> = scratch.new { major = manifest.needs.pg_restore,
     settings = adapters.settings(manifest) }
   prepare(cluster, backup, store)
@@ -114,10 +116,15 @@ function M.mark(backup, store, name, err)
   end
 end
 
+local OPENS = { decoded = true, restored = true }
+
 local function prove_in(backup, store, level)
   local ok, err = xpcall(PROVERS[level], errors.handler, backup, store)
   if ok then
     M.mark(backup, store, "proof-" .. level)
+    if OPENS[level] then
+      escrow.note(backup, store)
+    end
     log.info("verified %s in %s: %s", backup.id, store.name, level)
     return
   end

@@ -1,7 +1,9 @@
 --- RESTORE.txt: the stock commands that restore a backup without moonkeep. Every backup holds one;
 --- tests run the commands of each kind.
 local database = require "moonkeep.pg.database"
+local envelope = require "moonkeep.encryption.envelope"
 local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local pieces = require "moonkeep.store.pieces"
 
 local M = {}
@@ -53,7 +55,8 @@ end
 
 -- The names of all pieces of an object, as bash is told them.
 local function joined_names(object)
-  return ("%s{,.{2..%d}}"):format(object.name, pieces.count(object))
+  return pieces.count(object) > 1 and ("%s{,.{2..%d}}"):format(object.name, pieces.count(object)) or
+    object.name
 end
 
 -- From stdin to stdout, per codec.
@@ -79,6 +82,38 @@ function M.properties_sql(source)
     lines[#lines + 1] = statement.sql .. ";"
   end
   return table.concat(lines, "\n") .. "\n"
+end
+
+-- ---- encrypted backups ----------------------------------------------------------------------------
+
+-- The backup's own key, which reads all else; it is in no argument.
+local OPEN = [[
+    KEY=$(age --decrypt %skey.age)
+    open() { cat "$@" | age --decrypt --identity <(printf '%%s\n' "$KEY"); }
+]]
+
+local function open_commands(manifest)
+  if not manifest.encryption then
+    return ""
+  end
+  return OPEN:format(manifest.encryption.passphrase and "" or '--identity "$IDENTITY" ')
+end
+
+local NOT_RESTORED = { proof = true, key = true }
+
+-- Commands that go to a folder in which all objects are open, and the manifest of that folder.
+local function decrypted(manifest)
+  local lines, objects = { "    mkdir -m 700 opened\n" }, {}
+  for _, object in ipairs(manifest.objects) do
+    if not NOT_RESTORED[object.role] then
+      local open = merge(object, { name = envelope.plain_name(object.name) })
+      open.piece_size = nil
+      objects[#objects + 1] = open
+      lines[#lines + 1] = ("    open %s > opened/%s\n"):format(joined_names(object), open.name)
+    end
+  end
+  lines[#lines + 1] = "    cd opened\n"
+  return table.concat(lines), merge(manifest, { objects = objects })
 end
 
 -- ---- directory archives ---------------------------------------------------------------------------
@@ -131,7 +166,13 @@ local function unpack_commands(manifest, codec)
 end
 
 local function directory_commands(manifest, codec)
-  return join_commands(manifest) .. unpack_commands(manifest, codec) ..
+  local before, folder
+  if manifest.encryption then
+    before, folder = decrypted(manifest)
+  else
+    before, folder = join_commands(manifest), manifest
+  end
+  return before .. unpack_commands(folder, codec) ..
     ('    pg_restore --format=directory --jobs=%d --exit-on-error --dbname="$NEWDB" .\n'):format(
       manifest.dump.jobs or 1)
 end
@@ -145,9 +186,12 @@ local function data_commands(manifest, codec)
   end
   local reader = READERS[manifest.kind == "globals" and "globals" or manifest.dump.format]
   local data = manifests.data_object(manifest)
-  local is_whole = pieces.count(data) == 1
-  local command = is_whole and ("%s < %s"):format(STOCK[codec], data.name) or
-    ("cat %s | %s"):format(joined_names(data), STOCK[codec])
+  local command = ("%s < %s"):format(STOCK[codec], data.name)
+  if manifest.encryption then
+    command = ("open %s | %s"):format(joined_names(data), STOCK[codec])
+  elseif pieces.count(data) > 1 then
+    command = ("cat %s | %s"):format(joined_names(data), STOCK[codec])
+  end
   return ("    %s | %s\n"):format(command, reader[2]), reader[1]
 end
 
@@ -159,32 +203,57 @@ local function sum_command(object)
   return ('    echo "%s  %s" | sha256sum --check --quiet\n'):format(object.sha256, object.name)
 end
 
+local function of_key(manifest)
+  if not manifest.encryption then
+    return ""
+  elseif manifest.encryption.passphrase then
+    return "\nage asks for the passphrase."
+  end
+  return "\nIDENTITY is the file of the private key of one of these (or, if key.age was replaced, of " ..
+    "those that\nit was given to then):\n  " ..
+    table.concat(manifest.encryption.recipients or {}, "\n  ")
+end
+
+local PACKAGED = { zstd = true, lz4 = true }
+
+local function of_packages(manifest, codec)
+  local list = { PACKAGED[codec] and codec or nil }
+  list[#list + 1] = manifest.encryption and "age" or nil
+  if #list == 0 then
+    return ""
+  end
+  return #list == 1 and ("; %s is in the package of that name"):format(list[1]) or
+    (";\n%s are in the packages of these names"):format(table.concat(list, " and "))
+end
+
 --- The text for a manifest that is complete.
 function M.make(manifest)
   local is_globals = manifest.kind == "globals"
   local sums = {}
   for _, object in ipairs(manifest.objects) do
-    sums[#sums + 1] = sum_command(object)
+    sums[#sums + 1] = object.role ~= "key" and sum_command(object) or nil -- which may be replaced
   end
   local codec = manifest.needs.codec
   local commands, program = data_commands(manifest, codec)
   if not is_globals then
+    local is_sealed = manifest.encryption and manifest.dump.format ~= "directory"
     commands = ('    createdb --template=template0 %s "$NEWDB"\n%s' ..
-      '    psql --no-psqlrc --quiet --dbname="$NEWDB" --set=db="$NEWDB" --file=database.sql\n')
-      :format(createdb_options(manifest.source, manifest.needs.pg_restore), commands)
+      '    psql --no-psqlrc --quiet --dbname="$NEWDB" --set=db="$NEWDB" --file=%s\n')
+      :format(createdb_options(manifest.source, manifest.needs.pg_restore), commands,
+      is_sealed and "<(open database.sql.age)" or "database.sql")
   end
-  local packaged = codec == "zstd" or codec == "lz4"
+  commands = open_commands(manifest) .. commands
   local what = is_globals and "the roles and tablespaces of a server" or
     ("a dump of the database %s"):format((manifest.source.database:gsub("%c", "?")))
-  return HEAD:format(what, manifest.dump.program, codec == "none" and "" or
-    ", compressed by " .. codec,
+  return HEAD:format(what, manifest.dump.program, (codec == "none" and "" or
+    ", compressed by " .. codec) .. (manifest.encryption and ", encrypted by age" or ""),
     is_globals and " psql reports roles that exist already as errors, and goes on.\nGive host, " ..
       "port and user as you usually do (PGHOST, PGPORT, PGUSER)." or
       " NEWDB is the name of the database to\ncreate; give host, port and user as you usually do " ..
-      "(PGHOST, PGPORT, PGUSER).",
+      "(PGHOST, PGPORT, PGUSER)." .. of_key(manifest),
     ("%s/%s/%s"):format(manifest.job, manifest.series, manifest.id), table.concat(sums), commands,
     program, manifest.needs.pg_restore,
-    packaged and ("; %s is in the package of that name"):format(codec) or "",
+    of_packages(manifest, codec),
     is_globals and "" or " The roles that own things in the\ndatabase must exist on the new " ..
       "server" .. (program == "pg_restore" and "; if they don't, add --no-owner " ..
       "--no-privileges to pg_restore, and\nleave database.sql out." or "."))

@@ -7,6 +7,7 @@
 ---             pg_restore reads the same table of contents from it; a directory: every table has the
 ---             rows, and the content hash, that it had when it was dumped
 local core_task = require "moonkeep.core.task"
+local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
@@ -50,8 +51,24 @@ function M.reading(store, backup, object, stages, options)
   error(report, 0)
 end
 
+-- Whether so many bytes of this SHA-256 are what has replaced an object since the manifest was written
+-- (encryption/rekey.lua).
+local function is_replaced(store, backup, object, size, sha256)
+  local fields = object.role == "key" and store:read_mark(backup, "key")
+  for _, version in ipairs(fields and fields.versions or {}) do
+    if version.size == size and (not sha256 or version.sha256 == sha256) then
+      return true
+    end
+  end
+  return false
+end
+
 -- Compares what was read with what the manifest says.
 function M.check_digest(store, backup, object, node)
+  if (node.bytes_in ~= object.size or node.result ~= object.sha256) and
+    is_replaced(store, backup, object, node.bytes_in, node.result) then
+    return
+  end
   if node.bytes_in ~= object.size then
     damaged(store, backup, object, ("it has %d bytes, not %d"):format(node.bytes_in, object.size))
   end
@@ -75,6 +92,9 @@ local function ask_of_object(backup, store, object)
   local stat = store:stat(backup, object)
   if not stat then
     damaged(store, backup, object, "it is not there")
+  elseif (stat.size ~= object.size or stat.sha256 and stat.sha256 ~= object.sha256) and
+    is_replaced(store, backup, object, stat.size, stat.sha256) then
+    return
   elseif stat.size ~= object.size then
     damaged(store, backup, object, ("it has %d bytes, not %d"):format(stat.size, object.size))
   elseif stat.sha256 and stat.sha256 ~= object.sha256 then
@@ -110,15 +130,45 @@ function M.read(backup, store)
   end
 end
 
---- Reads an object and decompresses it into a sink; what was read is compared with the manifest.
---- `title`: for its progress, or the meter that counts it. Returns the flow's report.
+-- The backup's own key, from key.age. A key of another backup, or an object that is sealed to another
+-- one, is damage.
+local MAX_KEY_BYTES = 1 << 20
+
+local function open_envelope(backup, store)
+  local object = manifests.objects(backup.manifest, "key")[1]
+  if not object then
+    errors.raise("CORRUPT", "the manifest is damaged: it has no key")
+  end
+  local report = M.reading(store, backup, object, { store:source(backup, object), { kind = "tee",
+    { { kind = "sha256", label = "stored" } }, { { kind = "text", limit = MAX_KEY_BYTES,
+    label = "text" } } } })
+  M.check_digest(store, backup, object, report.stored)
+  local mark = store:read_mark(backup, "key")
+  local ok, err = pcall(envelope.open, backup, report.text.result, mark and mark.recipients)
+  if not ok and errors.of(err).code == "CORRUPT" then
+    damaged(store, backup, object, err.message)
+  elseif not ok then
+    error(err, 0)
+  end
+end
+
+--- Reads an object, opens it if it is encrypted, and decompresses it into a sink; what was read is
+--- compared with the manifest. `title`: for its progress, or the meter that counts it. Returns the
+--- flow's report. Raises CORRUPT, and WRONG_KEY when nothing here opens the backup.
 function M.unpack(backup, store, object, sink, title)
-  local report = M.reading(store, backup, object, {
-    store:source(backup, object),
-    { kind = "tee",
-      { { kind = "sha256", label = "stored" } },
-      { { kind = "decode", codec = object.codec }, sink } },
-  }, progress(object, title))
+  if not envelope.is_open(backup.manifest) then
+    open_envelope(backup, store)
+  end
+  local plain = envelope.stages(backup.manifest, object)
+  plain[#plain + 1] = { kind = "decode", codec = object.codec }
+  plain[#plain + 1] = sink
+  local ok, report = pcall(M.reading, store, backup, object, { store:source(backup, object),
+    { kind = "tee", { { kind = "sha256", label = "stored" } }, plain } }, progress(object, title))
+  if not ok and errors.of(report).code == "WRONG_KEY" then
+    damaged(store, backup, object, "it is sealed to another key than the backup's")
+  elseif not ok then
+    error(report, 0)
+  end
   M.check_digest(store, backup, object, report.stored)
   return report
 end
@@ -146,6 +196,27 @@ local MAX_TEXT_BYTES = 1 << 30
 function M.text(backup, store, object, meter)
   return decode(backup, store, object, { kind = "text", limit = MAX_TEXT_BYTES, label = "text" },
     meter).text.result
+end
+
+--- Opens an encrypted backup: its manifest gets what is confidential in it (encryption/envelope.lua). Of
+--- any other it does nothing. Raises WRONG_KEY, CORRUPT.
+function M.unlock(backup, store)
+  local manifest = backup.manifest
+  if not manifest.encryption or envelope.is_joined(manifest) then
+    return
+  end
+  local object = manifests.objects(manifest, "proof")[1]
+  if not object then
+    errors.raise("CORRUPT", "the manifest is damaged: it has no proof object")
+  end
+  local text = M.text(backup, store, object)
+  local ok, err = pcall(function()
+    envelope.join(manifest, text)
+    manifests.check_private(manifest)
+  end)
+  if not ok then
+    damaged(store, backup, object, errors.of(err).message)
+  end
 end
 
 -- ---- decoded: one stream --------------------------------------------------------------------------
@@ -274,6 +345,7 @@ local function decode_directory(backup, store)
 end
 
 function M.decoded(backup, store)
+  M.unlock(backup, store)
   if backup.manifest.dump.format == "directory" then
     return decode_directory(backup, store)
   end

@@ -32,7 +32,8 @@
     X(MK_ESYS, -17, "SYSTEM")                                                                      \
     X(MK_EDEADLINE, -18, "DEADLINE")                                                               \
     X(MK_ENET, -19, "NETWORK")                                                                     \
-    X(MK_ETLS, -20, "TLS")
+    X(MK_ETLS, -20, "TLS")                                                                         \
+    X(MK_EKEY, -21, "WRONG_KEY")
 
 enum mk_status {
     MK_OK = 0,

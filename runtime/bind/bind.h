@@ -83,6 +83,8 @@ MK_RAISES struct mk_sink *mk_make_parts_sink(lua_State *L, int stage, struct mk_
 /* The same for a transform other than encode and decode, with its name; no name: it is none. */
 MK_RAISES struct mk_stream *mk_make_transform(lua_State *L, int stage, const char *kind,
                                               const char **name, struct mk_error *err);
+/* What seals, or opens, an age file (lua_keys.c). */
+MK_RAISES struct mk_ordered *mk_make_age(lua_State *L, int stage, bool seal, struct mk_error *err);
 
 int luaopen_core_error(lua_State *L);
 int luaopen_core_task(lua_State *L);
@@ -94,6 +96,7 @@ int luaopen_core_db(lua_State *L);
 int luaopen_core_http(lua_State *L);
 int luaopen_core_json(lua_State *L);
 int luaopen_core_hash(lua_State *L);
+int luaopen_core_keys(lua_State *L);
 int luaopen_core_xml(lua_State *L);
 int luaopen_core_host(lua_State *L);
 

@@ -7,7 +7,8 @@
  *
  * Sources: copy{connection, sql, hash, end_mark, codec}, pack{connection, members, codec},
  * file{path}, process{argv...}, feed{feed}, memory{text}. Transforms: encode{codec, threads},
- * decode{codec}, large_object_files{packed}, large_object_rows{packed, oid}, custom_blocks{packed,
+ * decode{codec}, seal{recipients, passphrase}, open{identities, passphrase},
+ * large_object_files{packed}, large_object_rows{packed, oid}, custom_blocks{packed,
  * id, members, large_objects, oid, first}, table_rows{member, csv, where}. Sinks: copy{connection,
  * sql}, unpack{connection, members}, parts{parts}, file{path}, null, text{limit}, sha256, xxh3,
  * rows{packed}, large_objects{packed, oid}, process{argv..., early, keep_stdout}, stdin{child},
@@ -151,6 +152,20 @@ static struct mk_node *add_codec(lua_State *L, struct builder *b, struct mk_node
     return node;
 }
 
+/* An age file, made or read. */
+static struct mk_node *add_age(lua_State *L, struct builder *b, struct mk_node *parent, int stage,
+                               bool seal)
+{
+    struct mk_error err;
+    struct mk_ordered *ordered = mk_make_age(L, stage, seal, &err);
+    if (!ordered)
+        mk_raise(L, &err);
+    struct mk_node *node = mk_flow_ordered(b->flow->flow, parent, ordered, &err);
+    if (!node)
+        mk_raise(L, &err);
+    return node;
+}
+
 /* NULL: `kind` is not a transform. */
 static struct mk_node *add_transform(lua_State *L, struct builder *b, struct mk_node *parent,
                                      int stage, const char *kind)
@@ -159,6 +174,8 @@ static struct mk_node *add_transform(lua_State *L, struct builder *b, struct mk_
     const char *name;
     if (strcmp(kind, "encode") == 0 || strcmp(kind, "decode") == 0)
         return add_codec(L, b, parent, stage, kind[0] == 'e');
+    if (strcmp(kind, "seal") == 0 || strcmp(kind, "open") == 0)
+        return add_age(L, b, parent, stage, kind[0] == 's');
     struct mk_stream *stream = mk_make_transform(L, stage, kind, &name, &err);
     if (name && !stream)
         mk_raise(L, &err);

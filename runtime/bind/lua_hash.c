@@ -33,6 +33,15 @@ static int l_md5(lua_State *L)
     return push_bytes(L, mk_md5(text, len, out), out, sizeof out);
 }
 
+/* blake2b(text) -> 64 bytes */
+static int l_blake2b(lua_State *L)
+{
+    size_t len = 0;
+    const char *text = luaL_checklstring(L, 1, &len);
+    uint8_t out[MK_BLAKE2B_BYTES];
+    return push_bytes(L, mk_blake2b(text, len, out), out, sizeof out);
+}
+
 /* hmac_sha256(key, text) -> 32 bytes */
 static int l_hmac_sha256(lua_State *L)
 {
@@ -105,8 +114,9 @@ static int l_unbase64(lua_State *L)
 int luaopen_core_hash(lua_State *L)
 {
     static const luaL_Reg functions[] = {
-        {"sha256", l_sha256}, {"md5", l_md5},       {"hmac_sha256", l_hmac_sha256}, {"hex", l_hex},
-        {"unhex", l_unhex},   {"base64", l_base64}, {"unbase64", l_unbase64},       {NULL, NULL}};
+        {"sha256", l_sha256},           {"md5", l_md5},           {"blake2b", l_blake2b},
+        {"hmac_sha256", l_hmac_sha256}, {"hex", l_hex},           {"unhex", l_unhex},
+        {"base64", l_base64},           {"unbase64", l_unbase64}, {NULL, NULL}};
     luaL_newlib(L, functions);
     return 1;
 }

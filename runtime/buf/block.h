@@ -6,8 +6,9 @@
 
 /* What a source puts in one block at most, and the unit of parallel compression. */
 #define MK_BLOCK_BYTES (1024u * 1024u)
-/* Room beyond MK_BLOCK_BYTES in every block, for what a codec adds to incompressible data. */
-#define MK_BLOCK_SLACK (64u * 1024u)
+/* Room beyond MK_BLOCK_BYTES in every block: for what a codec adds to incompressible data, and for
+ * what a stage has held back of the block before (flow/ordered_age.c). */
+#define MK_BLOCK_SLACK (128u * 1024u)
 
 struct mk_pool;
 

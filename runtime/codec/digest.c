@@ -120,6 +120,11 @@ bool mk_md5(const void *bytes, size_t len, uint8_t out[MK_MD5_BYTES])
     return EVP_Digest(bytes, len, out, NULL, EVP_md5(), NULL) == 1;
 }
 
+bool mk_blake2b(const void *bytes, size_t len, uint8_t out[MK_BLAKE2B_BYTES])
+{
+    return EVP_Digest(bytes, len, out, NULL, EVP_blake2b512(), NULL) == 1;
+}
+
 bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
                     uint8_t out[MK_SHA256_BYTES])
 {

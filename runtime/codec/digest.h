@@ -30,10 +30,12 @@ struct mk_digest *mk_sha256_new(struct mk_error *err);
 struct mk_digest *mk_xxh3_new(struct mk_error *err);
 
 /* Of small bytes at once. False: OpenSSL has no memory. */
-#define MK_SHA256_BYTES 32
-#define MK_MD5_BYTES    16
+#define MK_SHA256_BYTES  32
+#define MK_MD5_BYTES     16
+#define MK_BLAKE2B_BYTES 64
 bool mk_sha256(const void *bytes, size_t len, uint8_t out[MK_SHA256_BYTES]);
 bool mk_md5(const void *bytes, size_t len, uint8_t out[MK_MD5_BYTES]);
+bool mk_blake2b(const void *bytes, size_t len, uint8_t out[MK_BLAKE2B_BYTES]); /* RFC 7693 */
 bool mk_hmac_sha256(const void *key, size_t key_len, const void *bytes, size_t len,
                     uint8_t out[MK_SHA256_BYTES]); /* RFC 2104 */
 /* RFC 4648, with padding and a NUL: `out` has room for (len + 2) / 3 * 4 + 1. */

@@ -150,6 +150,16 @@ bool mk_ordered_ring_end(struct mk_ordered_ring *ring)
     return true;
 }
 
+/* Takes a block over, if there is anything in it. */
+static struct mk_block *whole(struct mk_block **box)
+{
+    struct mk_block *block = *box;
+    if (!block || block->len == 0)
+        return NULL;
+    *box = NULL;
+    return block;
+}
+
 int mk_ordered_ring_take(struct mk_ordered_ring *ring, struct mk_block **out, bool *end,
                          struct mk_error *err)
 {
@@ -159,7 +169,7 @@ int mk_ordered_ring_take(struct mk_ordered_ring *ring, struct mk_block **out, bo
         *err = ring->end_err;
         return ring->end_status;
     }
-    if (ring->count > 0) {
+    while (ring->count > 0) {
         struct ring_slot *entry = &ring->slots[ring->head];
         if (!entry->done)
             return MK_OK;
@@ -168,19 +178,23 @@ int mk_ordered_ring_take(struct mk_ordered_ring *ring, struct mk_block **out, bo
             *err = slot->err;
             return slot->status;
         }
-        ring->stage->type->collect(ring->stage, slot);
-        *out = slot->out;
-        slot->out = NULL;
+        if (ring->stage->type->collect)
+            ring->stage->type->collect(ring->stage, slot);
+        *out = whole(&slot->out);
         release(slot);
         ring->head = (ring->head + 1) % ring->n_slots;
         ring->count--;
-        return MK_OK;
+        if (*out)
+            return MK_OK;
     }
     if (ring->ending && !ring->ended) {
-        *out = mk_pool_take(ring->pool);
-        if (!*out)
+        struct mk_block *last = mk_pool_take(ring->pool);
+        if (!last)
             return mk_error_nomem(err, ring->stage->type->name);
-        ring->stage->type->end(ring->stage, *out);
+        if (ring->stage->type->end)
+            ring->stage->type->end(ring->stage, last);
+        *out = whole(&last);
+        mk_block_unref(last);
         ring->ended = true;
         *end = true;
     }

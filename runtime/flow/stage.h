@@ -87,9 +87,9 @@ struct mk_ordered_type {
     bool (*prepare)(struct mk_ordered *stage, struct mk_slot *slot);
     /* Worker: from slot->in to slot->out. */
     int (*run)(struct mk_slot *slot, struct mk_error *err);
-    /* Loop thread, in order, after run: account for the piece. */
+    /* Loop thread, in order, after run: account for the piece. NULL: there is nothing to. */
     void (*collect)(struct mk_ordered *stage, struct mk_slot *slot);
-    /* Loop thread: what comes after the last piece, into an empty block. */
+    /* Loop thread: what comes after the last piece, into an empty block. NULL: nothing. */
     void (*end)(struct mk_ordered *stage, struct mk_block *out);
     void (*free)(struct mk_ordered *stage);
 };

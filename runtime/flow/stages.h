@@ -3,6 +3,7 @@
 
 /* The stages there are. Each constructor returns NULL with an error; whoever gets a stage and
  * does not put it into a flow ends it with type->close (or type->free). */
+#include "codec/age.h"
 #include "codec/digest.h"
 #include "flow/stage.h"
 #include "loop/process.h"
@@ -29,6 +30,9 @@ struct mk_source *mk_source_copy(struct mk_pg *pg, const struct mk_pg_copy_spec 
 
 /* gzip as one member, compressed in parallel. */
 struct mk_ordered *mk_ordered_gzip(int level, struct mk_error *err);
+/* An age file, sealed or opened in parallel, to or by these keys, which it takes over, also on
+ * failure. What comes out has been authenticated; whether it is all there is known at the end. */
+struct mk_ordered *mk_ordered_age(bool seal, struct mk_age_keys *keys, struct mk_error *err);
 
 /* The result is what has come, at most so many bytes. */
 struct mk_sink *mk_sink_text(size_t limit, struct mk_error *err);

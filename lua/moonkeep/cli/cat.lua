@@ -4,11 +4,13 @@ local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local table_rows = require "moonkeep.restore.table_rows"
 local targets = require "moonkeep.cli.targets"
+local verify = require "moonkeep.verify"
 
 local M = {}
 
 function M.run(options)
   local backup = targets.find(options, options.backup)
+  verify.unlock(backup, backup.stores[1])
   if not backup.manifest.tables then
     errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say where a table's rows " ..
       "are"):format(backup.id), { hint = ("restore the table: moonkeep restore %s " ..

@@ -9,6 +9,7 @@ local runner = require "moonkeep.runner"
 local streams = require "moonkeep.restore.stream"
 local targets = require "moonkeep.cli.targets"
 local tools = require "moonkeep.pg.tools"
+local verify = require "moonkeep.verify"
 
 local M = {}
 
@@ -57,6 +58,7 @@ function M.run(options)
   local backup = targets.find(options, options.what)
   local format = options.format or "custom"
   check(backup, format, options)
+  verify.unlock(backup, backup.stores[1])
   WRITERS[format](backup, backup.stores[1], options.output)
   return runner.OK
 end

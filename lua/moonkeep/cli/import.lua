@@ -3,6 +3,7 @@ local backups = require "moonkeep.backup"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local import = require "moonkeep.import"
+local keyring = require "moonkeep.encryption.keyring"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local proof = require "moonkeep.proof"
@@ -37,6 +38,16 @@ local function time_of(text)
   return time
 end
 
+-- What `encrypt` of a job would be; nil: it is not encrypted.
+local function encryption_of(options)
+  local keys = #options.recipient > 0 and { recipients = options.recipient } or nil
+  local why = keys and types.recipients.check(keys.recipients)
+  if why then
+    errors.raise("USAGE", "--recipient " .. why)
+  end
+  return keys
+end
+
 function M.run(options)
   local job = options.job or "imported"
   local why = types.name.check(job)
@@ -46,8 +57,11 @@ function M.run(options)
   local targets = targets_of(options)
   run.open_log()
   local backup = import.import(job, options.file, targets, { database = options.database,
-    time = time_of(options.at), codec = options.compress or backups.DEFAULT_CODEC })
-  local ok, err = pcall(proof.prove, backup, options.level or "decoded")
+    time = time_of(options.at), codec = options.compress or backups.DEFAULT_CODEC,
+    encrypt = encryption_of(options) })
+  local level = options.level or (#options.recipient > 0 and not keyring.has_identities() and "read") or
+    "decoded"
+  local ok, err = pcall(proof.prove, backup, level)
   if not ok then
     err = errors.of(err)
     err.left = ("the backup %s is in the store, but not proved"):format(backup.id)

@@ -3,16 +3,19 @@
 local commands = require "moonkeep.definitions.commands"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
+local keyring = require "moonkeep.encryption.keyring"
 local log = require "moonkeep.log"
 local parser = require "moonkeep.cli.parser"
 local runner = require "moonkeep.runner"
 local secret = require "moonkeep.secret"
+local signature = require "moonkeep.signature"
+local trust = require "moonkeep.trust"
 local units = require "moonkeep.units"
 
 local M = {}
 
 -- Commands whose messages are for a log collector when nobody watches.
-local IS_RUN = { run = true, verify = true, restore = true, copy = true }
+local IS_RUN = { run = true, verify = true, restore = true, copy = true, rekey = true }
 
 local HELP = { hint = "see: moonkeep run --help" }
 local MIN_LUA_MEMORY = 1 << 20
@@ -62,6 +65,19 @@ local function code_of(err, options)
   return runner.FAILED
 end
 
+-- What opens backups, and whose are believed.
+local function keys(options)
+  for _, path in ipairs(options.identity or {}) do
+    keyring.add_identity(secret.file(path))
+  end
+  for _, line in ipairs(options.trust or {}) do
+    if not signature.public_key(line) then
+      errors.raise("USAGE", ("--trust takes a public key of minisign's, \"RW...\", not %q"):format(line))
+    end
+    trust.require_of_all(line)
+  end
+end
+
 --- Runs in the main task. Returns the exit code.
 function M.main()
   local arguments = host.arguments()
@@ -81,6 +97,7 @@ function M.main()
     set_limits(options)
     runner.verbose = options.verbose
     settings(options)
+    keys(options)
     local module = commands.find(options.command).module or options.command
     return require("moonkeep.cli." .. module).run(options)
   end, errors.handler)

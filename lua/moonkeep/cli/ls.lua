@@ -6,6 +6,7 @@ local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
+local verify = require "moonkeep.verify"
 
 local M = {}
 
@@ -36,6 +37,7 @@ end
 function M.run(options)
   local backup = targets.find(options, options.backup)
   local manifest = backup.manifest
+  verify.unlock(backup, backup.stores[1])
   if not manifest.tables then
     errors.raise("UNSUPPORTED", ("%s does not say what tables it has"):format(backup.id), { hint =
       ("see its table of contents: moonkeep show %s --contents"):format(output.short(backup.id)) })

@@ -31,7 +31,8 @@ function M.describe(backup, proof)
   return { id = backup.id, job = backup.job, series = backup.series,
     database = backup.manifest.source.database, created_at = backup.manifest.created_at,
     size = size, decoded_size = decoded, proof = proof or backup.proof, stores = names,
-    missing = runner.missing(backup), format = backup.manifest.dump.format,
+    missing = runner.missing(backup), encrypted = backup.manifest.encryption ~= nil or nil,
+    format = backup.manifest.dump.format,
     globals = backup.manifest.globals }
 end
 

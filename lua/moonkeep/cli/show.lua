@@ -39,6 +39,12 @@ local function state_of(backup, store, knowledge)
     marks.hold and store:hold_of(backup) or nil, known
 end
 
+local function encryption_of(manifest)
+  local fields = manifest.encryption
+  return fields and (fields.passphrase and "by a passphrase" or
+    "to " .. table.concat(fields.recipients or {}, ", "))
+end
+
 local PROVIDERS = { c = "libc", i = "icu", b = "builtin" }
 
 local function show(backup, knowledge)
@@ -61,6 +67,8 @@ local function show(backup, knowledge)
     units.format_size(described.decoded_size)))
   line("took", manifest.run and manifest.run.seconds and
     units.format_duration(math.floor(manifest.run.seconds * 1000)))
+  line("encrypted", encryption_of(manifest))
+  line("signed", manifest.signed_by and "by " .. manifest.signed_by)
   line("roles", manifest.globals and "in backup " .. manifest.globals)
   for _, object in ipairs(manifest.objects) do
     line("object", ("%s  %s  sha256 %s"):format(object.name, units.format_size(object.size),

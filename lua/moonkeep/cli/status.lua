@@ -2,6 +2,7 @@
 --- older than the job's `fresh`, also when there is none.
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
+local escrow = require "moonkeep.encryption.escrow"
 local deliver = require "moonkeep.notify.deliver"
 local events = require "moonkeep.notify.event"
 local facts = require "moonkeep.retention.facts"
@@ -67,6 +68,7 @@ end
 
 local function status_of(job, knowledge, now)
   local by_series, problems = newest_of(job, knowledge)
+  problems[#problems + 1] = escrow.warning(job.keys)
   local item = { job = job.name, recipe = job.path, fresh = job.keys.fresh, series = {},
     problems = #problems > 0 and problems or nil }
   local names = {}

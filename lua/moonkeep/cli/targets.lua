@@ -182,8 +182,8 @@ local function default_from()
   return from ~= "" and from or nil
 end
 
--- { store, job, unusual (of the job) } of every store of the recipes, once; `job` nil: all jobs of the
--- store.
+-- { store, job, unusual and encrypt of the job } of every store of the recipes, once; `job` nil: all
+-- jobs of the store.
 local function places_of(list, options)
   local places, seen = {}, {}
   for _, job in ipairs(list) do
@@ -193,7 +193,8 @@ local function places_of(list, options)
         local key = folder .. "\0" .. store.url
         if not seen[key] and (not options.store or options.store == store.name) then
           seen[key] = true
-          places[#places + 1] = { store = store, job = folder, unusual = job.keys.unusual }
+          places[#places + 1] = { store = store, job = folder, unusual = job.keys.unusual,
+            encrypt = job.keys.encrypt }
         end
       end
     end

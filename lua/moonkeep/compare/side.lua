@@ -13,6 +13,7 @@ local errors = require "moonkeep.errors"
 local native = require "moonkeep.dump.native"
 local sums = require "moonkeep.dump.sums"
 local toc_list = require "moonkeep.pg.toc_list"
+local verify = require "moonkeep.verify"
 
 local M = {}
 
@@ -132,6 +133,7 @@ function M.of_backup(backup)
       :format(backup.id), { hint = "restore it, and compare the database; or back up without " ..
       "dump.format" })
   end
+  verify.unlock(backup, backup.stores[1])
   local roles = { [manifest.source.owner or ""] = {} }
   for _, name in ipairs(manifest.source.roles or {}) do
     roles[name] = {}

@@ -16,6 +16,13 @@ local STORE = { "--store", "with a recipe: only this store of it", value = "NAME
 local SET = { "-s --set", "a key of the job, such as compress=gzip:6 or dump.format=plain, or an " ..
   "argument of the task; may be given several times", value = "KEY=VALUE", many = true }
 local JSON = { "--json", "print one JSON document instead of text" }
+local KEYS = {
+  { "--identity", "a file of age's private keys, to open what is encrypted", value = "FILE", many = true,
+    default = "$MOONKEEP_IDENTITY, and the recipe's" },
+  { "--trust", "believe only what this public key of minisign's has signed", value = "KEY",
+    many = true },
+}
+local TRUST = KEYS[2]
 local RUNS = {
   { "--watchdog", "how long a recipe may compute without waiting", value = "DURATION",
     default = "10s" },
@@ -45,6 +52,8 @@ M.environment = {
     "root, else $XDG_STATE_HOME/moonkeep (~/.local/state/moonkeep)" },
   { "MOONKEEP_PG_PATH", "folders with PostgreSQL's programs, separated by colons, searched first" },
   { "PGHOST, PGPORT, PGUSER, ...", "libpq's variables, ~/.pgpass and service files all count" },
+  { "MOONKEEP_IDENTITY", "a file of age's private keys; MOONKEEP_PASSPHRASE: a passphrase of " ..
+    "encrypted backups" },
   { "NO_COLOR", "no colours, whatever the terminal" },
 }
 
@@ -98,21 +107,21 @@ M.list = {
         value = "TIME" }, JSON),
     examples = { { "moonkeep next --count 5 nightly.lua", "the next five runs" } } },
   { "list", "Lists backups, newest last.",
-    arguments = {}, options = options(WHERE, JOB, SERIES, STORE, JSON),
+    arguments = {}, options = options(WHERE, JOB, SERIES, STORE, TRUST, JSON),
     examples = {
       { "moonkeep list", "of the recipes of the current folder" },
       { "moonkeep list --from file:///var/backups/app --job nightly", "of a store" },
     } },
   { "show", "Shows all that is known of a backup.",
     arguments = { BACKUP_ID },
-    options = options(WHERE, JOB, SERIES, STORE,
+    options = options(WHERE, JOB, SERIES, STORE, TRUST,
       { "--contents", "the archive's table of contents, as pg_restore lists it" }, JSON),
     examples = {
       { "moonkeep show latest --from nightly.lua", "the newest" },
       { "moonkeep show 3f9a2c --contents", "what pg_restore -l would say" },
     } },
   { "history", "Shows how sizes and durations have gone, and what was unusual.",
-    arguments = {}, options = options(WHERE, JOB, SERIES, STORE,
+    arguments = {}, options = options(WHERE, JOB, SERIES, STORE, TRUST,
       { "-c --count", "how many backups of each series", value = "N", default = "40" }, JSON),
     examples = { { "moonkeep history --from nightly.lua", "each series in two lines" } } },
   { "status", "Shows the last good backup of every job, and exits with 5 when one is stale.",
@@ -132,7 +141,7 @@ M.list = {
       { "moonkeep notify list", "what could not be delivered" } } },
   { "verify", "Proves backups again, in every store.",
     arguments = { { "backup", BACKUP_ID[2], args = "?" } },
-    options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup" },
+    options = options(WHERE, JOB, SERIES, STORE, KEYS, { "--all", "every backup" },
       { "--level", "what to prove", value = "LEVEL", one_of = tables.LEVELS,
         default = "decoded" },
       { "--limit", "with --all: so much at most, those first that have not been proved for the " ..
@@ -148,7 +157,7 @@ M.list = {
     } },
   { "copy", "Copies backups into stores that have none, byte for byte.",
     arguments = { { "backup", BACKUP_ID[2], args = "?" } },
-    options = options(WHERE, JOB, SERIES, { "--all", "every backup that a store lacks" },
+    options = options(WHERE, JOB, SERIES, TRUST, { "--all", "every backup that a store lacks" },
       { "--to", "the store: its name in the recipe, its URL, or its folder", value = "STORE",
         default = "every store of the backup's job" },
       { "-n --dry-run", "say what would be copied, and do nothing" }, JSON, RUNS),
@@ -166,7 +175,7 @@ M.list = {
     } },
   { "hold", "Keeps a backup from expiring.",
     arguments = { BACKUP_ID },
-    options = options(WHERE, JOB, SERIES, STORE,
+    options = options(WHERE, JOB, SERIES, STORE, TRUST,
       { "--until", "until when, such as 2027-06-30; the clock is the one of who prunes", value = "TIME",
         default = "for ever" },
       { "--reason", "why, for whoever asks later", value = "TEXT" }, JSON, RUNS),
@@ -176,13 +185,30 @@ M.list = {
     arguments = { BACKUP_ID },
     options = options(WHERE, JOB, SERIES, STORE, JSON, RUNS),
     examples = { { "moonkeep release 3f9a2c", "it expires when the rules say so" } } },
+  { "keygen", "Makes a key: to encrypt backups to, or to sign them with.",
+    arguments = { { "file", "where the private key goes: it must not exist, and is readable for you " ..
+      "only" } },
+    options = options({ "--sign", "for signatures (minisign), not for encryption (age)" }, JSON),
+    examples = {
+      { "moonkeep keygen /root/backup-key.txt", "prints the public key, for `encrypt`" },
+      { "moonkeep keygen --sign /etc/moonkeep/sign.key", "prints the public key, for `trust`" },
+    } },
+  { "rekey", "Seals the keys of encrypted backups to the recipients that their job has now.",
+    arguments = { { "backup", BACKUP_ID[2], args = "?" } },
+    options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup that is sealed to others" },
+      { "--recipient", "without a recipe: a public key of age's", value = "KEY", many = true },
+      KEYS, { "-n --dry-run", "say which would be, and do nothing" }, JSON, RUNS),
+    examples = {
+      { "moonkeep rekey --all --from nightly.lua --identity old-key.txt",
+        "after `recipients` were changed" },
+    } },
   { "adopt", "Takes over a job's backups that are of another cluster, or another machine's.",
     arguments = { RECIPES },
     options = options(JOB, STORE, JSON, RUNS),
     examples = { { "moonkeep adopt nightly.lua", "after pg_upgrade, or a restore elsewhere" } } },
   { "restore", "Restores a backup, or a part of it, into a database.",
     arguments = { BACKUP_ID },
-    options = options(WHERE, JOB, SERIES, STORE,
+    options = options(WHERE, JOB, SERIES, STORE, KEYS,
       { "--into", "the server, as libpq's keys or a URI", value = "CONNECTION", required = true },
       { "-d --database", "the database", value = "NAME", default = "the backup's own name" },
       { "-s --set", "an option of ctx:restore, such as table=orders or data_only=true; may be " ..
@@ -205,7 +231,7 @@ M.list = {
   { "compare", "Compares two databases, or a database and a backup.",
     arguments = { { "first", "a connection, as libpq's keys or a URI; or a backup: an id or `latest`" },
       { "second", "the same" } },
-    options = options(WHERE, JOB, SERIES, STORE, { "-j --jobs", "connections to each database",
+    options = options(WHERE, JOB, SERIES, STORE, KEYS, { "-j --jobs", "connections to each database",
       value = "N", default = "2" }, JSON, RUNS),
     examples = {
       { "moonkeep compare 'host=db1 dbname=app' 'host=db2 dbname=app'",
@@ -216,7 +242,7 @@ M.list = {
   { "checkup", "Looks a database over: rows, latest records, what is not sound.",
     arguments = { { "database", "a connection, as libpq's keys or a URI" } },
     options = options({ "--backup", "the backup whose rows it should have: an id or `latest`",
-      value = "BACKUP" }, WHERE, JOB, SERIES, STORE, { "-j --jobs", "connections", value = "N",
+      value = "BACKUP" }, WHERE, JOB, SERIES, STORE, KEYS, { "-j --jobs", "connections", value = "N",
       default = "2" }, JSON, RUNS),
     examples = {
       { "moonkeep checkup dbname=app_restored", "counts, the latest created_at, invalid indexes ..." },
@@ -237,11 +263,11 @@ M.list = {
     arguments = { RECIPE, JOBS }, options = options(SET, AD_HOC, JSON),
     examples = { { "moonkeep doctor nightly.lua", "before the first night" } } },
   { "ls", "Lists the tables of a backup, with their rows.",
-    arguments = { BACKUP_ID }, options = options(WHERE, JOB, SERIES, STORE, JSON),
+    arguments = { BACKUP_ID }, options = options(WHERE, JOB, SERIES, STORE, KEYS, JSON),
     examples = { { "moonkeep ls latest", "what is in it, and how much" } } },
   { "cat", "Writes the rows of one table of a backup, with no server.",
     arguments = { BACKUP_ID, { "table", "`name` or `schema.name`" } },
-    options = options(WHERE, JOB, SERIES, STORE,
+    options = options(WHERE, JOB, SERIES, STORE, KEYS,
       { "--where-key", "only rows with this value: COLUMN=VALUE, or only VALUE of the primary key; " ..
         "several must all fit", value = "VALUE", many = true },
       { "--csv", "as CSV with a line of names, not in COPY's text format" }, RUNS),
@@ -255,7 +281,7 @@ M.list = {
     arguments = { { "what", "a backup: an id or `latest`; or `cron` or `systemd`, for the " ..
       "schedules of recipes" },
       { "recipe", "of schedules: recipes, or folders of recipes", args = "*" } },
-    options = options(WHERE, JOB, SERIES, STORE,
+    options = options(WHERE, JOB, SERIES, STORE, KEYS,
       { "--format", "of a backup: `custom` and `sql` go to stdout, a `directory` to --output",
         value = "FORMAT", one_of = { "custom", "sql", "directory" }, default = "custom" },
       { "--output", "the folder to write: of a backup, or with systemd of the units",
@@ -278,6 +304,7 @@ M.list = {
         value = "TIME" },
       { "--compress", "how what is not compressed is stored", value = "CODEC", default = "zstd:1" },
       { "--level", "what to prove", value = "LEVEL", one_of = tables.LEVELS, default = "decoded" },
+      { "--recipient", "encrypt it to this public key of age's", value = "KEY", many = true }, KEYS[1],
       JSON, RUNS),
     examples = {
       { "moonkeep import app.dump --to /var/backups/app --job nightly", "a file of pg_dump -Fc" },

@@ -40,6 +40,8 @@ return {
       "process inherits it any more"),
     fn("mk.secret.file", { "path: string" }, { "Secret" }, "the text of a file"),
     fn("mk.secret.cmd", { "argv: string[]" }, { "Secret" }, "what a program prints"),
+    fn("mk.identity", { "identity: Secret" }, {}, "a file of age's private keys, by which encrypted " ..
+      "backups can be read in this recipe"),
     fn("mk.secret.credential", { "name: string" }, { "Secret" }, "a systemd credential"),
   } },
   { title = "People", note = "For `notify` of a job. The first option can be given by itself: " ..

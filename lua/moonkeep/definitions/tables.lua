@@ -21,6 +21,8 @@ local BACKUP = {
     "`\"zstd:1\"` to `\"zstd:19\"`; without a level: gzip 6, the others 1; levels of zstd above 9 " ..
     "need 135 to 220 MiB of memory", default = '"zstd:1"' },
   { "upload", "stores", "every one of them gets the backup, in one pass" },
+  { "encrypt", "table", "every object is sealed, and only who has a private key (or the passphrase) " ..
+    "can read it; this host needs public keys only", keys = "encrypt" },
   { "piece_size", "size", "no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, " ..
     "`NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that",
     default = '"15GiB"' },
@@ -55,6 +57,10 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
       "Without it nothing ever expires", keys = "keep" },
     { "unusual", "table", "from where on a backup is unusual, beside the median of the last 7",
       keys = "unusual" },
+    { "sign", "secret", "the file of a secret key: every manifest gets a signature in minisign's " ..
+      "format. `moonkeep keygen --sign` makes one" },
+    { "trust", "public_keys", "public keys, `RW...`: only backups that one of them has signed are " ..
+      "listed, verified, copied or restored" },
     { "was", "strings", "names that the job had before: the backups there are also its own" },
     { "notify", "table", "whom to tell of what becomes of a run", keys = "notify" },
     { "tags", "tags", "texts by name, kept in the manifest" },
@@ -65,6 +71,19 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
     { "after", "function", "after(ctx, err): runs last, also after a failure (`err`), also when " ..
       "the run was stopped" },
   })) }
+
+M.encrypt = { title = "encrypt", doc = "Encryption in the format of " ..
+  "[age](https://age-encryption.org): stock `age` opens what is in a store. `recipients` or " ..
+  "`passphrase`, one of them. See [Encryption and signatures](../guide/encryption.md).",
+  keys = {
+    { "recipients", "recipients", "public keys, `age1...`: any one of their private keys opens a " ..
+      "backup. Have two, kept in two places" },
+    { "passphrase", "secret", "instead of keys" },
+    { "identity", "secrets", "the file of a private key, on hosts that are to verify, or restore, " ..
+      "what is in the backups; hosts that only make them are better without" },
+    { "escrow", "duration", "a run warns until a private key has opened a backup within this time, " ..
+      "by a `verify` as `decoded` or a restore, on whatever host", default = '"90d"' },
+  } }
 
 M.notify = { title = "notify",
   doc = "Whom to tell of what: a notifier of `mk.notify`, or a list of them. One that several keys " ..

@@ -3,7 +3,9 @@
 --- Each has `luals`, its name in the types for editors, and `check(value, entry)`, which returns
 --- nil or what the value must be. `entry` is the key's definition: `one_of` and `of` refine it.
 local flow = require "moonkeep.flow"
+local keys = require "moonkeep.core.keys"
 local list_of = require "moonkeep.list_of"
+local signature = require "moonkeep.signature"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -253,6 +255,26 @@ M.notifiers = { luals = "moonkeep.Notifier|moonkeep.Notifier[]", check = functio
     "must be a notifier, as mk.notify makes it, or a list of them" or nil
 end }
 M.secret = is_a("Secret", "a secret, as mk.secret makes it")
+M.secrets = { luals = "moonkeep.Secret|moonkeep.Secret[]", check = function(value)
+  return M.secret.check(value) and M.list.check(value, { of = "secret" }) and
+    "must be a secret, as mk.secret makes it, or a list of them" or nil
+end }
+
+-- One text or a list of texts, each of which is(text) says to be one.
+local function texts_that_are(is, what)
+  return { luals = "string|string[]", check = function(value)
+    local why = M.strings.check(value)
+    for _, text in ipairs(not why and list_of(value) or {}) do
+      if not is(text) then
+        return ("%s: see %s"):format(what, text)
+      end
+    end
+    return why
+  end }
+end
+
+M.recipients = texts_that_are(keys.age_is_recipient, "must be public keys of age, \"age1...\"")
+M.public_keys = texts_that_are(signature.public_key, "must be public keys of minisign, \"RW...\"")
 M.stream = is_a("Stream", "a stream, as ctx:dump makes it")
 M.backup = is_a("Backup", "a backup, as ctx:backup, ctx:upload or store:latest give it")
 M.arg = is_a("Arg", "a type of argument, as mk.arg has them")

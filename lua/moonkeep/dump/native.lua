@@ -121,9 +121,12 @@ end
 
 -- One flow from a connection into every store.
 function Engine:move(unit, connection)
-  local name = unit.file .. self.suffix
-  local stages = self:stages(unit, connection)
-  stages[#stages + 1] = self.copies and self.copies:sinks(name) or { kind = "null", label = "stored" }
+  local name, stages = unit.file .. self.suffix, self:stages(unit, connection)
+  if self.copies then
+    name = self.copies:append(stages, name)
+  else
+    stages[#stages + 1] = { kind = "null", label = "stored" }
+  end
   local report = flow.run(stages, { meter = self.meter, limiter = self.limiter })
   local plain = report.files and report.files.bytes_out or report.source.bytes_read
   unit.object = { name = name, role = unit.kind == "rows" and "data" or unit.kind,

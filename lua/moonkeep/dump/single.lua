@@ -79,11 +79,12 @@ end
 function M.dump(plan)
   local argv, env = argv_of(plan)
   local _, _, suffix = flow.codec(plan.codec)
-  local object = { name = FORMATS[plan.format].object .. suffix, role = "data", codec = plan.codec }
+  local stored = { { kind = "encode", codec = plan.codec } }
+  local object = { name = plan.copies:append(stored, FORMATS[plan.format].object .. suffix),
+    role = "data", codec = plan.codec }
   local report = flow.run({
     { kind = "process", env = env, argv = argv },
-    { kind = "tee", { M.proof_stage(plan.format, plan.major) },
-      { { kind = "encode", codec = object.codec }, plan.copies:sinks(object.name) } },
+    { kind = "tee", { M.proof_stage(plan.format, plan.major) }, stored },
   }, { title = plan.title, total = plan.total })
   object.size = report.stored.bytes_in
   object.sha256 = report.stored.result

@@ -143,12 +143,13 @@ local function seekable(backup, store, options, mode)
   elseif mode and options.on_error ~= "continue" then
     warn_of_jobs(options, ONE_TRANSACTION)
     return nil
-  elseif format == "custom" and object.codec == "none" and path then
+  elseif format == "custom" and object.codec == "none" and path and not backup.manifest.encryption then
     return path
   end
   warn_of_jobs(options, ("the backup is %s, which can only be read from its beginning to its end")
     :format(format ~= "custom" and "in " .. format .. " format" or object.codec ~= "none" and
-    "compressed by " .. object.codec or "no single file"))
+    "compressed by " .. object.codec or backup.manifest.encryption and "encrypted" or
+    "no single file"))
 end
 
 local function restore_argv(major, target, format, options, mode)

@@ -2,6 +2,7 @@
 --- every byte compared with the manifest on the way.
 local contents = require "moonkeep.restore.contents"
 local core_task = require "moonkeep.core.task"
+local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local manifests = require "moonkeep.manifest"
@@ -31,7 +32,7 @@ end
 -- The file that an object becomes; nil: it is an archive of several, or none of the directory's.
 local function file_of(object)
   if object.role == "list" then
-    return object.name
+    return envelope.plain_name(object.name)
   elseif object.role == "data" or object.role == "objects" then
     return object.name:match "^.*%.dat"
   end

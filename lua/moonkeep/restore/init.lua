@@ -10,6 +10,7 @@ local clock = require "moonkeep.clock"
 local contents = require "moonkeep.restore.contents"
 local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
+local escrow = require "moonkeep.encryption.escrow"
 local globals = require "moonkeep.pg.globals"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
@@ -21,6 +22,7 @@ local plans = require "moonkeep.restore.plan"
 local sessions = require "moonkeep.pg.session"
 local spec = require "moonkeep.spec"
 local units = require "moonkeep.units"
+local verify = require "moonkeep.verify"
 local working = require "moonkeep.pg.working"
 
 local M = {}
@@ -102,6 +104,7 @@ local function open(backup, options)
   end
   local manifest, store = backup.manifest, backup.stores[1]
   options_of.check(manifest, options)
+  verify.unlock(backup, store)
   local name = options.database or manifest.source.database
   local self = { backup = backup, store = store, manifest = manifest, options = options, name = name,
     target = options.into:with { dbname = name }, admin = connect_admin(options.into, name) }
@@ -160,6 +163,7 @@ function M.restore(backup, options, unrecorded)
     into_existing(self)
   end
   log.info("restored %s", backup.id)
+  escrow.note(backup, self.store)
   if not unrecorded and not has_gone_on and not options.schema_only and
     not options_of.selects(options) then
     catalog.record_restore(backup, tostring(self.target), (clock.monotonic() - began) / 1000)

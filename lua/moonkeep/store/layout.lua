@@ -44,8 +44,10 @@ local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
 local pieces = require "moonkeep.store.pieces"
+local signatures = require "moonkeep.signature"
 local stores = require "moonkeep.store"
 local sweeper = require "moonkeep.store.sweep"
+local trust = require "moonkeep.trust"
 local units = require "moonkeep.units"
 local values_of = require "moonkeep.values_of"
 
@@ -71,9 +73,10 @@ function Store:list(job, series)
 end
 
 --- The manifest of a backup. Raises NOT_FOUND when there is no such backup, CORRUPT when it is
---- damaged.
+--- damaged, UNTRUSTED when only what is signed is believed, and this is not.
 function Store:manifest(job, series, id)
-  local ok, manifest = pcall(manifests.decode, self:manifest_text(job, series, id))
+  local text = self:manifest_text(job, series, id)
+  local ok, manifest = pcall(manifests.decode, text)
   if not ok then
     if errors.is_error(manifest) then
       manifest.message = ("backup %s in store %s: %s (%s)"):format(id, self.name, manifest.message,
@@ -81,6 +84,10 @@ function Store:manifest(job, series, id)
     end
     error(manifest, 0)
   end
+  local place = { job = job, series = series, id = id }
+  trust.check(self, place, text, manifest, function()
+    return self:text(place, signatures.NAME)
+  end)
   return manifest
 end
 
@@ -244,6 +251,13 @@ function Store:hold_of(backup)
     return { reason = "(what it says cannot be read)" }
   end
   error(hold, 0)
+end
+
+--- Replaces the small object of that name by another text, which the mark says first: so whoever finds
+--- one or the other knows both (store:replaced). `fields` are those of the mark.
+function Store:replace(backup, object, text, mark, fields)
+  self:mark(backup, mark, fields)
+  self.driver:write(keys.object(backup, object), text, false)
 end
 
 --- Takes marks away, those that are there.

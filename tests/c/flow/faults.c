@@ -82,7 +82,29 @@ static bool limited_tree(struct rig *rig)
                mk_sink_digest(rig->loop, mk_content_digest_new(&content, &rig->err), &rig->err));
 }
 
-static bool (*const trees[])(struct rig *rig) = {small_tree, large_tree, limited_tree};
+/* An age file, made and opened; any identity does. */
+static struct mk_node *add_age(struct rig *rig, struct mk_node *parent, bool seal)
+{
+    struct mk_age_keys *keys = parent ? mk_age_keys_new(&rig->err) : NULL;
+    if (!keys)
+        return NULL;
+    uint8_t identity[MK_AGE_KEY_BYTES] = {1};
+    keys->n = 1;
+    memcpy(keys->keys[0], identity, sizeof identity);
+    if (seal)
+        mk_age_recipient_of(identity, keys->keys[0], &rig->err);
+    struct mk_ordered *stage = mk_ordered_age(seal, keys, &rig->err);
+    return stage ? mk_flow_ordered(rig->flow, parent, stage, &rig->err) : NULL;
+}
+
+static bool sealed_tree(struct rig *rig)
+{
+    struct mk_node *node = add_source(rig, mk_source_memory("hello", 5, &rig->err));
+    node = add_age(rig, add_age(rig, node, true), false);
+    return add_sink(rig, node, node ? mk_sink_text(4096, &rig->err) : NULL);
+}
+
+static bool (*const trees[])(struct rig *rig) = {small_tree, large_tree, limited_tree, sealed_tree};
 #define N_TREES (sizeof trees / sizeof trees[0])
 
 /* ---- cancelling and memory ----------------------------------------------------------------- */
