@@ -16,9 +16,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     for (int i = 0; i < 2 && !ready; i++)
         if (mk_report_init(&reports[i], i == 1, &err) != MK_OK)
             abort();
+    if (!ready)
+        reports[0].journal = reports[1].journal = open("/dev/null", O_WRONLY | O_CLOEXEC);
     ready = 1;
     reports[0].verbose = reports[1].verbose = true;
-    reports[0].journal = reports[1].journal = open("/dev/null", O_WRONLY | O_CLOEXEC);
     reports[0].tty = size % 2 == 0;
     for (const char *line = (const char *)data; size > 0;) {
         const char *newline = memchr(line, '\n', size);
