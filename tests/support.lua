@@ -1,6 +1,7 @@
 --- What the specs share: running the binary on a recipe, and a server to try things on.
 local flow = require "moonkeep.flow"
 local json = require "moonkeep.core.json"
+local merge = require "moonkeep.merge"
 local mk = require "moonkeep"
 local pieces = require "moonkeep.store.pieces"
 local tools = require "moonkeep.pg.tools"
@@ -163,15 +164,16 @@ function M.restore_commands(folder)
 end
 
 --- Runs the commands of a backup's RESTORE.txt as they stand, with the cluster's own programs, into
---- the database `target`; `jobs`: another number than the text has.
-function M.restore_by_text(cluster, folder, target, jobs)
+--- the database `target`; `jobs`: another number than the text has; `env`: what it wants besides.
+function M.restore_by_text(cluster, folder, target, jobs, env)
   local commands = table.concat(M.restore_commands(folder), "\n")
   if jobs then
     commands = commands:gsub("%-%-jobs=%d+", "--jobs=" .. jobs)
   end
   local bin = tools.find("pg_restore", cluster.major):match "^(.*)/"
-  mk.process.run { argv = { "bash", "-c", commands }, cwd = folder, env = { NEWDB = target,
-    PGHOST = cluster.folder, PGUSER = "postgres", PATH = bin .. ":" .. os.getenv "PATH" } }
+  mk.process.run { argv = { "bash", "-c", commands }, cwd = folder, env = merge(env or {}, {
+    NEWDB = target, PGHOST = cluster.folder, PGUSER = "postgres",
+    PATH = bin .. ":" .. os.getenv "PATH" }) }
 end
 
 --- Waits until nobody is connected to a database, and no client program of its cluster runs.

@@ -18,10 +18,10 @@ local M = { NAME = "manifest.minisig" }
 local ALGORITHM, HASHED, NO_PASSWORD, CHECKSUM = "Ed", "ED", "\0\0", "B2"
 local SECRET_BYTES, PUBLIC_BYTES, SIGNATURE_BYTES = 158, 42, 74
 
--- The bytes of a line of base64, if there are so many.
+-- The bytes of a line of base64, if there are so many; in the one spelling that they have.
 local function bytes_of(line, wanted)
   local ok, bytes = pcall(hash.unbase64, line or "")
-  return ok and #bytes == wanted and bytes or nil
+  return ok and #bytes == wanted and hash.base64(bytes) == line and bytes or nil
 end
 
 -- As minisign shows a key's id: a number, little-endian.

@@ -83,7 +83,7 @@ function M.run(options)
   for _, item in ipairs(copies_of(options, places)) do
     local ok, changed = xpcall(do_one, errors.handler, item, to or keys_of(item, places), options)
     local err = not ok and errors.explain(errors.of(changed)) or nil
-    if err and err.code == "CANCELED" then
+    if err and (err.code == "CANCELED" or err.code == "USAGE") then
       error(err, 0)
     elseif err then
       runner.report(err, ("%s in %s"):format(item.id, item.store.name))

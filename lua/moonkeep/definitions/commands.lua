@@ -114,7 +114,7 @@ M.list = {
     } },
   { "show", "Shows all that is known of a backup.",
     arguments = { BACKUP_ID },
-    options = options(WHERE, JOB, SERIES, STORE, TRUST,
+    options = options(WHERE, JOB, SERIES, STORE, KEYS,
       { "--contents", "the archive's table of contents, as pg_restore lists it" }, JSON),
     examples = {
       { "moonkeep show latest --from nightly.lua", "the newest" },
