@@ -315,6 +315,15 @@ function M.last_good(job)
   return rows and rows[1][1]
 end
 
+--- The newest backup of a series that was published (in the store of that URL, if it is given) and has
+--- not expired, nor is damaged: { id, store }, or nil.
+function M.newest(job, series, url)
+  local rows = M.run { { [[SELECT id, store FROM backups WHERE job = ?1 AND series = ?2
+    AND proof <> 'damaged' AND (?3 IS NULL OR store = ?3) ORDER BY id DESC LIMIT 1]], job, series, url,
+    n = 3 } }
+  return rows and rows[1][1]
+end
+
 --- Writes down what has been proved of a backup in its stores.
 function M.record_proof(backup)
   local statements = {}

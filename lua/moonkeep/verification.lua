@@ -162,6 +162,8 @@ local function note_damage(item, err)
   end
 end
 
+local IS_BAD = { CORRUPT = true, UNTRUSTED = true }
+
 --- Proves a copy: { ok, proof, is_gone (it has expired meanwhile), repaired_from (a store), error }.
 --- With `mend`, a damaged one is replaced by another store's that is whole.
 function M.prove(item, level, mend)
@@ -174,10 +176,11 @@ function M.prove(item, level, mend)
     error(err, 0)
   elseif err.code == "NOT_FOUND" and not item.store:is_there(item) then
     return { ok = true, is_gone = true }
-  elseif err.code ~= "CORRUPT" then
+  elseif not IS_BAD[err.code] then
     return { ok = false, error = err }
+  elseif err.code == "CORRUPT" then -- whom to trust is this host's business, and no mark in the store
+    note_damage(item, err)
   end
-  note_damage(item, err)
   if not mend then
     return { ok = false, error = err }
   end

@@ -62,9 +62,9 @@ describe("an age file", function()
   end
 
   it("of 1 GiB is read by the stock command, and the stock command's by us", function()
-    local GIB, sum = "1073741824", nil
+    local GIB = "1073741824"
     local zeros = { kind = "process", argv = { "head", "-c", GIB, "/dev/zero" } }
-    sum = flow.run { zeros, { kind = "seal", recipients = { recipient } }, { kind = "process",
+    local sum = flow.run { zeros, { kind = "seal", recipients = { recipient } }, { kind = "process",
       keep_stdout = true, label = "out", argv = { "sh", "-c", [[age --decrypt --identity "$0" |
         sha256sum]], key_file } } }.out.result
     local report = flow.run { { kind = "process", argv = { "sh", "-c",

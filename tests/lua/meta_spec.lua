@@ -37,7 +37,8 @@ describe("the definitions", function()
       ["Store:survey"] = true, ["Store:mark"] = true, ["Store:read_mark"] = true,
       ["Store:unmark"] = true, ["Store:read_job"] = true, ["Store:write_job"] = true,
       ["Store:sweep"] = true, ["Store:locked"] = true, ["Store:is_there"] = true,
-      ["Store:remarks"] = true, ["Store:hold_of"] = true, ["Store:marks_of"] = true }
+      ["Store:remarks"] = true, ["Store:hold_of"] = true, ["Store:marks_of"] = true,
+      ["Store:replace"] = true }
     local n = 0
     for class, file in pairs(classes) do
       local source = mk.fs.read(("lua/moonkeep/%s.lua"):format(file))

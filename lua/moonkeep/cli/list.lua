@@ -25,7 +25,8 @@ local function read(entry, store, known)
   if ok then
     entry.size, entry.created_at, entry.error = manifests.sizes(manifest), manifest.created_at, nil
   else
-    entry.error = errors.of(manifest).message
+    local err = errors.of(manifest)
+    entry.error, entry.untrusted = err.message, err.code == "UNTRUSTED" or nil
   end
 end
 
@@ -69,7 +70,9 @@ end
 M.collect = collect
 
 local function proof_of(entry)
-  if entry.error or entry.damaged_in and #entry.damaged_in == #entry.stores then
+  if entry.untrusted then
+    return output.paint("red", "not trusted")
+  elseif entry.error or entry.damaged_in and #entry.damaged_in == #entry.stores then
     return output.paint("red", "damaged")
   elseif entry.damaged_in then
     return ("%s, %s"):format(entry.proof, output.paint("red", "damaged in " ..

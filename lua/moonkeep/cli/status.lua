@@ -12,6 +12,7 @@ local log = require "moonkeep.log"
 local outbox = require "moonkeep.notify.outbox"
 local output = require "moonkeep.cli.output"
 local recipe = require "moonkeep.recipe"
+local rollback = require "moonkeep.rollback"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
@@ -22,6 +23,15 @@ local M = {}
 
 local STALE = 5
 
+-- The newest id of a survey that is a backup.
+local function newest_in(items)
+  for i = #items, 1, -1 do
+    if items[i].is_there then
+      return items[i].id
+    end
+  end
+end
+
 -- The newest backup of each series in the job's stores whose manifest can be read.
 local function newest_of(job, knowledge)
   local by_series, problems = {}, {}
@@ -29,6 +39,9 @@ local function newest_of(job, knowledge)
     local ok, err = pcall(function()
       for _, series in ipairs(store:series(job.name)) do
         local items = store:survey(job.name, series)
+        local lost = rollback.lost(job.name, series, store, newest_in(items))
+        problems[#problems + 1] = lost and ("store %s has lost %s of %s, or was set back"):format(
+          store.name, lost, stores.unseries(series)) or nil
         for i = #items, 1, -1 do
           local id, marks = items[i].id, items[i].marks
           local read, manifest = pcall(store.manifest, store, job.name, series, id)

@@ -6,6 +6,7 @@ local jobs = require "moonkeep.job"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 local recipe = require "moonkeep.recipe"
+local rollback = require "moonkeep.rollback"
 local settings = require "moonkeep.settings"
 local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
@@ -310,6 +311,9 @@ function M.find(options, text)
   local id, found
   if text == "latest" then
     id, found = newest(items, options)
+    if found then
+      rollback.check(found, items, #where)
+    end
   else
     for _, item in ipairs(items) do
       if is_meant(item.id, text) then

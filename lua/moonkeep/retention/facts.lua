@@ -43,7 +43,7 @@ function M.is_damaged(marks, known)
   return marks.damaged or false
 end
 
-local UNREADABLE = { CORRUPT = true, UNSUPPORTED = true }
+local UNREADABLE = { CORRUPT = true, UNSUPPORTED = true, UNTRUSTED = true }
 
 local MAX_READ = 50 -- manifests in memory: one may be large
 
