@@ -103,8 +103,8 @@ local function hold_of(store, backup)
   return ok and hold or nil
 end
 
--- A session in the target, and what held there what is replaced. What is left there of a backup whose
--- manifest was lost may be all that there is: it goes only when the source is known to be whole.
+-- A session in the target. What is left there of a backup whose manifest was lost may be all that there
+-- is: it goes only when the source is known to be whole. (What held it there stays.)
 local function begin(backup, from, to)
   local ok, session = xpcall(to.begin, errors.handler, to, backup.job, backup.series, backup.id)
   if ok then
@@ -113,8 +113,7 @@ local function begin(backup, from, to)
     raise_of_target(session)
   end
   verify.read(backup, from)
-  local hold = target(hold_of, to, backup)
-  return target(to.begin, to, backup.job, backup.series, backup.id, true), hold
+  return target(to.begin, to, backup.job, backup.series, backup.id, true)
 end
 
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
@@ -122,8 +121,7 @@ end
 function M.backup(backup, from, to)
   local hold = hold_of(from, backup)
   local tell = target(identity.copier, backup.job, from, to)
-  local session <close>, held = begin(backup, from, to)
-  hold = hold or held
+  local session <close> = begin(backup, from, to)
   M.objects(backup, from, session, {})
   local manifest = from:manifest_text(backup.job, backup.series, backup.id)
   for _, name in ipairs { "RESTORE.txt", backup.manifest.signed_by and signatures.NAME or nil } do

@@ -127,12 +127,8 @@ local function repair(item, level, err)
     if other.url ~= item.store.url and ok and pcall(proof.prove, backup, "read") then
       log.warn("the copy of %s in %s is damaged, and is replaced by that of %s", item.id,
         item.store.name, other.name)
-      local hold = item.store:hold_of(item)
       item.store:remove(item)
       copies.backup(backup, other, item.store)
-      if hold then -- the other store may have none
-        item.store:mark(item, "hold", hold)
-      end
       local mended = proof.prove(item.store:backup(item.job, item.series, item.id), level)
       catalog.record_proof(mended)
       return other

@@ -254,8 +254,14 @@ function Store:hold_of(backup)
 end
 
 --- Replaces the small object of that name by another text, which the mark says first: so whoever finds
---- one or the other knows both (store:replaced). `fields` are those of the mark.
+--- one or the other knows both. `fields` are those of the mark. The backup must be locked.
 function Store:replace(backup, object, text, mark, fields)
+  local folder = ("%s%s/"):format(keys.folder(backup.job, backup.series), keys.check_id(backup.id))
+  for _, name in ipairs(self.driver.has_partials and self.driver:names(folder) or {}) do
+    if name:match "^%..*%.partial$" then -- of one that was killed
+      self.driver:remove { folder .. name }
+    end
+  end
   self:mark(backup, mark, fields)
   self.driver:write(keys.object(backup, object), text, false)
 end
@@ -384,12 +390,14 @@ function Store:begin(job, series, id, anew)
       errors.raise("ALREADY_EXISTS", ("store %s has a backup %s already"):format(self.name, id))
     end
     if ok and (left[id] or marks[id]) then
-      if not anew and marks[id] and not marks[id].expired then
+      if not anew and sweeper.was_published(marks[id] or {}) then
         errors.raise("REMAINS", ("store %s has lost the manifest of %s"):format(self.name, id))
       end
+      local gone = merge(marks[id] or {})
+      gone.hold = nil -- what held it holds what comes
       driver:remove_folder(session.folder)
       driver:remove(left[id] or {})
-      driver:remove(values_of(marks[id] or {}))
+      driver:remove(values_of(gone))
     end
     driver:make_folder(session.folder)
   end)
@@ -409,8 +417,9 @@ function Store:stall()
   return self.options.stall or STALL
 end
 
---- Calls fn(take_out), with the backup locked; take_out() marks it as expired and takes it out of the
---- store: its manifest first, and its marks, but for that one, last. Raises BUSY.
+--- Calls fn(take_out), with the backup locked; take_out(why) marks it as expired and takes it out of the
+--- store: its manifest first, and its marks, but for that one, last. Without a reason it is to come
+--- back: it is not marked, and what holds it stays. Raises BUSY.
 function Store:locked(backup, fn)
   local folder, driver = keys.folder(backup.job, backup.series), self.driver
   local id = keys.check_id(backup.id)
@@ -421,8 +430,12 @@ function Store:locked(backup, fn)
   fn(function(why)
     local marks = merge(backup.marks or self:marks_of(backup))
     marks.expired = nil
-    local fields = { at = clock.iso(), host = host.name(), reason = why }
-    local ok, err = pcall(self.mark, self, backup, "expired", fields)
+    local fields, ok, err = { at = clock.iso(), host = host.name(), reason = why }, true, nil
+    if why then
+      ok, err = pcall(self.mark, self, backup, "expired", fields)
+    else
+      marks.hold = nil
+    end
     if not ok and errors.of(err).code == "DISK_FULL" then
       -- there is room only when something has gone; without its other marks, what is left of it is a
       -- killed run's
@@ -440,11 +453,11 @@ function Store:locked(backup, fn)
   end)
 end
 
---- Takes a backup out of the store, one that is known to be worth nothing. Raises BUSY.
+--- Takes a backup out of the store, one that is known to be worth nothing: a better one is to come.
+--- Should it not, its marks that are left say that one is missing here. Raises BUSY.
 function Store:remove(backup)
   self:locked(backup, function(take_out)
-    take_out "it is damaged"
-    self:unmark(backup, "expired") -- a better one may come
+    take_out()
   end)
 end
 

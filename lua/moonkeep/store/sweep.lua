@@ -50,10 +50,20 @@ local function leftovers(driver, folder)
   return found, marks
 end
 
+--- Whether marks ({ [mark] = ... }) say that there was a manifest. That of a key is written before it.
+function M.was_published(marks)
+  for mark in pairs(marks) do
+    if mark ~= "key" and not marks.expired then
+      return true
+    end
+  end
+  return false
+end
+
 -- Removes what has no manifest, and is not to be kept for its marks.
 local function sweep_one(driver, folder, id, marks)
   local shown = driver:shown(folder .. id)
-  if next(marks) and not marks.expired then
+  if M.was_published(marks) then
     log.warn("%s was a backup, but has lost its manifest: it stays as it is; complete it from " ..
       "another store (moonkeep copy), or remove it by hand", shown)
     return
