@@ -295,6 +295,45 @@ describe("a store in a bucket", function()
       assert.equal("CORRUPT", support.caught(verify.read, backup, store).code)
     end)
 
+    it("encrypted and signed, passwords of roles and all, of which other keys can be given later",
+      function()
+        local _, name = bucket()
+        local function command(...)
+          local done = support.start(dir.path, { ... }, env()):finish()
+          return done, (done.stdout .. done.stderr)
+        end
+        local keys = {}
+        for i, arguments in ipairs { {}, {}, { "--sign" } } do
+          keys[i] = { path = ("%s/key%d"):format(dir.path, i) }
+          keys[i].public = command("keygen", keys[i].path, table.unpack(arguments)).stdout:match "^%S+"
+        end
+        local text = recipe(name):gsub("dump = {", ([[sign = mk.secret.file %q, trust = %q,
+          encrypt = { recipients = %q }, dump = { globals = true,]]):format(keys[3].path, keys[3].public,
+          keys[1].public)):gsub('verify = "decoded"', 'verify = "read"')
+        local run = support.run_recipe(dir.path, text, { env = env() })
+        assert.equal(0, run.code, run.stderr)
+        local store = layout.new("s", rgw.driver(name .. "/app"))
+        assert.is_true(store:latest("s3", "_globals").manifest.dump.passwords)
+        local done, all = command("verify", "--all", "--from", run.path, "--identity", keys[1].path)
+        assert.equal(0, done.code, all)
+        done, all = command("rekey", "--all", "--from", run.path, "--identity", keys[1].path,
+          "--recipient", keys[2].public)
+        assert.equal(0, done.code, all)
+        assert.matches("2 copies sealed anew", all)
+        for _, level in ipairs { "stored", "read" } do
+          assert.equal(0, command("verify", "--all", "--from", run.path, "--level", level).code)
+        end
+        local into = { "restore", "latest", "--from", run.path, "--into",
+          ("host=%s user=postgres"):format(cluster.folder), "--database", "opened", "--identity" }
+        into[#into + 1] = keys[1].path
+        assert.equal(1, command(table.unpack(into)).code)
+        into[#into] = keys[2].path
+        done, all = command(table.unpack(into))
+        assert.equal(0, done.code, all)
+        assert.equal(3, fingerprint.compare(fingerprint.of(cluster:database "app"),
+          fingerprint.of(cluster:database "opened")))
+      end)
+
     it("by credentials that may only write", function()
       local _, name = bucket()
       rgw.admin("user", "create", "--uid=writer", "--display-name=w", "--access-key=wkey",
