@@ -223,7 +223,7 @@ end
 function M.manifests(folder)
   local found = {}
   for _, file in ipairs(M.files(folder)) do
-    if file:match "%.json$" and not file:match "job%.json$" then
+    if file:match "%d+T%d+Z%-%x+%.json$" then
       found[#found + 1] = file
     end
   end
@@ -234,7 +234,8 @@ end
 function M.backup_files(folder)
   local found = {}
   for _, file in ipairs(M.files(folder)) do
-    found[#found + 1] = not file:match "job%.json$" and not file:match "%.proof%-%l+$" and file or nil
+    found[#found + 1] = not file:match "job%.json$" and not file:match "opened%.json$" and
+      not file:match "%.proof%-%l+$" and file or nil
   end
   return found
 end

@@ -139,7 +139,7 @@
 ---@field recipients? string|string[] public keys, `age1...`: any one of their private keys opens a backup. Have two, kept in two places
 ---@field passphrase? moonkeep.Secret instead of keys
 ---@field identity? moonkeep.Secret|moonkeep.Secret[] the file of a private key, on hosts that are to verify, or restore, what is in the backups; hosts that only make them are better without
----@field escrow? moonkeep.Duration a run warns until a private key has opened a backup within this time, by a `verify` as `decoded` or a restore, on whatever host (default: "90d")
+---@field escrow? moonkeep.Duration|false runs and `status` warn until a private key has opened a backup within this time, by a `verify` as `decoded` or a restore, on whatever host; `false`: never (default: "90d")
 
 ---An HTTP request. Certificates are always verified.
 ---@class moonkeep.HttpKeys

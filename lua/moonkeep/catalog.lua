@@ -15,6 +15,7 @@ local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local redact = require "moonkeep.redact"
 local state = require "moonkeep.state"
+local trust = require "moonkeep.trust"
 local usual = require "moonkeep.usual"
 
 local M = {}
@@ -57,6 +58,8 @@ M.MIGRATIONS = {
     "ALTER TABLE backups ADD COLUMN globals TEXT",
     "CREATE TABLE identities (store TEXT NOT NULL, job TEXT NOT NULL, uid TEXT NOT NULL, PRIMARY KEY " ..
       "(store, job))" },
+  -- whom the manifest was believed (trust.fingerprint)
+  { "ALTER TABLE backups ADD COLUMN trusted TEXT NOT NULL DEFAULT ''" },
 }
 
 local LOCK_TRIES = 200
@@ -209,13 +212,14 @@ local function backup_statement(backup, store, proof, when)
   local manifest = backup.manifest
   local size, decoded = manifests.sizes(manifest)
   return { [[INSERT INTO backups (job, series, id, store, created_at, size, decoded_size, seconds,
-      run, proof, proved_ms, tags, globals) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12,
-      ?13) ON CONFLICT DO UPDATE SET tags = excluded.tags, globals = excluded.globals,
+      run, proof, proved_ms, tags, globals, trusted) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10,
+      ?11, ?12, ?13, ?14) ON CONFLICT DO UPDATE SET tags = excluded.tags, globals = excluded.globals,
+      trusted = excluded.trusted,
       proof = iif(excluded.proof = 'stored', proof, excluded.proof),
       proved_ms = iif(excluded.proof = 'stored', proved_ms, excluded.proved_ms)]], backup.job,
     backup.series, backup.id, store.url, manifest.created_at, size, decoded,
     manifest.run and manifest.run.seconds, manifest.run and manifest.run.id, proof, when,
-    json.encode(manifest.tags or {}), manifest.globals, n = 13 }
+    json.encode(manifest.tags or {}), manifest.globals, trust.fingerprint(backup.job), n = 14 }
 end
 
 --- Writes down how it ended: "ok", "degraded", "failed" or "skipped", with the error, and what it
@@ -315,13 +319,23 @@ function M.last_good(job)
   return rows and rows[1][1]
 end
 
---- The newest backup of a series that was published (in the store of that URL, if it is given) and has
---- not expired, nor is damaged: { id, store }, or nil.
+--- The newest backup of a series that was published in the store of that URL and has not expired, nor is
+--- damaged: its id, or nil.
 function M.newest(job, series, url)
-  local rows = M.run { { [[SELECT id, store FROM backups WHERE job = ?1 AND series = ?2
-    AND proof <> 'damaged' AND (?3 IS NULL OR store = ?3) ORDER BY id DESC LIMIT 1]], job, series, url,
-    n = 3 } }
-  return rows and rows[1][1]
+  local rows = M.run { { [[SELECT max(id) AS id FROM backups WHERE job = ?1 AND series = ?2
+    AND store = ?3 AND proof <> 'damaged']], job, series, url } }
+  return rows and rows[1][1] and rows[1][1].id
+end
+
+--- The series of a job that were published in the store of that URL: { [series] = how many backups }.
+function M.series_in(job, url)
+  local rows = M.run { { [[SELECT series, count(*) AS n FROM backups WHERE job = ?1 AND store = ?2
+    GROUP BY series]], job, url } }
+  local found = {}
+  for _, row in ipairs(rows and rows[1] or {}) do
+    found[row.series] = row.n
+  end
+  return found
 end
 
 --- Writes down what has been proved of a backup in its stores.
@@ -394,14 +408,16 @@ end
 
 local PAGE = 20000
 
-local KNOWN = [[SELECT series, id, created_at, size, seconds, proof, proved_ms, tags, globals
+-- What was in a manifest counts only if it was believed as it would be now.
+local KNOWN = [[SELECT series, id, created_at, size, seconds, proof, proved_ms,
+    iif(trusted = ?6, tags, NULL) AS tags, globals
   FROM backups WHERE job = ?1 AND store = ?2 AND (series, id) > (?3, ?4) ORDER BY series, id LIMIT ?5]]
 
 -- All that is known of a job's backups in a store, by series and id.
 local function known_of(job, url)
   local known, series, id, n = {}, "", "", PAGE
   while n == PAGE do
-    local rows = M.run { { KNOWN, job, url, series, id, PAGE } }
+    local rows = M.run { { KNOWN, job, url, series, id, PAGE, trust.fingerprint(job) } }
     n = rows and #rows[1] or 0
     for _, row in ipairs(rows and rows[1] or {}) do
       known[row.series .. "\0" .. row.id] = row

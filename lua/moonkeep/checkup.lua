@@ -175,7 +175,7 @@ end
 function M.look(source, options)
   options = options or {}
   if options.backup then
-    verify.unlock(options.backup, options.backup.stores[1])
+    verify.unlock(options.backup)
   end
   if options.backup and not options.backup.manifest.tables then
     errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say what rows it has")

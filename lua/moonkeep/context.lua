@@ -5,11 +5,10 @@ local compare = require "moonkeep.compare"
 local copies = require "moonkeep.copy"
 local core_task = require "moonkeep.core.task"
 local database = require "moonkeep.pg.database"
+local encryption = require "moonkeep.encryption.settings"
 local errors = require "moonkeep.errors"
-local escrow = require "moonkeep.encryption.escrow"
 local globals = require "moonkeep.pg.globals"
 local log = require "moonkeep.log"
-local merge = require "moonkeep.merge"
 local proof = require "moonkeep.proof"
 local prompt = require "moonkeep.prompt"
 local restores = require "moonkeep.restore"
@@ -85,12 +84,6 @@ local function upload(self, stream, targets, how)
     proof.prove_copies(backup, how.verify)
   end
   self.problems[#self.problems + 1] = verdict.of(backup, how.copies, targets)
-  if how.encrypt then
-    local warning = escrow.warning(merge(self.job, { encrypt = how.encrypt, upload = targets }))
-    if warning then
-      log.warn("%s\n%s", warning, escrow.HINT)
-    end
-  end
   return backup
 end
 
@@ -213,6 +206,13 @@ end
 function Context:backup(options)
   options = options or {}
   spec.check("ctx:backup", "backup", options)
+  if options.encrypt then
+    local mistakes = encryption.mistakes(options.encrypt)
+    if #mistakes > 0 then
+      spec.report("ctx:backup", mistakes)
+    end
+    encryption.settle(options.encrypt)
+  end
   local source = required(self, options, "source")
   local roles, before = backup_globals(self, options, source)
   local made = {}

@@ -13,6 +13,7 @@ local core_task = require "moonkeep.core.task"
 local envelopes = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
+local hash = require "moonkeep.core.hash"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
@@ -22,6 +23,7 @@ local restore_text = require "moonkeep.restore_text"
 local signatures = require "moonkeep.signature"
 local stores = require "moonkeep.store"
 local tasks = require "moonkeep.task"
+local trust = require "moonkeep.trust"
 local units = require "moonkeep.units"
 
 local M = {}
@@ -228,8 +230,12 @@ end
 function M.begin(job, series, targets, options)
   options = options or {}
   local self = setmetatable({ small = {}, piece_bytes = pieces.bytes(options.piece_size),
-    envelope = options.encrypt and envelopes.begin(options.encrypt) or nil,
     signer = options.sign and signatures.signer(options.sign) or nil }, Copies)
+  if self.signer and not trust.accepts(job, self.signer.id) then
+    errors.raise("INVALID", ("`sign` of job %s is the key %s, which its `trust` does not have"):format(
+      job, self.signer.id), { hint = ("what it makes would be refused: add %q to `trust`"):format(
+      self.signer:public_line()) })
+  end
   for i, store in ipairs(targets) do
     self[i] = setmetatable({ store = store, number = i, has = {}, is_one_of_many = #targets > 1,
       piece_bytes = self.piece_bytes, identity = options.identity }, Copy)
@@ -243,6 +249,8 @@ function M.begin(job, series, targets, options)
     end
   end)
   self.id = new_id(self, options.time)
+  self.envelope = options.encrypt and envelopes.begin(options.encrypt, { job = job, series = series,
+    id = self.id }) or nil
   local ok, err = pcall(each_in_time, self, function(copy)
     copy:begin(job, series, self.id)
   end)
@@ -392,7 +400,10 @@ function Copies:publish(job, series, manifest)
   manifest.signed_by = self.signer and self.signer.id or nil
   local public = enclose(self, manifest)
   mark_pieces(self, public)
-  table.insert(self.small, { name = "RESTORE.txt", text = restore_text.make(public) })
+  local text = restore_text.make(public)
+  table.insert(self.small, { name = "RESTORE.txt", text = text })
+  public.restore_text = { size = #text, sha256 = hash.hex(hash.sha256(text)) }
+  manifest.restore_text = public.restore_text
   self.manifest_text = manifests.encode(redact.value(public))
   manifests.decode(self.manifest_text) -- what cannot be read again is no backup
   if self.signer then

@@ -8,6 +8,7 @@ local errors = require "moonkeep.errors"
 local identity = require "moonkeep.store.identity"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local merge = require "moonkeep.merge"
 local meters = require "moonkeep.meter"
 local rekey = require "moonkeep.encryption.rekey"
 local signatures = require "moonkeep.signature"
@@ -80,7 +81,7 @@ end
 --- they are added. Raises CORRUPT when one is not what the manifest says.
 function M.objects(backup, from, session, has)
   local missing, bytes = {}, 0
-  for _, object in ipairs(backup.manifest.objects) do
+  for _, object in ipairs(manifests.stored(backup.manifest)) do
     if not has[object.name] then
       missing[#missing + 1], bytes = object, bytes + object.size
     end
@@ -119,20 +120,26 @@ end
 --- Copies a backup (of which `from` has a copy) into a store that has none. Returns how many bytes.
 --- Raises CORRUPT, ALREADY_EXISTS, BUSY and what stores raise; nothing can be seen then.
 function M.backup(backup, from, to)
+  -- What is written is what was checked, whatever becomes of the source meanwhile.
+  local manifest, text = from:manifest(backup.job, backup.series, backup.id)
+  backup = merge(backup, { manifest = manifest })
   local hold = hold_of(from, backup)
   local tell = target(identity.copier, backup.job, from, to)
   local session <close> = begin(backup, from, to)
   M.objects(backup, from, session, {})
-  local manifest = from:manifest_text(backup.job, backup.series, backup.id)
-  for _, name in ipairs { "RESTORE.txt", backup.manifest.signed_by and signatures.NAME or nil } do
-    local text = from:text(backup, name)
-    target(session.put, session, name, text)
+  local beside = { manifest.signed_by and signatures.NAME or nil }
+  beside[#beside + 1] = not manifest.restore_text and "RESTORE.txt" or nil
+  for _, name in ipairs(beside) do
+    target(session.put, session, name, from:text(backup, name))
   end
-  local key = backup.manifest.encryption and from:read_mark(backup, rekey.MARK)
+  local _, key = nil, nil
+  if manifest.encryption then
+    _, key = rekey.read_mark(from, backup)
+  end
   if key then -- before it can be seen: it says what key.age may be
-    target(to.mark, to, backup, rekey.MARK, key)
+    target(session.put_key_mark, session, backup, rekey.MARK, key)
   end
-  target(session.publish, session, manifest)
+  target(session.publish, session, text)
   tell()
   if hold then
     target(to.mark, to, backup, "hold", hold)

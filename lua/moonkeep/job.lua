@@ -4,6 +4,7 @@ local arg = require "moonkeep.arg"
 local context = require "moonkeep.context"
 local core_error = require "moonkeep.core.error"
 local core_task = require "moonkeep.core.task"
+local encryption = require "moonkeep.encryption.settings"
 local errors = require "moonkeep.errors"
 local keyring = require "moonkeep.encryption.keyring"
 local list_of = require "moonkeep.list_of"
@@ -89,21 +90,6 @@ local function check_was(found, keys)
   end
 end
 
--- One way to open what is sealed, and somebody who may.
-local function check_encrypt(found, encrypt)
-  local by_key, by_passphrase = encrypt.recipients ~= nil, encrypt.passphrase ~= nil
-  if by_key == by_passphrase then
-    found[#found + 1] = { key = "encrypt", text = by_key and
-      "encrypt has both recipients and a passphrase: one of them" or
-      "encrypt has neither recipients nor a passphrase", hint = not by_key and
-      "make a key (moonkeep keygen), and say encrypt = { recipients = { \"age1...\" } }" or nil }
-  end
-  for _, key in ipairs(by_passphrase and { "identity", "escrow" } or {}) do
-    found[#found + 1] = encrypt[key] ~= nil and { key = "encrypt." .. key,
-      text = ("encrypt.%s goes with recipients, not with a passphrase"):format(key) } or nil
-  end
-end
-
 -- What the types of the keys do not say. Returns a list of mistakes, and the compiled schedule.
 local function check_job(keys)
   local found, rule = {}, nil
@@ -117,7 +103,12 @@ local function check_job(keys)
   check_keep(found, keys)
   check_was(found, keys)
   if keys.encrypt then
-    check_encrypt(found, keys.encrypt)
+    local mistakes = encryption.mistakes(keys.encrypt)
+    table.move(mistakes, 1, #mistakes, #found + 1, found)
+  end
+  if keys.trust and not keys.sign then
+    found[#found + 1] = { key = "trust", text = "trust without sign: what this job makes would be " ..
+      "refused", hint = "say which key signs: sign = mk.secret.file \"...\" (moonkeep keygen --sign)" }
   end
   local dump = keys.dump or {}
   if dump.schema_only and dump.data_only then
@@ -144,13 +135,8 @@ end
 
 -- From now on its backups can be opened, and only those that it trusts are believed.
 local function settle(job)
-  local encrypt = job.keys.encrypt or {}
-  for _, identity in ipairs(types.secret.check(encrypt.identity) and encrypt.identity or
-    { encrypt.identity }) do
-    keyring.add_identity(identity)
-  end
-  if encrypt.passphrase then
-    keyring.add_passphrase(encrypt.passphrase)
+  if job.keys.encrypt then
+    encryption.settle(job.keys.encrypt)
   end
   if job.keys.trust then
     trust.require_of(job:folders(), job.keys.trust)
@@ -238,7 +224,16 @@ local function add_keyless(found, job, level)
   end
 end
 
---- What a job asks for that this host cannot do: a list of mistakes. Looks for programs and keys.
+--- Raises INVALID when a job asks for what this host cannot do. Looks for programs and keys. (Only where
+--- it is to be run: what is listed, or restored, need not be made here.)
+function M.check_reach(job)
+  local found = M.unreachable(job)
+  if #found > 0 then
+    spec.report("verify", found)
+  end
+end
+
+--- What a job asks for that this host cannot do: a list of mistakes.
 function M.unreachable(job)
   local found = {}
   for _, level in ipairs(levels_of(job)) do

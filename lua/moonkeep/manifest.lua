@@ -18,6 +18,7 @@
 ---       "member": its file in a pack, "rows", "bytes", "hash" } ] } ],
 ---     "large_objects": { "count", "bytes", "hash" },
 ---     encrypted: "encryption": see encryption/envelope.lua, which has what is missing here then,
+---     "restore_text": { "size", "sha256" } of RESTORE.txt,
 ---     signed: "signed_by": the id of the key (signature.lua) }
 ---
 --- Roles: "data", the one stream, or rows of one table; "pack", rows of small tables; "objects",
@@ -30,6 +31,7 @@ local errors = require "moonkeep.errors"
 local flow = require "moonkeep.flow"
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
+local keys = require "moonkeep.core.keys"
 
 local M = { FORMAT = 1 }
 
@@ -116,20 +118,43 @@ end
 --- Checks what an encrypted backup's proof object has added. Raises CORRUPT.
 function M.check_private(manifest)
   check_properties(manifest.source)
-  if manifest.dump.format == "directory" then
+  if manifest.dump.format == "directory" or manifest.tables ~= nil then
     check_tables(manifest)
   end
 end
 
+local function is_recipient(value)
+  return type(value) == "string" and keys.age_is_recipient(value)
+end
+
+--- Whether a value is a list of public keys of age.
+function M.are_recipients(list)
+  if type(list) ~= "table" or #list == 0 then
+    return false
+  end
+  for _, recipient in ipairs(list) do
+    if not is_recipient(recipient) then
+      return false
+    end
+  end
+  return true
+end
+
 local function check_encryption(fields)
-  if type(fields) ~= "table" or type(fields.recipient) ~= "string" or
-    fields.recipients ~= nil and type(fields.recipients) ~= "table" then
+  if type(fields) ~= "table" or not is_recipient(fields.recipient) or
+    not (fields.passphrase == true or M.are_recipients(fields.recipients)) then
     corrupt "it does not say how it is encrypted"
   end
-  for _, recipient in ipairs(fields.recipients or {}) do
-    if type(recipient) ~= "string" then
-      corrupt "it does not say to whom it is encrypted"
-    end
+end
+
+-- What it says of what stands beside it: RESTORE.txt, the signature.
+local function check_beside(manifest)
+  local text = manifest.restore_text
+  if text ~= nil and (type(text) ~= "table" or math.type(text.size) ~= "integer" or
+    type(text.sha256) ~= "string") then
+    corrupt "it does not say what its RESTORE.txt is"
+  elseif manifest.signed_by ~= nil and not tostring(manifest.signed_by):find "^%x+$" then
+    corrupt "it does not say who has signed it"
   end
 end
 
@@ -184,6 +209,7 @@ function M.decode(text)
         object.name, tostring(object.codec)), { hint = "install a newer moonkeep" })
     end
   end
+  check_beside(manifest)
   if manifest.encryption ~= nil then
     check_encryption(manifest.encryption)
   elseif manifest.dump.format == "directory" then
@@ -219,6 +245,20 @@ function M.objects(manifest, role)
   for _, object in ipairs(manifest.objects) do
     list[#list + 1] = object.role == role and object or nil
   end
+  return list
+end
+
+--- RESTORE.txt as an object; nil when the manifest does not know it (of earlier versions).
+function M.restore_text(manifest)
+  local text = manifest.restore_text
+  return text and { name = "RESTORE.txt", role = "text", codec = "none", size = text.size,
+    decoded_size = text.size, sha256 = text.sha256 }
+end
+
+--- All that is stored of a backup: its objects, and RESTORE.txt.
+function M.stored(manifest)
+  local list = table.move(manifest.objects, 1, #manifest.objects, 1, {})
+  list[#list + 1] = M.restore_text(manifest)
   return list
 end
 

@@ -87,12 +87,12 @@ end
 local function restored(backup, store)
   local manifest = backup.manifest
   verify.read(backup, store)
-  verify.unlock(backup, store)
+  local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
+    manifest = manifest, stores = { store } }
+  verify.unlock(here)
   local cluster <close> = scratch.new { major = manifest.needs.pg_restore,
     settings = adapters.settings(manifest) }
   prepare(cluster, backup, store)
-  local here = stores.backup { id = backup.id, job = backup.job, series = backup.series,
-    manifest = manifest, stores = { store } }
   local database = restores.restore(here, { into = cluster:database "postgres",
     database = manifest.source.database == "postgres" and "restored" or nil }, true)
   if manifest.dump.format == "directory" then

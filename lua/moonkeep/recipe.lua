@@ -197,9 +197,6 @@ local function check_names(path, list)
       {}) do
       spec.report("policy", { mistake })
     end
-    for _, mistake in ipairs(unguarded(jobs.unreachable, job)) do
-      spec.report("verify", { mistake })
-    end
   end
 end
 

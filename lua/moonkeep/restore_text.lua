@@ -86,33 +86,27 @@ end
 
 -- ---- encrypted backups ----------------------------------------------------------------------------
 
--- The backup's own key, which reads all else; it is in no argument.
+-- The backup's own key, which reads all else; it is in no argument. (By a passphrase also when it was by
+-- a key first, and the other way round: moonkeep rekey.)
 local OPEN = [[
-    KEY=$(age --decrypt %skey.age)
-    open() { cat "$@" | age --decrypt --identity <(printf '%%s\n' "$KEY"); }
+    KEY=$(age --decrypt ${IDENTITY:+--identity "$IDENTITY"} key.age)
+    open() { cat "$@" | age --decrypt --identity <(printf '%s\n' "$KEY"); }
 ]]
-
-local function open_commands(manifest)
-  if not manifest.encryption then
-    return ""
-  end
-  return OPEN:format(manifest.encryption.passphrase and "" or '--identity "$IDENTITY" ')
-end
 
 local NOT_RESTORED = { proof = true, key = true }
 
 -- Commands that go to a folder in which all objects are open, and the manifest of that folder.
 local function decrypted(manifest)
-  local lines, objects = { "    mkdir -m 700 opened\n" }, {}
+  local lines, objects = { "    OPENED=$(mktemp -d)\n" }, {}
   for _, object in ipairs(manifest.objects) do
     if not NOT_RESTORED[object.role] then
       local open = merge(object, { name = envelope.plain_name(object.name) })
       open.piece_size = nil
       objects[#objects + 1] = open
-      lines[#lines + 1] = ("    open %s > opened/%s\n"):format(joined_names(object), open.name)
+      lines[#lines + 1] = ('    open %s > "$OPENED/%s"\n'):format(joined_names(object), open.name)
     end
   end
-  lines[#lines + 1] = "    cd opened\n"
+  lines[#lines + 1] = '    cd "$OPENED"\n'
   return table.concat(lines), merge(manifest, { objects = objects })
 end
 
@@ -203,15 +197,29 @@ local function sum_command(object)
   return ('    echo "%s  %s" | sha256sum --check --quiet\n'):format(object.sha256, object.name)
 end
 
+-- What opens it.
 local function of_key(manifest)
   if not manifest.encryption then
     return ""
-  elseif manifest.encryption.passphrase then
-    return "\nage asks for the passphrase."
   end
-  return "\nIDENTITY is the file of the private key of one of these (or, if key.age was replaced, of " ..
-    "those that\nit was given to then):\n  " ..
-    table.concat(manifest.encryption.recipients or {}, "\n  ")
+  local by_key = "IDENTITY is the file of the private key"
+  local text = manifest.encryption.passphrase and
+    "\nage asks for the passphrase: run the line with KEY by itself, and leave IDENTITY unset." or
+    ("\n%s of one of:\n  %s"):format(by_key, table.concat(manifest.encryption.recipients or {}, "\n  "))
+  return ("%s\nIf there is a file %s.key beside this folder, key.age was replaced since: it says to " ..
+    "whom.\n(Then, too: %s, or unset\nwhen age is to ask for a passphrase.)%s"):format(text, manifest.id,
+    by_key, manifest.dump.format == "directory" and
+    "\nWhat is opened goes into a folder of its own, OPENED: remove it in the end." or "")
+end
+
+-- How its signature is checked.
+local function of_signature(manifest)
+  if not manifest.signed_by then
+    return ""
+  end
+  return ("\nIts manifest, which has the checksums of all of this, is signed by the key %s; to check " ..
+    "that, with the\npublic key as you have it elsewhere:\nminisign -V -P KEY -m ../%s.json -x " ..
+    "manifest.minisig"):format(manifest.signed_by, manifest.id)
 end
 
 local PACKAGED = { zstd = true, lz4 = true }
@@ -242,15 +250,15 @@ function M.make(manifest)
       :format(createdb_options(manifest.source, manifest.needs.pg_restore), commands,
       is_sealed and "<(open database.sql.age)" or "database.sql")
   end
-  commands = open_commands(manifest) .. commands
+  commands = (manifest.encryption and OPEN or "") .. commands
   local what = is_globals and "the roles and tablespaces of a server" or
     ("a dump of the database %s"):format((manifest.source.database:gsub("%c", "?")))
   return HEAD:format(what, manifest.dump.program, (codec == "none" and "" or
     ", compressed by " .. codec) .. (manifest.encryption and ", encrypted by age" or ""),
-    is_globals and " psql reports roles that exist already as errors, and goes on.\nGive host, " ..
+    (is_globals and " psql reports roles that exist already as errors, and goes on.\nGive host, " ..
       "port and user as you usually do (PGHOST, PGPORT, PGUSER)." or
       " NEWDB is the name of the database to\ncreate; give host, port and user as you usually do " ..
-      "(PGHOST, PGPORT, PGUSER)." .. of_key(manifest),
+      "(PGHOST, PGPORT, PGUSER).") .. of_key(manifest) .. of_signature(manifest),
     ("%s/%s/%s"):format(manifest.job, manifest.series, manifest.id), table.concat(sums), commands,
     program, manifest.needs.pg_restore,
     of_packages(manifest, codec),

@@ -11,52 +11,58 @@ local trust = require "moonkeep.trust"
 
 local M = {}
 
--- The newest of each store, of what was found of a series: { [url] = id }, and how many there are.
+-- The newest of a series in each store, of what was found: { [url] = id }.
 local function newest_by_store(items, series)
-  local newest, n = {}, 0
+  local newest = {}
   for _, item in ipairs(items) do
     if item.job == series.job and item.series == series.series then
-      n = n + (newest[item.store.url] and 0 or 1)
       local other = newest[item.store.url]
       newest[item.store.url] = other and other > item.id and other or item.id
     end
   end
-  return newest, n
-end
-
-local function refuse(found, known)
-  errors.raise("ROLLED_BACK", ("the newest backup of %s that can be found is %s, but there was %s in %s")
-    :format(stores.unseries(found.series), found.id, known.id, known.store), { hint =
-    "the store was set back, or has lost it: look for it there, and in other stores; to take the " ..
-    "older one all the same, name it by its id" })
+  return newest
 end
 
 --- What a store has lost: the newest backup of a series that the catalog knows to have been in it, when
 --- that is newer than `id` (the newest there; nil: there is none); or nil.
-function M.lost(job, series, store, id)
-  local known = catalog.newest(job, series, store.url)
-  return known and (not id or known.id > id) and known.id or nil
+function M.lost(job, series, url, id)
+  local known = catalog.newest(job, series, url)
+  return known and (not id or known > id) and known or nil
+end
+
+local function refuse(found, lost, where, is_strict)
+  local err = errors.new("ROLLED_BACK", ("the newest backup of %s that can be found is %s, but there " ..
+    "was %s in %s"):format(stores.unseries(found.series), found.id, lost, table.concat(where, " and ")),
+    { hint = ("it was set back, or has lost it: look for it there, and in other stores; to take the " ..
+    "older one all the same, name it: %s"):format(found.id) })
+  if is_strict then
+    error(err, 0)
+  end
+  log.warn("%s; %s", err.message, err.hint)
 end
 
 --- Checks that `found` ({ job, series, id }), the newest of `items` (the same with their `store`), is
---- the newest there is, as far as anybody can witness. `n_stores`: how many were looked at. Raises
+--- the newest there is, as far as anybody can witness. `urls`: the stores that were looked at. Raises
 --- ROLLED_BACK when it is not, and the job is one that trusts only what is signed.
-function M.check(found, items, n_stores)
-  local known, is_strict = catalog.newest(found.job, found.series), trust.is_required(found.job)
-  if known and known.id > found.id then
-    local ok, err = pcall(refuse, found, known)
-    if not ok and is_strict then
-      error(err, 0)
+function M.check(found, items, urls)
+  local newest, is_strict = newest_by_store(items, found), trust.is_required(found.job)
+  local lost, where, is_known = nil, {}, false
+  for _, url in ipairs(urls) do
+    local one = catalog.newest(found.job, found.series, url)
+    is_known = is_known or one ~= nil
+    if one and one > found.id and (not lost or one >= lost) then
+      where = one == lost and where or {}
+      lost, where[#where + 1] = one, url
+    elseif one == found.id and newest[url] ~= found.id then
+      log.warn("%s has lost %s, or was set back: the newest there is %s", url, found.id,
+        newest[url] or "none")
+    elseif newest[url] and newest[url] ~= found.id then
+      log.warn("%s does not have %s; the newest there is %s", url, found.id, newest[url])
     end
-    log.warn("%s; %s", err.message, err.hint)
   end
-  local newest, n = newest_by_store(items, found)
-  for url, id in pairs(newest) do
-    if id ~= found.id then
-      log.warn("%s does not have %s; the newest there is %s", url, found.id, id)
-    end
-  end
-  if is_strict and not known and (n_stores == 1 or n == 1) then
+  if lost then
+    refuse(found, lost, where, is_strict)
+  elseif is_strict and not is_known and #urls == 1 then
     log.warn("nobody but the store itself says that %s is the newest: there is no other store, and " ..
       "no catalog here, to witness it", found.id)
   end

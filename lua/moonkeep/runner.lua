@@ -4,6 +4,7 @@ local catalog = require "moonkeep.catalog"
 local clock = require "moonkeep.clock"
 local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
+local escrow = require "moonkeep.encryption.escrow"
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
@@ -226,6 +227,13 @@ local function conclude(it, job, run, tries, err)
   end, 5000)
   if it.status == "ok" and job.kind == "job" and #it.backups > 0 then
     expire(it, job, run, tries)
+  end
+  local warning, hint = nil, nil
+  if not err and #it.backups > 0 then
+    warning, hint = escrow.warning(job.keys)
+  end
+  if warning then
+    log.warn("%s; %s", warning, hint)
   end
   if err then
     M.report(err, job.name, { run = it.run, seconds = it.seconds, backups = described(it.backups) })

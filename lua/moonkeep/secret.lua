@@ -44,7 +44,7 @@ function M.env(name)
   return new("env", name, name, function()
     if not taken[name] then
       errors.raise("SECRET_MISSING", ("the environment variable %s is not set"):format(name),
-        { hint = ("set it for this run: %s=... moonkeep run ..."):format(name) })
+        { hint = ("set it for this command: %s=... moonkeep ..."):format(name) })
     end
     return taken[name]
   end)
@@ -62,15 +62,17 @@ end
 --- The secret of an environment variable that need not be there, or nil. For the library.
 function M.optional_env(name)
   local secret = M.env(name)
-  return taken[name] and secret or nil
+  return taken[name] and taken[name] ~= "" and secret or nil
 end
 
 -- Not required above: moonkeep.fs and moonkeep.process are checked by what uses secrets.
 local function read_file(path, what)
   local ok, text = pcall(require("moonkeep.fs").read, path)
   if not ok then
+    local is_denied = errors.of(text).code == "PERMISSION_DENIED"
     errors.raise("SECRET_MISSING", ("%s cannot be read: %s"):format(what, text.message or text),
-      { hint = "make it readable for this user only: chmod 0400" })
+      { hint = is_denied and "make it readable for this user only: chown, and chmod 0400" or
+        "it takes the path of a file: check the spelling" })
   end
   return one_line(text)
 end
@@ -131,7 +133,11 @@ function M.reveal(value)
     return value
   end
   if state.value == nil then
-    state.value = state.read()
+    local text = state.read()
+    if text == "" then -- a password, a key, a passphrase that everybody knows
+      errors.raise("SECRET_MISSING", M.shown(value) .. " is empty")
+    end
+    state.value = text
     redact.add(state.value)
     redact_url(state.value)
   end
@@ -152,6 +158,13 @@ function M.from_reference(reference)
     errors.raise("UNSUPPORTED", ("there is no secret of the kind %s"):format(tostring(reference.kind)))
   end
   return M[reference.kind](reference.argument)
+end
+
+--- Where a secret comes from, for messages: "the file /etc/key.txt".
+function M.shown(one)
+  local kind, what = states[one].shown:match "^(%l+):(.*)$"
+  local names = { env = "variable", cmd = "output of" }
+  return ("the %s %s"):format(names[kind] or kind, what)
 end
 
 --- Whether a value is a secret.

@@ -38,7 +38,7 @@ function M.generate()
   local line = hash.base64(ALGORITHM .. id .. public)
   local private = ALGORITHM .. NO_PASSWORD .. CHECKSUM .. ("\0"):rep(48) .. id .. seed .. public ..
     ("\0"):rep(32)
-  return ("untrusted comment: minisign secret key %s\n%s\n"):format(shown_id(id),
+  return ("untrusted comment: minisign secret key; the public one is %s\n%s\n"):format(line,
     hash.base64(private)), line
 end
 
@@ -54,6 +54,10 @@ end
 local function secret_key(text, what)
   local line = text:match "^untrusted comment:[^\n]*\n(%S+)%s*$"
   redact.add(line)
+  if text:find "AGE%-SECRET%-KEY" then
+    errors.raise("INVALID", ("%s is a key of age's, for encryption"):format(what),
+      { hint = "make one for signatures: moonkeep keygen --sign FILE" })
+  end
   local bytes = bytes_of(line, SECRET_BYTES)
   if not bytes or bytes:sub(1, 2) ~= ALGORITHM then
     errors.raise("INVALID", ("%s is no secret key of minisign's"):format(what),
@@ -63,6 +67,10 @@ local function secret_key(text, what)
       { hint = "make one without: moonkeep keygen --sign FILE, or minisign -G -W" })
   end
   local seed = bytes:sub(63, 94)
+  if core.sign_public(seed) ~= bytes:sub(95, 126) then
+    errors.raise("INVALID", ("%s is damaged: its two halves do not fit"):format(what),
+      { hint = "take a copy of it, or make another one, and add its public key to `trust`" })
+  end
   return { raw_id = bytes:sub(55, 62), seed = seed, public = core.sign_public(seed) }
 end
 
@@ -73,7 +81,7 @@ Signer.__index = Signer
 
 --- What signs with the key of a secret: it has the key's `id`. Raises INVALID, SECRET_MISSING.
 function M.signer(key)
-  local self = setmetatable(secret_key(secret.reveal(key), tostring(key)), Signer)
+  local self = setmetatable(secret_key(secret.reveal(key), secret.shown(key)), Signer)
   self.id = shown_id(self.raw_id)
   return self
 end

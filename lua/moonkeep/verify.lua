@@ -13,6 +13,7 @@ local flow = require "moonkeep.flow"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local meters = require "moonkeep.meter"
+local rekey = require "moonkeep.encryption.rekey"
 local single = require "moonkeep.dump.single"
 local sums = require "moonkeep.dump.sums"
 local tasks = require "moonkeep.task"
@@ -51,16 +52,9 @@ function M.reading(store, backup, object, stages, options)
   error(report, 0)
 end
 
--- Whether so many bytes of this SHA-256 are what has replaced an object since the manifest was written
--- (encryption/rekey.lua).
+-- Whether so many bytes of this SHA-256 are what has replaced an object since the manifest was written.
 local function is_replaced(store, backup, object, size, sha256)
-  local fields = object.role == "key" and store:read_mark(backup, "key")
-  for _, version in ipairs(fields and fields.versions or {}) do
-    if version.size == size and (not sha256 or version.sha256 == sha256) then
-      return true
-    end
-  end
-  return false
+  return object.role == "key" and rekey.is_version(rekey.read_mark(store, backup), size, sha256)
 end
 
 -- Compares what was read with what the manifest says.
@@ -104,7 +98,7 @@ end
 
 --- Asks the store for what it has. Raises CORRUPT.
 function M.stored(backup, store)
-  local ok, err = pcall(tasks.each, backup.manifest.objects, { parallel = AT_ONCE_ASKED },
+  local ok, err = pcall(tasks.each, manifests.stored(backup.manifest), { parallel = AT_ONCE_ASKED },
     function(object)
       ask_of_object(backup, store, object)
     end)
@@ -125,26 +119,28 @@ function M.read_object(backup, store, object, meter)
 end
 
 function M.read(backup, store)
-  for _, object in ipairs(backup.manifest.objects) do
+  for _, object in ipairs(manifests.stored(backup.manifest)) do
     M.read_object(backup, store, object)
   end
 end
 
 -- The backup's own key, from key.age. A key of another backup, or an object that is sealed to another
 -- one, is damage.
-local MAX_KEY_BYTES = 1 << 20
-
 local function open_envelope(backup, store)
   local object = manifests.objects(backup.manifest, "key")[1]
   if not object then
     errors.raise("CORRUPT", "the manifest is damaged: it has no key")
   end
+  local stat = store:stat(backup, object)
+  if stat and stat.size > envelope.MAX_KEY_BYTES then
+    damaged(store, backup, object, "it is too large")
+  end
   local report = M.reading(store, backup, object, { store:source(backup, object), { kind = "tee",
-    { { kind = "sha256", label = "stored" } }, { { kind = "text", limit = MAX_KEY_BYTES,
+    { { kind = "sha256", label = "stored" } }, { { kind = "text", limit = envelope.MAX_KEY_BYTES,
     label = "text" } } } })
   M.check_digest(store, backup, object, report.stored)
-  local mark = store:read_mark(backup, "key")
-  local ok, err = pcall(envelope.open, backup, report.text.result, mark and mark.recipients)
+  local mark = rekey.read_mark(store, backup)
+  local ok, err = pcall(envelope.open, backup, store, report.text.result, mark)
   if not ok and errors.of(err).code == "CORRUPT" then
     damaged(store, backup, object, err.message)
   elseif not ok then
@@ -156,7 +152,7 @@ end
 --- compared with the manifest. `title`: for its progress, or the meter that counts it. Returns the
 --- flow's report. Raises CORRUPT, and WRONG_KEY when nothing here opens the backup.
 function M.unpack(backup, store, object, sink, title)
-  if not envelope.is_open(backup.manifest) then
+  if not envelope.is_open(backup.manifest, store) then
     open_envelope(backup, store)
   end
   local plain = envelope.stages(backup.manifest, object)
@@ -198,11 +194,11 @@ function M.text(backup, store, object, meter)
     meter).text.result
 end
 
---- Opens an encrypted backup: its manifest gets what is confidential in it (encryption/envelope.lua). Of
---- any other it does nothing. Raises WRONG_KEY, CORRUPT.
-function M.unlock(backup, store)
+-- Opens an encrypted backup in a store: its manifest gets what is confidential in it
+-- (encryption/envelope.lua).
+local function unlock_in(backup, store)
   local manifest = backup.manifest
-  if not manifest.encryption or envelope.is_joined(manifest) then
+  if envelope.is_joined(manifest, store) then
     return
   end
   local object = manifests.objects(manifest, "proof")[1]
@@ -210,13 +206,32 @@ function M.unlock(backup, store)
     errors.raise("CORRUPT", "the manifest is damaged: it has no proof object")
   end
   local text = M.text(backup, store, object)
-  local ok, err = pcall(function()
-    envelope.join(manifest, text)
-    manifests.check_private(manifest)
-  end)
+  local ok, err = pcall(envelope.join, manifest, store, text)
   if not ok then
     damaged(store, backup, object, errors.of(err).message)
   end
+end
+
+--- Opens an encrypted backup, from the first of its stores that has a whole key, which is its first one
+--- then. Of any other it does nothing. Raises WRONG_KEY, CORRUPT.
+function M.unlock(backup)
+  if not backup.manifest.encryption then
+    return
+  end
+  local first
+  for i, store in ipairs(backup.stores) do
+    local ok, err = xpcall(unlock_in, errors.handler, backup, store)
+    if ok then
+      table.insert(backup.stores, 1, table.remove(backup.stores, i))
+      return
+    end
+    first = first or err
+    if core_task.canceled() or errors.of(err).code == "WRONG_KEY" then
+      error(err, 0)
+    end
+    log.warn("%s cannot be opened in store %s: %s", backup.id, store.name, errors.of(err).message)
+  end
+  error(first, 0)
 end
 
 -- ---- decoded: one stream --------------------------------------------------------------------------
@@ -320,13 +335,20 @@ function Directory:finish()
   M.check_large_objects(self.backup, self.store, self.large_objects)
 end
 
-function Directory:read(object)
-  local reader = READERS[object.role]
-  if reader then
-    reader(self, object)
+-- What there is nothing to say of but that it can be read: opened, too, when it is encrypted.
+local function read_other(backup, store, object, meter)
+  if backup.manifest.encryption and object.role ~= "key" and object.role ~= "text" then
+    decode(backup, store, object, { kind = "null" }, meter)
   else
-    M.read_object(self.backup, self.store, object, self.meter)
+    M.read_object(backup, store, object, meter)
   end
+end
+
+function Directory:read(object)
+  local reader = READERS[object.role] or function()
+    read_other(self.backup, self.store, object, self.meter)
+  end
+  reader(self, object)
 end
 
 local AT_ONCE = 2 -- objects; decompressing is what takes the time
@@ -338,23 +360,25 @@ local function decode_directory(backup, store)
     (manifests.sizes(backup.manifest))) }, Directory)
   local shown <close> = core_task.scope()
   shown:spawn(self.meter.show, self.meter)
-  tasks.each(backup.manifest.objects, { parallel = AT_ONCE }, function(object)
+  tasks.each(manifests.stored(backup.manifest), { parallel = AT_ONCE }, function(object)
     self:read(object)
   end)
   self:finish()
 end
 
 function M.decoded(backup, store)
-  M.unlock(backup, store)
+  if backup.manifest.encryption then
+    unlock_in(backup, store)
+  end
   if backup.manifest.dump.format == "directory" then
     return decode_directory(backup, store)
   end
   local data = manifests.data_object(backup.manifest)
-  for _, object in ipairs(backup.manifest.objects) do
+  for _, object in ipairs(manifests.stored(backup.manifest)) do
     if object == data then
       decode_stream(backup, store, object)
     else
-      M.read_object(backup, store, object)
+      read_other(backup, store, object)
     end
   end
 end

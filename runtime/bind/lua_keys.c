@@ -19,13 +19,15 @@ static int l_age_generate(lua_State *L)
     char text[MK_AGE_TEXT];
     struct mk_error err;
     if (mk_age_generate(identity, &err) != MK_OK ||
-        mk_age_recipient_of(identity, recipient, &err) != MK_OK)
+        mk_age_recipient_of(identity, recipient, &err) != MK_OK) {
+        mk_age_wipe(identity, sizeof identity);
         return mk_raise(L, &err);
+    }
     mk_age_show_identity(identity, text);
     lua_pushstring(L, text);
+    mk_age_wipe(identity, sizeof identity);
     mk_age_show_recipient(recipient, text);
     lua_pushstring(L, text);
-    mk_age_wipe(identity, sizeof identity);
     return 2;
 }
 
@@ -37,9 +39,10 @@ static int l_age_recipient(lua_State *L)
     struct mk_error err;
     if (!mk_age_parse_identity(luaL_checkstring(L, 1), identity))
         return 0;
-    if (mk_age_recipient_of(identity, recipient, &err) != MK_OK)
-        return mk_raise(L, &err);
+    int status = mk_age_recipient_of(identity, recipient, &err);
     mk_age_wipe(identity, sizeof identity);
+    if (status != MK_OK)
+        return mk_raise(L, &err);
     mk_age_show_recipient(recipient, text);
     lua_pushstring(L, text);
     return 1;

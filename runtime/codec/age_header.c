@@ -28,7 +28,7 @@
 #define BASE64_16      22
 #define LINE_CHARS     64
 #define SCRYPT_LOG_N   17 /* of what we make */
-#define SCRYPT_MOST    22 /* of what we read: 4 GiB of memory; age's own limit */
+#define SCRYPT_MOST    20 /* of what we read: 1 GiB of memory; stock age makes 18 */
 
 static int broken(struct mk_error *err, const char *what)
 {
@@ -317,7 +317,7 @@ static int open_scrypt(const struct mk_age_keys *keys, const struct stanza *stan
         stanza->body_len != BODY_BYTES)
         return broken(err, "a scrypt stanza has another shape");
     if (log_n > SCRYPT_MOST)
-        return broken(err, "its passphrase would take more than 4 GiB to try");
+        return broken(err, "its passphrase would take more than 1 GiB to try");
     if (!keys->passphrase)
         return NOT_OURS;
     if (!scrypt(keys->passphrase, salt, log_n, key))
@@ -397,8 +397,10 @@ int mk_age_header_open(const struct mk_age_keys *identities, const uint8_t *head
     uint8_t file_key[FILE_KEY_BYTES], mac[LINE_CHARS], expected[MK_SHA256_BYTES];
     struct reader reader = {header + sizeof VERSION - 1, header + len - MK_AGE_NONCE};
     int status = find_file_key(identities, &reader, file_key, err);
-    if (status != MK_OK)
+    if (status != MK_OK) {
+        OPENSSL_cleanse(file_key, sizeof file_key);
         return status;
+    }
     const uint8_t *line = reader.at; /* "--- MAC\n" */
     if (reader.end - line != 4 + BASE64_32 + 1 || line[4 + BASE64_32] != '\n' ||
         get_base64(line + 4, BASE64_32, mac) != MK_SHA256_BYTES)

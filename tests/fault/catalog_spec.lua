@@ -18,7 +18,8 @@ describe("a write of the catalog", function()
     mk.fs.write(recipe, ([[
       local mk = require "moonkeep"
       return mk.job { name = "nightly", upload = { mk.store("one", "file://%s/one") },
-        source = mk.pg { host = %q, user = "postgres", dbname = "small" } }]]):format(dir.path, cluster.folder))
+        source = mk.pg { host = %q, user = "postgres", dbname = "small" } }]]):format(dir.path,
+      cluster.folder))
     for i = 1, 3 do
       local done = start(template, { "run", recipe })
       assert.equal(0, done.code, done.stderr)

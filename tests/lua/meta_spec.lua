@@ -35,7 +35,8 @@ describe("the definitions", function()
       ["Store:source"] = true, ["Store:path"] = true, ["Store:text"] = true, ["Store:stat"] = true,
       ["Store:manifest_text"] = true, ["Store:stall"] = true, ["Store:remove"] = true,
       ["Store:survey"] = true, ["Store:mark"] = true, ["Store:read_mark"] = true,
-      ["Store:unmark"] = true, ["Store:read_job"] = true, ["Store:write_job"] = true,
+      ["Store:unmark"] = true, ["Store:read_job"] = true, ["Store:write_beside"] = true,
+      ["Store:read_beside"] = true,
       ["Store:sweep"] = true, ["Store:locked"] = true, ["Store:is_there"] = true,
       ["Store:remarks"] = true, ["Store:hold_of"] = true, ["Store:marks_of"] = true,
       ["Store:replace"] = true }

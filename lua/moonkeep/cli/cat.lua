@@ -10,7 +10,7 @@ local M = {}
 
 function M.run(options)
   local backup = targets.find(options, options.backup)
-  verify.unlock(backup, backup.stores[1])
+  verify.unlock(backup)
   if not backup.manifest.tables then
     errors.raise("UNSUPPORTED", ("%s is a stream of pg_dump's, and does not say where a table's rows " ..
       "are"):format(backup.id), { hint = ("restore the table: moonkeep restore %s " ..

@@ -1,4 +1,5 @@
 --- moonkeep check: every mistake of every recipe; loads, and does nothing else.
+local job_of = require "moonkeep.job"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local recipe = require "moonkeep.recipe"
@@ -15,6 +16,16 @@ local function check_zones(list, failures)
     if job.rule then
       ok, err = pcall(schedule.check_zone, job.rule, job.where)
     end
+    if not ok then
+      failures[#failures + 1] = { path = job.path, error = errors.of(err) }
+    end
+  end
+end
+
+-- What a job asks for that this host cannot do.
+local function check_reach(list, failures)
+  for _, job in ipairs(list) do
+    local ok, err = pcall(job_of.check_reach, job)
     if not ok then
       failures[#failures + 1] = { path = job.path, error = errors.of(err) }
     end
@@ -46,6 +57,7 @@ function M.run(options)
   local list, failures = recipe.load_all(#options.recipe > 0 and options.recipe or { "." })
   check_zones(list, failures)
   check_names(list, failures)
+  check_reach(list, failures)
   for _, failure in ipairs(failures) do
     if not options.json then
       runner.report(failure.error, failure.path)

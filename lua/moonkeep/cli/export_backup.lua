@@ -58,7 +58,7 @@ function M.run(options)
   local backup = targets.find(options, options.what)
   local format = options.format or "custom"
   check(backup, format, options)
-  verify.unlock(backup, backup.stores[1])
+  verify.unlock(backup)
   WRITERS[format](backup, backup.stores[1], options.output)
   return runner.OK
 end

@@ -9,6 +9,7 @@ local output = require "moonkeep.cli.output"
 local proof = require "moonkeep.proof"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
+local secret = require "moonkeep.secret"
 local stores = require "moonkeep.store"
 local types = require "moonkeep.definitions.types"
 local zone = require "moonkeep.schedule.zone"
@@ -58,7 +59,7 @@ function M.run(options)
   run.open_log()
   local backup = import.import(job, options.file, targets, { database = options.database,
     time = time_of(options.at), codec = options.compress or backups.DEFAULT_CODEC,
-    encrypt = encryption_of(options) })
+    encrypt = encryption_of(options), sign = options.sign and secret.file(options.sign) or nil })
   local level = options.level or (#options.recipient > 0 and not keyring.has_identities() and "read") or
     "decoded"
   local ok, err = pcall(proof.prove, backup, level)

@@ -67,14 +67,20 @@ end
 
 -- What opens backups, and whose are believed.
 local function keys(options)
-  for _, path in ipairs(options.identity or {}) do
-    keyring.add_identity(secret.file(path))
+  local identities = {}
+  for i, path in ipairs(options.identity or {}) do
+    identities[i] = secret.file(path)
+  end
+  if #identities > 0 then
+    keyring.only(identities)
   end
   for _, line in ipairs(options.trust or {}) do
     if not signature.public_key(line) then
       errors.raise("USAGE", ("--trust takes a public key of minisign's, \"RW...\", not %q"):format(line))
     end
-    trust.require_of_all(line)
+  end
+  if #(options.trust or {}) > 0 then
+    trust.require_of_all(options.trust)
   end
 end
 

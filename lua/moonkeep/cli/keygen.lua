@@ -25,8 +25,8 @@ end
 local function show_age(path, public)
   log.show("%s", public)
   log.show("%s", output.paint("dim", ([[
-%s has the private key. Keep it where the backups are not, and twice (on paper, in a safe):
-without it nobody reads them again. This host needs only the public one:
+%s has the private key. Without it nobody reads the backups again: keep it twice, where they are
+not (on paper, in a safe), and not on the hosts that make them, which need only the public one:
   encrypt = { recipients = { "%s" } }]]):format(path, public)))
 end
 
@@ -46,8 +46,14 @@ end
 
 function M.run(options)
   local path = options.file
+  local stat = fs.stat(path)
+  if stat and stat.type == "directory" or path:sub(-1) == "/" then
+    errors.raise("USAGE", path .. " is a folder", { hint = "name the file: " .. path:gsub("/*$", "") ..
+      "/key.txt" })
+  end
   local private, public = (options.sign and signature.generate or new_identity)()
   write(path, private)
+  path = fs.realpath(path)
   if options.json then
     output.json("keygen", { file = path, public_key = public })
   else

@@ -37,7 +37,7 @@ end
 function M.run(options)
   local backup = targets.find(options, options.backup)
   local manifest = backup.manifest
-  verify.unlock(backup, backup.stores[1])
+  verify.unlock(backup)
   if not manifest.tables then
     errors.raise("UNSUPPORTED", ("%s does not say what tables it has"):format(backup.id), { hint =
       ("see its table of contents: moonkeep show %s --contents"):format(output.short(backup.id)) })

@@ -1,5 +1,6 @@
 --- moonkeep rekey: seals the keys of encrypted backups to the recipients of now.
-local age = require "moonkeep.encryption.age"
+local catalog = require "moonkeep.catalog"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
@@ -7,45 +8,70 @@ local output = require "moonkeep.cli.output"
 local rekeys = require "moonkeep.encryption.rekey"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
+local secret = require "moonkeep.secret"
+local signatures = require "moonkeep.signature"
+local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
+local types = require "moonkeep.definitions.types"
 local units = require "moonkeep.units"
 
 local M = {}
 
--- To whom: { recipients }, of --recipient; nil: as the jobs of the recipes say.
+-- What the options say: { encrypt, sign }; nil: as the jobs of the recipes do.
 local function given(options)
-  for _, recipient in ipairs(options.recipient) do
-    if not age.is_recipient(recipient) then
-      errors.raise("USAGE", ("--recipient takes a public key of age's, \"age1...\", not %q"):format(
-        recipient))
-    end
+  local why = #options.recipient > 0 and types.recipients.check(options.recipient)
+  if why then
+    errors.raise("USAGE", "--recipient " .. why)
   end
-  return #options.recipient > 0 and { recipients = options.recipient } or nil
+  return #options.recipient > 0 and { encrypt = { recipients = options.recipient },
+    sign = options.sign and secret.file(options.sign) or nil } or nil
 end
 
--- The copies that are meant: a list of { store, job, series, id }.
+-- The copies of a place: a list of { store, job, series, id, place }. What the catalog knows to have
+-- been there, and is not, is an error: a disk that is not mounted must not pass for one without backups.
+local function copies_in(place, options)
+  local list, has = {}, {}
+  targets.each({ place }, options, function(store, job, series, id)
+    list[#list + 1] = { store = store, job = job, series = series, id = id, place = place }
+    has[job .. "\0" .. series] = true
+  end)
+  for series, n in pairs(place.job and catalog.series_in(place.job, place.store.url) or {}) do
+    if not options.series and not has[place.job .. "\0" .. series] then
+      errors.raise("NOT_FOUND", ("store %s does not have %s of %s that were there"):format(
+        place.store.name, units.format_count(n, "backup"), stores.unseries(series)), { hint =
+        "their keys are as they were: when the store is back, rekey again" })
+    end
+  end
+  return list
+end
+
+-- The copies that are meant. A place that cannot be read is told of, and does not keep the others from
+-- theirs: returns how many there are.
 local function copies_of(options, places)
-  local list = {}
+  local list, n_bad = {}, 0
   if not options.all then
     local backup = targets.find(options, options.backup)
     for i, store in ipairs(backup.stores) do
       list[i] = { store = store, job = backup.job, series = backup.series, id = backup.id }
+      for _, place in ipairs(places) do
+        list[i].place = place.job == backup.job and place.store.url == store.url and place or
+          list[i].place
+      end
     end
-    return list
+    return list, n_bad
   end
-  targets.each(places, options, function(store, job, series, id)
-    list[#list + 1] = { store = store, job = job, series = series, id = id }
-  end)
-  return list
-end
-
--- What `encrypt` of its job says; nil: nothing.
-local function keys_of(item, places)
   for _, place in ipairs(places) do
-    if place.job == item.job and place.store.url == item.store.url then
-      return place.encrypt
+    local ok, found = xpcall(copies_in, errors.handler, place, options)
+    if ok then
+      table.move(found, 1, #found, #list + 1, list)
+    elseif core_task.canceled() then
+      error(found, 0)
+    else
+      n_bad = n_bad + 1
+      runner.report(found, "store " .. place.store.name)
     end
   end
+  return list, n_bad
 end
 
 -- One copy: true when it was sealed anew, false when it is as it should be, nil when it is not
@@ -54,11 +80,12 @@ local function do_one(item, keys, options)
   local backup = item.store:backup(item.job, item.series, item.id)
   if not backup.manifest.encryption and options.all then
     return nil
-  elseif not keys then
+  elseif not keys.encrypt then
     errors.raise("USAGE", ("to whom %s is to be sealed is not said"):format(item.id), { hint =
       "give --from with the recipe whose job has `encrypt`; or --recipient age1..." })
   end
-  return rekeys.rekey(backup, item.store, keys, options.dry_run)
+  return rekeys.rekey(backup, item.store, keys.encrypt, { is_dry = options.dry_run,
+    signer = keys.sign and signatures.signer(keys.sign) or nil })
 end
 
 local CANNOT_UNDO = "This takes nothing back: whoever had a key that opened these backups, and " ..
@@ -68,7 +95,7 @@ local CANNOT_UNDO = "This takes nothing back: whoever had a key that opened thes
 local function tell(counts, options)
   log.show("%s %s, %d were already, %d failed", units.format_count(counts.changed, "copy"),
     options.dry_run and "would be sealed anew" or "sealed anew", counts.same, counts.failed)
-  if counts.changed > 0 then
+  if counts.changed > 0 and not options.dry_run then
     log.show("%s", CANNOT_UNDO)
   end
 end
@@ -79,11 +106,12 @@ function M.run(options)
   end
   local to, places = given(options), targets.places(options)
   run.open_log()
-  local results, counts = {}, { changed = 0, same = 0, failed = 0 }
-  for _, item in ipairs(copies_of(options, places)) do
-    local ok, changed = xpcall(do_one, errors.handler, item, to or keys_of(item, places), options)
+  local list, n_bad = copies_of(options, places)
+  local results, counts = {}, { changed = 0, same = 0, failed = n_bad }
+  for _, item in ipairs(list) do
+    local ok, changed = xpcall(do_one, errors.handler, item, to or item.place or {}, options)
     local err = not ok and errors.explain(errors.of(changed)) or nil
-    if err and (err.code == "CANCELED" or err.code == "USAGE") then
+    if err and (core_task.canceled() or err.code == "USAGE" and not options.all) then
       error(err, 0)
     elseif err then
       runner.report(err, ("%s in %s"):format(item.id, item.store.name))

@@ -1,10 +1,12 @@
 --- moonkeep show: everything that is known of one backup.
 local catalog = require "moonkeep.catalog"
+local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
 local load = require "moonkeep.pg.load"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
+local rekey = require "moonkeep.encryption.rekey"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
@@ -39,10 +41,10 @@ local function state_of(backup, store, knowledge)
     marks.hold and store:hold_of(backup) or nil, known
 end
 
-local function encryption_of(manifest)
-  local fields = manifest.encryption
-  return fields and (fields.passphrase and "by a passphrase" or
-    "to " .. table.concat(fields.recipients or {}, ", "))
+-- To whom it is sealed: in its first store, which may have been given another key.
+local function encryption_of(backup)
+  return backup.manifest.encryption and envelope.shown(backup.manifest,
+    rekey.read_mark(backup.stores[1], backup)) or nil
 end
 
 local PROVIDERS = { c = "libc", i = "icu", b = "builtin" }
@@ -67,7 +69,7 @@ local function show(backup, knowledge)
     units.format_size(described.decoded_size)))
   line("took", manifest.run and manifest.run.seconds and
     units.format_duration(math.floor(manifest.run.seconds * 1000)))
-  line("encrypted", encryption_of(manifest))
+  line("encrypted", encryption_of(backup))
   line("signed", manifest.signed_by and "by " .. manifest.signed_by)
   line("roles", manifest.globals and "in backup " .. manifest.globals)
   for _, object in ipairs(manifest.objects) do

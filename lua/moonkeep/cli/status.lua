@@ -32,21 +32,35 @@ local function newest_in(items)
   end
 end
 
--- The newest backup of each series in the job's stores whose manifest can be read.
+-- What the catalog knows of a store, and is not there: `lost` has, by series, the newest id that has
+-- gone, or how many there were of a series of which there is nothing. Returns whether it has lost
+-- anything.
+local function add_lost(problems, store, lost)
+  for series, what in pairs(lost) do
+    problems[#problems + 1] = ("store %s has lost %s of %s, or was set back"):format(store.name,
+      math.type(what) and units.format_count(what, "backup") or what, stores.unseries(series))
+  end
+  return next(lost) ~= nil
+end
+
+-- The newest backup of each series in the job's stores whose manifest can be read; what is wrong there;
+-- and whether a store has lost any.
 local function newest_of(job, knowledge)
-  local by_series, problems = {}, {}
+  local by_series, problems, is_lost = {}, {}, false
   for _, store in ipairs(job.keys.upload or {}) do
     local ok, err = pcall(function()
+      local lost = catalog.series_in(job.name, store.url)
       for _, series in ipairs(store:series(job.name)) do
         local items = store:survey(job.name, series)
-        local lost = rollback.lost(job.name, series, store, newest_in(items))
-        problems[#problems + 1] = lost and ("store %s has lost %s of %s, or was set back"):format(
-          store.name, lost, stores.unseries(series)) or nil
+        lost[series] = rollback.lost(job.name, series, store.url, newest_in(items))
         for i = #items, 1, -1 do
           local id, marks = items[i].id, items[i].marks
           local read, manifest = pcall(store.manifest, store, job.name, series, id)
           local best = by_series[series]
           local known = knowledge(job.name, series, id, store)
+          if not read and errors.of(manifest).code == "UNTRUSTED" then
+            problems[#problems + 1] = errors.of(manifest).message
+          end
           read = read and not facts.is_damaged(marks, known)
           if read and (not best or id > best.id) then
             by_series[series] = { id = id, created_at = manifest.created_at,
@@ -57,12 +71,13 @@ local function newest_of(job, knowledge)
           end
         end
       end
+      is_lost = add_lost(problems, store, lost) or is_lost
     end)
     if not ok then
       problems[#problems + 1] = ("store %s: %s"):format(store.name, errors.of(err).message)
     end
   end
-  return by_series, problems
+  return by_series, problems, is_lost
 end
 
 local function series_entry(job, series, best, now)
@@ -80,9 +95,11 @@ local function verification_entry(job, now)
 end
 
 local function status_of(job, knowledge, now)
-  local by_series, problems = newest_of(job, knowledge)
-  problems[#problems + 1] = escrow.warning(job.keys)
+  local by_series, problems, is_lost = newest_of(job, knowledge)
+  local warning, hint = escrow.warning(job.keys)
+  problems[#problems + 1] = warning and ("%s; %s"):format(warning, hint) or nil
   local item = { job = job.name, recipe = job.path, fresh = job.keys.fresh, series = {},
+    lost = is_lost,
     problems = #problems > 0 and problems or nil }
   local names = {}
   for series in pairs(by_series) do
@@ -114,6 +131,7 @@ local function rows_of(item)
   local last = item.last_run
   for i, entry in ipairs(item.series) do
     local verdict = entry.stale and output.paint("red", "STALE") or
+      item.lost and output.paint("red", "LOST") or
       not entry.age_seconds and output.paint("yellow", "none") or output.paint("green", "ok")
     rows[i] = { verdict, i == 1 and item.job or "", entry.database or "-",
       entry.age_seconds and units.format_duration(math.max(entry.age_seconds, 1) * 1000) or "never",
@@ -182,7 +200,7 @@ function M.run(options)
   for _, job in ipairs(loaded) do
     if job.kind == "job" then
       list[#list + 1], items[#items + 1] = job, status_of(job, knowledge, now)
-      is_stale = is_stale or items[#items].stale
+      is_stale = is_stale or items[#items].stale or items[#items].lost
     end
   end
   if options.notify then

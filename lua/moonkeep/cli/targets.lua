@@ -3,6 +3,7 @@ local arg = require "moonkeep.arg"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
+local keyring = require "moonkeep.encryption.keyring"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 local recipe = require "moonkeep.recipe"
@@ -112,6 +113,15 @@ local function choose(list, names)
   return chosen
 end
 
+local function is_set(items, key)
+  for _, item in ipairs(items) do
+    if item.key == key then
+      return true
+    end
+  end
+  return false
+end
+
 -- --set for one job or task: arguments first, then the keys of a job.
 local function configure(job, list)
   local args, texts, rest = job.keys.args or {}, {}, {}
@@ -123,7 +133,11 @@ local function configure(job, list)
     end
   end
   if #rest > 0 then
-    job = jobs.with(job, settings.apply("job " .. job.name, "job", job.keys, rest))
+    local keys = settings.apply("job " .. job.name, "job", job.keys, rest)
+    -- without a recipe nobody has said "decoded", which needs a private key
+    local is_sealed = job.is_anonymous and keys.encrypt and not keyring.has_identities()
+    keys.verify = is_sealed and not is_set(rest, "verify") and "read" or keys.verify
+    job = jobs.with(job, keys)
   end
   return { job = job, arguments = arg.parse(tostring(job), args, texts) }
 end
@@ -149,6 +163,7 @@ function M.chosen(options, on_load)
   local chosen, items = {}, settings.parse(options.set)
   for i, job in ipairs(list) do
     chosen[i] = configure(job, items)
+    jobs.check_reach(chosen[i].job)
   end
   options.loading = false
   return chosen
@@ -183,8 +198,8 @@ local function default_from()
   return from ~= "" and from or nil
 end
 
--- { store, job, unusual and encrypt of the job } of every store of the recipes, once; `job` nil: all
--- jobs of the store.
+-- { store, job, unusual, encrypt and sign of the job } of every store of the recipes, once; `job` nil:
+-- all jobs of the store.
 local function places_of(list, options)
   local places, seen = {}, {}
   for _, job in ipairs(list) do
@@ -195,7 +210,7 @@ local function places_of(list, options)
         if not seen[key] and (not options.store or options.store == store.name) then
           seen[key] = true
           places[#places + 1] = { store = store, job = folder, unusual = job.keys.unusual,
-            encrypt = job.keys.encrypt }
+            encrypt = job.keys.encrypt, sign = job.keys.sign }
         end
       end
     end
@@ -291,8 +306,36 @@ local function newest(items, options)
     errors.raise("USAGE", "\"latest\" could be the newest of several series: say which",
       { hint = "one of: " .. table.concat(hints, ", ") })
   end
-  local found = by_group[groups[1]]
-  return found and found.id, found
+  return by_group[groups[1]]
+end
+
+-- Copies whose manifest is not what it should be; another store's may be.
+local BAD = { CORRUPT = true, UNTRUSTED = true, NOT_FOUND = true }
+
+-- The backup of an item, with all the stores that have a manifest of it which is whole; raises what the
+-- first one's is not when there is none.
+local function open(items, found)
+  local backup, first
+  for _, item in ipairs(items) do
+    if item.id == found.id and item.job == found.job and item.series == found.series then
+      local ok, one = pcall(item.store.backup, item.store, item.job, item.series, item.id)
+      local err = not ok and errors.of(one)
+      if ok and not backup then
+        backup = one
+      elseif ok then
+        backup.stores[#backup.stores + 1] = item.store
+      elseif not BAD[err.code] then
+        error(err, 0)
+      else
+        first = first or err
+        log.warn("left out: %s", err.message)
+      end
+    end
+  end
+  if not backup then
+    error(first, 0)
+  end
+  return backup
 end
 
 --- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it.
@@ -310,9 +353,9 @@ function M.find(options, text)
   end)
   local id, found
   if text == "latest" then
-    id, found = newest(items, options)
+    found = newest(items, options)
     if found then
-      rollback.check(found, items, #where)
+      rollback.check(found, items, where)
     end
   else
     for _, item in ipairs(items) do
@@ -329,17 +372,7 @@ function M.find(options, text)
       ("there is no backup %q"):format(text), { hint = "looked in " .. table.concat(where, ", ") ..
       "; see: moonkeep list" })
   end
-  local backup
-  for _, item in ipairs(items) do
-    if item.id == id and item.job == found.job and item.series == found.series then
-      if not backup then
-        backup = item.store:backup(item.job, item.series, id)
-      else
-        backup.stores[#backup.stores + 1] = item.store
-      end
-    end
-  end
-  return backup
+  return open(items, found)
 end
 
 return M

@@ -133,7 +133,7 @@ function M.of_backup(backup)
       :format(backup.id), { hint = "restore it, and compare the database; or back up without " ..
       "dump.format" })
   end
-  verify.unlock(backup, backup.stores[1])
+  verify.unlock(backup)
   local roles = { [manifest.source.owner or ""] = {} }
   for _, name in ipairs(manifest.source.roles or {}) do
     roles[name] = {}

@@ -17,8 +17,8 @@ local SET = { "-s --set", "a key of the job, such as compress=gzip:6 or dump.for
   "argument of the task; may be given several times", value = "KEY=VALUE", many = true }
 local JSON = { "--json", "print one JSON document instead of text" }
 local KEYS = {
-  { "--identity", "a file of age's private keys, to open what is encrypted", value = "FILE", many = true,
-    default = "$MOONKEEP_IDENTITY, and the recipe's" },
+  { "--identity", "open what is encrypted with the private keys of this file, and no others",
+    value = "FILE", many = true, default = "$MOONKEEP_IDENTITY, and the recipe's" },
   { "--trust", "believe only what this public key of minisign's has signed", value = "KEY",
     many = true },
 }
@@ -42,7 +42,7 @@ M.common = {
 M.exits = {
   { 0, "ok" }, { 1, "failed" }, { 2, "wrong usage, or a mistake in a recipe" },
   { 3, "degraded: fewer copies than there should be (run); warnings only (doctor)" },
-  { 4, "skipped: the job was still running" }, { 5, "stale (status)" },
+  { 4, "skipped: the job was still running" }, { 5, "stale, or lost (status)" },
   { "128+n", "stopped by signal n" },
 }
 
@@ -52,8 +52,8 @@ M.environment = {
     "root, else $XDG_STATE_HOME/moonkeep (~/.local/state/moonkeep)" },
   { "MOONKEEP_PG_PATH", "folders with PostgreSQL's programs, separated by colons, searched first" },
   { "PGHOST, PGPORT, PGUSER, ...", "libpq's variables, ~/.pgpass and service files all count" },
-  { "MOONKEEP_IDENTITY", "a file of age's private keys; MOONKEEP_PASSPHRASE: a passphrase of " ..
-    "encrypted backups" },
+  { "MOONKEEP_IDENTITY", "the path of a file of age's private keys, for encrypted backups" },
+  { "MOONKEEP_PASSPHRASE", "a passphrase of encrypted backups" },
   { "NO_COLOR", "no colours, whatever the terminal" },
 }
 
@@ -124,7 +124,7 @@ M.list = {
     arguments = {}, options = options(WHERE, JOB, SERIES, STORE, TRUST,
       { "-c --count", "how many backups of each series", value = "N", default = "40" }, JSON),
     examples = { { "moonkeep history --from nightly.lua", "each series in two lines" } } },
-  { "status", "Shows the last good backup of every job, and exits with 5 when one is stale.",
+  { "status", "Shows the last good backup of every job, and exits with 5 when one is stale or lost.",
     arguments = { RECIPES }, options = options({ "--notify", "tell whom a stale job's `notify` names" },
       JSON),
     examples = { { "moonkeep status /etc/moonkeep || page-somebody", "for monitoring" },
@@ -197,6 +197,7 @@ M.list = {
     arguments = { { "backup", BACKUP_ID[2], args = "?" } },
     options = options(WHERE, JOB, SERIES, STORE, { "--all", "every backup that is sealed to others" },
       { "--recipient", "without a recipe: a public key of age's", value = "KEY", many = true },
+      { "--sign", "without a recipe: the file of the secret key that signs", value = "FILE" },
       KEYS, { "-n --dry-run", "say which would be, and do nothing" }, JSON, RUNS),
     examples = {
       { "moonkeep rekey --all --from nightly.lua --identity old-key.txt",
@@ -305,7 +306,7 @@ M.list = {
       { "--compress", "how what is not compressed is stored", value = "CODEC", default = "zstd:1" },
       { "--level", "what to prove", value = "LEVEL", one_of = tables.LEVELS, default = "decoded" },
       { "--recipient", "encrypt it to this public key of age's", value = "KEY", many = true }, KEYS[1],
-      JSON, RUNS),
+      { "--sign", "sign it with the secret key in this file", value = "FILE" }, JSON, RUNS),
     examples = {
       { "moonkeep import app.dump --to /var/backups/app --job nightly", "a file of pg_dump -Fc" },
       { "moonkeep import app.sql.gz --to /var/backups/app -d app --level restored",

@@ -21,8 +21,8 @@ local BACKUP = {
     "`\"zstd:1\"` to `\"zstd:19\"`; without a level: gzip 6, the others 1; levels of zstd above 9 " ..
     "need 135 to 220 MiB of memory", default = '"zstd:1"' },
   { "upload", "stores", "every one of them gets the backup, in one pass" },
-  { "encrypt", "table", "every object is sealed, and only who has a private key (or the passphrase) " ..
-    "can read it; this host needs public keys only", keys = "encrypt" },
+  { "encrypt", "encrypt", "every object is sealed, and only who has a private key (or the " ..
+    "passphrase) can read it; this host needs public keys only", keys = "encrypt" },
   { "piece_size", "size", "no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, " ..
     "`NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that",
     default = '"15GiB"' },
@@ -81,8 +81,9 @@ M.encrypt = { title = "encrypt", doc = "Encryption in the format of " ..
     { "passphrase", "secret", "instead of keys" },
     { "identity", "secrets", "the file of a private key, on hosts that are to verify, or restore, " ..
       "what is in the backups; hosts that only make them are better without" },
-    { "escrow", "duration", "a run warns until a private key has opened a backup within this time, " ..
-      "by a `verify` as `decoded` or a restore, on whatever host", default = '"90d"' },
+    { "escrow", "escrow", "runs and `status` warn until a private key has opened a backup within " ..
+      "this time, by a `verify` as `decoded` or a restore, on whatever host; `false`: never",
+      default = '"90d"' },
   } }
 
 M.notify = { title = "notify",

@@ -266,15 +266,27 @@ local function texts_that_are(is, what)
     local why = M.strings.check(value)
     for _, text in ipairs(not why and list_of(value) or {}) do
       if not is(text) then
-        return ("%s: see %s"):format(what, text)
+        return ("%s: see %q"):format(what, text)
       end
     end
-    return why
+    return why and what
   end }
 end
 
-M.recipients = texts_that_are(keys.age_is_recipient, "must be public keys of age, \"age1...\"")
-M.public_keys = texts_that_are(signature.public_key, "must be public keys of minisign, \"RW...\"")
+M.encrypt = { luals = "moonkeep.Encrypt|false", check = function(value)
+  return value ~= false and (type(value) ~= "table" or #value > 0) and
+    "must be a table, such as { recipients = { \"age1...\" } }, or false" or nil
+end }
+
+M.escrow = { luals = "moonkeep.Duration|false", check = function(value)
+  return value ~= false and not units.duration(value) and
+    "must be a duration of more than nothing, such as \"90d\", or false" or nil
+end }
+
+M.recipients = texts_that_are(keys.age_is_recipient, "must be a public key of age, \"age1...\", or a " ..
+  "list of them (mistyped ones are found by their checksum)")
+M.public_keys = texts_that_are(signature.public_key, "must be a public key of minisign, \"RW...\", " ..
+  "or a list of them")
 M.stream = is_a("Stream", "a stream, as ctx:dump makes it")
 M.backup = is_a("Backup", "a backup, as ctx:backup, ctx:upload or store:latest give it")
 M.arg = is_a("Arg", "a type of argument, as mk.arg has them")

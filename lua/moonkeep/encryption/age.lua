@@ -28,24 +28,42 @@ function M.open(bytes, with)
   return through(bytes, "open", with)
 end
 
+-- What a line may be that is no identity, and what to do then.
+local OTHERS = {
+  { "^age1", "it has a public key: the private one, AGE-SECRET-KEY-1..., is in the file that keygen " ..
+    "made" },
+  { "^AGE%-SECRET%-KEY%-1", "a key in it is mistyped or cut: its checksum is wrong" },
+  { "^age%-encryption%.org/", "it is encrypted itself: decrypt it first (age --decrypt)" },
+  { "^untrusted comment:", "it is a key of signatures (minisign): it encrypts nothing" },
+  { "PRIVATE KEY%-%-%-", "it is an SSH or PEM key: only age's own are read here" },
+  { "^ssh%-", "it is an SSH key: only age's own are read here" },
+}
+
+local function hint_for(line)
+  for _, other in ipairs(OTHERS) do
+    if line:find(other[1]) then
+      return other[2]
+    end
+  end
+  return "its lines are AGE-SECRET-KEY-1..., as moonkeep keygen and age-keygen write them"
+end
+
 --- The identities in the text of a file of them, as age-keygen writes it: one in a line, and comments.
 --- `what`: what the text is called. Raises INVALID when there is none, or anything else.
 function M.identities(text, what)
   local list = {}
-  for line in text:gmatch "[^\r\n]+" do
+  for line in text:gsub("^\xEF\xBB\xBF", ""):gmatch "[^\r\n]+" do
     line = line:match "^%s*(.-)%s*$"
-    if line ~= "" and line:sub(1, 1) ~= "#" then
+    if M.recipient(line) then
       redact.add(line)
-      if not M.recipient(line) then
-        errors.raise("INVALID", ("%s is no file of age's private keys"):format(what), { hint =
-          "its lines are AGE-SECRET-KEY-1...; make one with moonkeep keygen, or age-keygen" })
-      end
       list[#list + 1] = line
+    elseif line ~= "" and line:sub(1, 1) ~= "#" then
+      errors.raise("INVALID", ("%s is no file of age's private keys"):format(what),
+        { hint = hint_for(line) })
     end
   end
   if #list == 0 then
-    errors.raise("INVALID", ("%s has no private key in it"):format(what),
-      { hint = "make one with moonkeep keygen, or age-keygen" })
+    errors.raise("INVALID", ("%s has no private key in it"):format(what), { hint = hint_for "" })
   end
   return list
 end

@@ -1,95 +1,103 @@
 --- Whether the private key of encrypted backups still exists, and works: a host that makes backups
 --- cannot know, and a backup whose key is lost is none. So whoever opens one, by a restore or a
---- `verify` as `decoded`, leaves a mark `opened` beside it, { at, host, by = the recipient, or
---- "passphrase" }; and until there is one that is young enough, by one of the job's recipients, its runs
---- warn.
+--- `verify` as `decoded`, leaves that in the job's folder: `opened.json`, { [recipient] = { at, host,
+--- id } }; and until there is a time that is young enough, of one of the job's recipients, its runs
+--- warn. (It is a witness, no proof: whoever may write into the store may forge it.)
 local clock = require "moonkeep.clock"
+local core_task = require "moonkeep.core.task"
 local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
 local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
+local tasks = require "moonkeep.task"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
-local M = { MARK = "opened", STANDARD = "90d" }
+local M = { NAME = "opened", STANDARD = "90d" }
 
---- Marks a backup that has been opened in a store, if it is an encrypted one. Who may not write there
---- loses only that.
+local MAX_SKEW = 86400 -- seconds that a clock may be ahead
+
+local noted = {} -- by store, job and recipient: once in a process is enough
+
+-- What is known of a job in a store; what cannot be understood is nothing.
+local function read(store, job)
+  local ok, fields = pcall(store.read_beside, store, job, M.NAME)
+  if not ok and errors.of(fields).code ~= "CORRUPT" then
+    error(fields, 0)
+  end
+  return ok and fields or {}
+end
+
+--- Writes down that a backup of a store has been opened by a private key. Who may not write there loses
+--- only that.
 function M.note(backup, store)
   local by = envelope.opened_by(backup.manifest)
-  if not by then
+  local key = by and table.concat({ store.url, backup.job, by }, "\0")
+  if not by or by == "passphrase" or noted[key] then
     return
   end
-  local fields = { at = clock.iso(), host = host.name(), by = by }
-  local ok, why = pcall(store.mark, store, backup, M.MARK, fields)
-  if not ok then
-    log.warn("that %s was opened could not be written into store %s: %s", backup.id, store.name,
-      errors.of(why).message)
+  noted[key] = true
+  local ok, why = pcall(function()
+    local fields = read(store, backup.job)
+    fields[by] = { at = clock.iso(), host = host.name(), id = backup.id }
+    store:write_beside(backup.job, M.NAME, fields)
+  end)
+  if not ok and core_task.canceled() then
+    error(why, 0)
+  elseif not ok then
+    log.warn("that a private key has opened %s could not be written into store %s: %s", backup.id,
+      store.name, errors.of(why).message)
   end
 end
 
--- Whether a mark says that one of these has opened the backup since then.
-local function is_witness(store, backup, is_recipient, since)
-  local ok, fields = pcall(store.read_mark, store, backup, M.MARK)
-  local at = ok and fields and type(fields.at) == "string" and zone.parse_time(fields.at)
-  return at and at >= since and is_recipient[fields.by] or false
+-- When a recipient's key was last seen to work: seconds since 1970; nil: never.
+local function time_of(fields, recipient)
+  local one = fields[recipient]
+  local at = type(one) == "table" and type(one.at) == "string" and zone.parse_time(one.at)
+  return at and at <= clock.wall() // 1000 + MAX_SKEW and at or nil
 end
 
--- Backups that were opened in any series of a job, newest first.
-local function opened_in(store, job)
-  local found = {}
-  for _, series in ipairs(store:series(job)) do
-    for _, item in ipairs(store:survey(job, series)) do
-      found[#found + 1] = item.is_there and item.marks[M.MARK] and
-        { job = job, series = series, id = item.id } or nil
+--- When each recipient of a job has last opened one of its backups, as its stores say: a list of
+--- { recipient, time (of Unix; nil: never) }; and what kept a store from being asked, or nil.
+function M.witnesses(job)
+  local list, why = {}, nil
+  for i, recipient in ipairs(list_of(job.encrypt.recipients)) do
+    list[i] = { recipient = recipient }
+  end
+  for _, store in ipairs(job.upload or {}) do
+    local ok, fields = pcall(tasks.timeout, store:stall(), read, store, job.name)
+    if not ok and core_task.canceled() then
+      error(fields, 0)
+    end
+    why = why or not ok and errors.of(fields).message or nil
+    for _, item in ipairs(ok and list or {}) do
+      local time = time_of(fields, item.recipient)
+      item.time = time and math.max(time, item.time or 0) or item.time
     end
   end
-  table.sort(found, function(a, b) return a.id > b.id end)
-  return found
+  return list, why
 end
 
-local MOST_READ = 20 -- marks, of each store
-
-local function has_witness(store, job, is_recipient, since)
-  for i, backup in ipairs(opened_in(store, job)) do
-    if i > MOST_READ then
-      break
-    elseif is_witness(store, backup, is_recipient, since) then
-      return true
-    end
-  end
-  return false
-end
-
---- Why a job's backups may be worth nothing: a text; nil when a private key has opened one lately, or it
---- needs none.
+--- Why a job's backups may be worth nothing: a text, and what to do; nil when a private key has opened
+--- one lately, or it needs none. `job`: keys of a job.
 function M.warning(job)
-  local encrypt = job.encrypt
-  if not encrypt or not encrypt.recipients then
+  local encrypt = job.encrypt or {}
+  if not encrypt.recipients or encrypt.escrow == false then
     return nil
   end
-  local is_recipient, within = {}, encrypt.escrow or M.STANDARD
-  for _, recipient in ipairs(list_of(encrypt.recipients)) do
-    is_recipient[recipient] = true
-  end
+  local within = encrypt.escrow or M.STANDARD
   local since = clock.wall() // 1000 - units.duration(within) // 1000
-  local n_unreadable = 0
-  for _, store in ipairs(job.upload or {}) do
-    local ok, found = pcall(has_witness, store, job.name, is_recipient, since)
-    if ok and found then
+  local witnesses, why = M.witnesses(job)
+  for _, item in ipairs(witnesses) do
+    if item.time and item.time >= since then
       return nil
     end
-    n_unreadable = n_unreadable + (ok and 0 or 1)
   end
-  local what = n_unreadable == #(job.upload or {}) and "no store tells whether" or
-    "nothing shows that"
-  return ("%s a private key has opened a backup of %s within %s: if it is lost, so are they"):format(
-    what, job.name, within)
+  local url = job.upload and job.upload[1] and job.upload[1].url or "STORE"
+  return ("no private key is known to have opened a backup of %s within %s%s"):format(job.name, within,
+    why and (" (%s)"):format(why) or ""), ("make sure that there still is one: on the machine that " ..
+    "has it, moonkeep verify latest --from %s --job %s --identity FILE"):format(url, job.name)
 end
-
---- What to do about it.
-M.HINT = "where the private key is: moonkeep verify latest --identity FILE, which proves that it " ..
-  "works, and leaves a mark"
 
 return M

@@ -1,5 +1,6 @@
 --- What opens encrypted backups here: the private keys and passphrases of the jobs that are loaded, of
---- `--identity`, of mk.identity, and of the environment. Nothing is read before it is needed.
+--- mk.identity, and of the environment; or, with `--identity`, only what that names, so that it can be
+--- seen whether it does. Nothing is read before it is needed.
 local age = require "moonkeep.encryption.age"
 local errors = require "moonkeep.errors"
 local secret = require "moonkeep.secret"
@@ -7,6 +8,7 @@ local secret = require "moonkeep.secret"
 local M = {}
 
 local identities, passphrases = {}, {} -- secrets
+local is_closed = false                -- nothing more is added
 
 local function add(list, one)
   for _, known in ipairs(list) do
@@ -14,7 +16,7 @@ local function add(list, one)
       return
     end
   end
-  list[#list + 1] = one
+  list[#list + 1] = not is_closed and one or nil
 end
 
 --- Adds the private keys of a secret, which holds the text of a file of them (mk.identity).
@@ -25,6 +27,11 @@ end
 --- Adds a passphrase.
 function M.add_passphrase(one)
   add(passphrases, one)
+end
+
+--- Only the private keys of these secrets from now on.
+function M.only(list)
+  identities, passphrases, is_closed = list, {}, true
 end
 
 local environment_was_read = false
@@ -55,22 +62,6 @@ function M.has_passphrases()
   return #passphrases > 0
 end
 
--- Calls fn(value) with the value of each secret until one returns something; raises what kept the others
--- from it.
-local function try(list, fn)
-  local first
-  for _, one in ipairs(list) do
-    local ok, result = xpcall(fn, errors.handler, secret.reveal, one)
-    if ok and result then
-      return result
-    end
-    first = first or not ok and result or nil
-  end
-  if first then
-    error(first, 0)
-  end
-end
-
 -- What opens it, by one kind of keys; nil: none of them does.
 local function opened(bytes, with)
   local ok, text = pcall(age.open, bytes, with)
@@ -81,29 +72,40 @@ local function opened(bytes, with)
   end
 end
 
-local function by_identity(bytes)
-  return try(identities, function(reveal, one)
-    for _, identity in ipairs(age.identities(reveal(one), tostring(one))) do
-      local text = opened(bytes, { identities = { identity } })
-      if text then
-        return { text = text, by = age.recipient(identity) }
-      end
+local function by_identity(bytes, one, tried)
+  for _, identity in ipairs(age.identities(secret.reveal(one), secret.shown(one))) do
+    local text = opened(bytes, { identities = { identity } })
+    if text then
+      return { text = text, by = age.recipient(identity) }
     end
-  end)
+    tried[#tried + 1] = age.recipient(identity)
+  end
 end
 
-local function by_passphrase(bytes)
-  return try(passphrases, function(reveal, one)
-    local text = opened(bytes, { passphrase = reveal(one) })
-    return text and { text = text, by = "passphrase" }
-  end)
+local function by_passphrase(bytes, one)
+  local text = opened(bytes, { passphrase = secret.reveal(one) })
+  return text and { text = text, by = "passphrase" }
 end
 
 --- Opens a small age file with whatever does: { text, by = the recipient, or "passphrase" }; nil when
---- nothing does. Raises CORRUPT, and why a key could not be read when no other one opens it.
+--- nothing does, and the public keys of those that were tried. Raises CORRUPT, and why a key could not
+--- be read when no other one opens it.
 function M.open(bytes)
   read_environment()
-  return by_identity(bytes) or by_passphrase(bytes)
+  local tried, first = {}, nil
+  for _, kind in ipairs { { identities, by_identity }, { passphrases, by_passphrase } } do
+    for _, one in ipairs(kind[1]) do
+      local ok, found = xpcall(kind[2], errors.handler, bytes, one, tried)
+      if ok and found then
+        return found
+      end
+      first = first or not ok and found or nil
+    end
+  end
+  if first then
+    error(first, 0)
+  end
+  return nil, tried
 end
 
 return M

@@ -102,9 +102,9 @@ local function open(backup, options)
   if options.swap then
     options = merge(options, { existing = "replace" })
   end
+  options_of.check(backup.manifest, options)
+  verify.unlock(backup)
   local manifest, store = backup.manifest, backup.stores[1]
-  options_of.check(manifest, options)
-  verify.unlock(backup, store)
   local name = options.database or manifest.source.database
   local self = { backup = backup, store = store, manifest = manifest, options = options, name = name,
     target = options.into:with { dbname = name }, admin = connect_admin(options.into, name) }

@@ -56,7 +56,7 @@ local function fields_of(uid, system)
 end
 
 local function write(job, store, fields, exclusive)
-  store:write_job(job, fields, exclusive)
+  store:write_beside(job, "job", fields, exclusive)
   catalog.record_identity(job, store, fields.uid)
 end
 
@@ -116,7 +116,7 @@ function M.copier(job, from, to)
   return function()
     local ok, err = pcall(function()
       if found and not there then
-        to:write_job(job, found, true)
+        to:write_beside(job, "job", found, true)
       end
     end)
     if not ok then

@@ -39,9 +39,9 @@ function M.folder(job, series)
   return series and folder .. M.check_name("series", series) .. "/" or folder
 end
 
---- What says whose the job is.
-function M.job(job)
-  return M.folder(job) .. "job.json"
+--- A small object in a job's folder: `job`, which says whose it is, and others.
+function M.beside(job, name)
+  return ("%s%s.json"):format(M.folder(job), name)
 end
 
 --- Held by who writes that.

@@ -1,6 +1,7 @@
 --- How backups lie in a store, of whatever kind:
 ---
 ---   <job>/job.json                whose the job is: store/identity.lua
+---   <job>/opened.json             which private keys work: encryption/escrow.lua
 ---   <job>/<series>/<id>.json      the manifest: its presence is the backup's existence
 ---   <job>/<series>/<id>/          its objects, of which large ones lie in pieces (pieces.lua)
 ---   <job>/<series>/.<id>.lock     held by the run that is making it
@@ -72,8 +73,8 @@ function Store:list(job, series)
   return ids
 end
 
---- The manifest of a backup. Raises NOT_FOUND when there is no such backup, CORRUPT when it is
---- damaged, UNTRUSTED when only what is signed is believed, and this is not.
+--- The manifest of a backup, and its bytes. Raises NOT_FOUND when there is no such backup, CORRUPT when
+--- it is damaged, UNTRUSTED when only what is signed is believed, and this is not.
 function Store:manifest(job, series, id)
   local text = self:manifest_text(job, series, id)
   local ok, manifest = pcall(manifests.decode, text)
@@ -88,7 +89,7 @@ function Store:manifest(job, series, id)
   trust.check(self, place, text, manifest, function()
     return self:text(place, signatures.NAME)
   end)
-  return manifest
+  return manifest, text
 end
 
 --- The same as it is stored, every byte.
@@ -109,7 +110,7 @@ end
 --- A backup by its id.
 function Store:backup(job, series, id)
   return stores.backup { id = id, job = job, series = series,
-    manifest = self:manifest(job, series, id), stores = { self }, proof = "stored" }
+    manifest = (self:manifest(job, series, id)), stores = { self }, proof = "stored" }
 end
 
 local function proper(names)
@@ -191,17 +192,22 @@ end
 
 --- What a job's folder says of whose it is (store/identity.lua); nil when it says nothing.
 function Store:read_job(job)
-  return read_fields(self.driver, keys.job(job), function(fields)
+  return read_fields(self.driver, keys.beside(job, "job"), function(fields)
     return type(fields.uid) == "string"
   end, "moonkeep adopt writes it anew, if the backups beside it are this job's")
 end
 
---- Writes it; with `exclusive` only where there is none: ALREADY_EXISTS.
-function Store:write_job(job, fields, exclusive)
+--- Another table in the job's folder; nil when there is none. Raises CORRUPT when it is no table.
+function Store:read_beside(job, name)
+  return read_fields(self.driver, keys.beside(job, name), function() return true end)
+end
+
+--- Writes one; with `exclusive` only where there is none: ALREADY_EXISTS.
+function Store:write_beside(job, name, fields, exclusive)
   self.driver:make_folder(keys.folder(job))
   -- so that nobody takes what is being written for a dead one's
   local _ <close> = self.driver.has_partials and self.driver:hold(keys.job_lock(job)) or nil
-  self.driver:write(keys.job(job), json.encode(fields, true) .. "\n", exclusive, true)
+  self.driver:write(keys.beside(job, name), json.encode(fields, true) .. "\n", exclusive, true)
 end
 
 -- ---- marks --------------------------------------------------------------------------------------
@@ -293,6 +299,12 @@ function Session:put(object, text)
   self.driver:write(self.folder .. keys.check_name("object name", object), text, true)
 end
 
+--- Writes the mark that says what `key.age` is (encryption/rekey.lua).
+function Session:put_key_mark(backup, mark, fields)
+  self.key_mark = keys.mark(backup, mark)
+  self.store:mark(backup, mark, fields)
+end
+
 --- Raises when another run may have taken us for dead, and removed what is here.
 function Session:check()
   self.lock:check()
@@ -304,6 +316,9 @@ local function remove(self)
   self.lock:check()
   if self.tried then
     self.driver:remove { self.manifest }
+  end
+  if self.key_mark then -- the one that is written before the manifest
+    self.driver:remove { self.key_mark }
   end
   self.driver:remove_folder(self.folder)
 end
@@ -417,7 +432,8 @@ function Store:stall()
   return self.options.stall or STALL
 end
 
---- Calls fn(take_out), with the backup locked; take_out(why) marks it as expired and takes it out of the
+--- Calls fn(take_out, check_lock), with the backup locked; check_lock() raises when the lock may have
+--- been lost; take_out(why) marks it as expired and takes it out of the
 --- store: its manifest first, and its marks, but for that one, last. Without a reason it is to come
 --- back: it is not marked, and what holds it stays. Raises BUSY.
 function Store:locked(backup, fn)
@@ -450,7 +466,7 @@ function Store:locked(backup, fn)
     if not ok then
       self:mark(backup, "expired", fields)
     end
-  end)
+  end, function() lock:check() end)
 end
 
 --- Takes a backup out of the store, one that is known to be worth nothing: a better one is to come.

@@ -95,7 +95,7 @@ end
 function M.sweep_job(driver, job)
   local folder, partials, is_left = keys.folder(job), {}, false
   for _, name in ipairs(driver:names(folder)) do
-    partials[#partials + 1] = name:match "^%.job%.json%..*%.partial$" and folder .. name or nil
+    partials[#partials + 1] = name:match "^%.%l+%.json%..*%.partial$" and folder .. name or nil
     is_left = is_left or name == ".job.lock"
   end
   if #partials > 0 or is_left then
