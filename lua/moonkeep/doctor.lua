@@ -4,6 +4,7 @@ local database = require "moonkeep.pg.database"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
+local keys = require "moonkeep.encryption.checks"
 local pg = require "moonkeep.pg"
 local schedule = require "moonkeep.schedule"
 local tools = require "moonkeep.pg.tools"
@@ -327,6 +328,12 @@ function M.examine(job)
   end
   for _, store in ipairs(job.keys.upload or {}) do
     findings:try("store", check_store, store, bytes)
+  end
+  if job.keys.encrypt then
+    findings:try("encrypt", keys.encryption, job)
+  end
+  if job.keys.sign then
+    findings:try("sign", keys.signatures, job)
   end
   if not job.keys.fresh then
     findings:add("note", "freshness", "`status` cannot tell when the backup is too old",

@@ -450,6 +450,29 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     assert.matches("the level decoded needs the private key of what nightly makes", run.stderr, 1, true)
   end)
 
+  it("is looked over by doctor, and shown by plan", function()
+    local function look(encrypt, keys)
+      mk.fs.write(dir.path .. "/look.lua", recipe_of("look", keys or "", encrypt))
+      return command("doctor", dir.path .. "/look.lua").stdout, command("plan", dir.path ..
+        "/look.lua").stdout
+    end
+    mk.process.run { argv = { "chmod", "0644", other } }
+    local doctor, plan = look(("recipients = %q, identity = mk.secret.file %q"):format(to_first, other))
+    mk.process.run { argv = { "chmod", "0400", other } }
+    for _, why in ipairs { other .. " can be read by others", "there is one recipient",
+      to_other .. ", which is no recipient", to_first .. ": its private key is not known to have opened",
+      "no private key is known to have opened a backup" } do
+      assert.matches(why, doctor, 1, true)
+    end
+    assert.matches("encrypt   to " .. to_first, plan, 1, true)
+    doctor = look(("recipients = %q, identity = mk.secret.file %q"):format(to_first, dir.path .. "/no"))
+    assert.matches("/no cannot be read", doctor, 1, true)
+    command("keygen", "--sign", dir.path .. "/look.key")
+    doctor, plan = look(nil, ("sign = mk.secret.file %q,"):format(dir.path .. "/look.key"))
+    assert.matches("nothing is refused that is not signed", doctor, 1, true)
+    assert.matches("sign      with the file " .. dir.path .. "/look.key", plan, 1, true)
+  end)
+
   it("is refused at load when it is for nobody, for both, or for what is no key", function()
     for encrypt, why in pairs {
       [""] = "neither recipients nor a passphrase",
@@ -603,5 +626,72 @@ describe("keygen", function()
     assert.equal(1, done.code)
     assert.matches("ALREADY_EXISTS", done.stderr)
     assert.equal(before, mk.fs.read(path))
+  end)
+end)
+
+describe("the guide to encryption", function()
+  local cluster, dir, env
+
+  setup(function()
+    cluster, dir = support.cluster_with("app", support.SMALL), mk.fs.tempdir()
+    env = { PGHOST = cluster.folder, PGUSER = "postgres" }
+  end)
+  teardown(function()
+    cluster:close()
+    dir:close()
+  end)
+
+  it("does what it says", function()
+    local paths = { ["/var/backups/app"] = dir.path .. "/store", ["/root/"] = dir.path .. "/",
+      ["nightly.lua"] = dir.path .. "/nightly.lua" }
+    local _, commands = support.page("docs/guide/encryption.md", paths)
+    local function run(i)
+      local done = support.start(dir.path, { table.unpack(commands[i], 2) }, env):finish()
+      assert.equal(0, done.code, table.concat(commands[i], " ") .. done.stderr)
+      return done.stdout:match "^(%S+)\n"
+    end
+    paths["age1first..."], paths["age1second..."] = run(1), run(2)
+    paths["RWpublic..."] = run(7)
+    local recipes
+    recipes, commands = support.page("docs/guide/encryption.md", paths)
+    local function backup(n)
+      mk.fs.write(dir.path .. "/nightly.lua", recipes[n])
+      local done = support.start(dir.path, { "run", dir.path .. "/nightly.lua" }, env):finish()
+      assert.equal(0, done.code, done.stderr)
+    end
+    backup(1)
+    for i = 3, 6 do
+      run(i)
+    end
+    mk.fs.remove(dir.path .. "/store")
+    backup(2)
+    run(8)
+    run(9)
+    assert.equal(9, #commands)
+  end)
+
+  it("sends a dump through GnuPG, which stock programs restore", function()
+    local home = dir.path .. "/gnupg"
+    mk.fs.mkdir(home, 448)
+    local with = { GNUPGHOME = home, PGHOST = cluster.folder, PGUSER = "postgres" }
+    mk.process.run { env = with, argv = { "gpg", "--batch", "--quiet", "--passphrase", "",
+      "--quick-gen-key", "ops@example.org", "default", "default" } }
+    local arguments = { "run", "recipes/gpg.lua", "-s", "recipient=ops@example.org", "-s",
+      "folder=" .. dir.path .. "/gpg" }
+    local done = support.start(dir.path, arguments, with):finish()
+    assert.equal(0, done.code, done.stderr)
+    local path = done.stdout:match "(%S+%.gpg)\n"
+    mk.process.run { env = with, argv = { "sh", "-euc", [[createdb gpg_copy
+      gpg --batch --quiet --decrypt "$0" | pg_restore --exit-on-error --dbname=gpg_copy]], path } }
+    local n = fingerprint.compare(fingerprint.of(cluster:database "app"),
+      fingerprint.of(cluster:database "gpg_copy"))
+    assert.equal(2, n)
+    -- what fails leaves nothing that looks finished
+    arguments[4] = "recipient=nobody@example.org"
+    done = support.start(dir.path, arguments, with):finish()
+    assert.equal(1, done.code)
+    assert.matches("gpg", done.stderr)
+    assert.equal(1, #support.files(dir.path .. "/gpg"))
+    mk.process.run { env = with, argv = { "gpgconf", "--kill", "all" } }
   end)
 end)

@@ -4,6 +4,7 @@ local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
+local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
@@ -16,6 +17,7 @@ local rules = require "moonkeep.retention.rules"
 local tables = require "moonkeep.definitions.tables"
 local runner = require "moonkeep.runner"
 local schedule = require "moonkeep.schedule"
+local secret = require "moonkeep.secret"
 local simulate = require "moonkeep.retention.simulate"
 local stores = require "moonkeep.store"
 local targets = require "moonkeep.cli.targets"
@@ -128,6 +130,9 @@ local function plan_of(item)
   plan.dump = dump_of(keys)
   plan.compress = keys.compress or backups.DEFAULT_CODEC
   plan.verify = keys.verify or "read"
+  plan.encrypt = keys.encrypt and (keys.encrypt.passphrase and "by a passphrase" or "to " ..
+    table.concat(list_of(keys.encrypt.recipients), ", ")) or nil
+  plan.sign = keys.sign and secret.shown(keys.sign) or nil
   plan.stores = {}
   for i, store in ipairs(keys.upload or {}) do
     plan.stores[i] = look(store, job.name)
@@ -182,6 +187,8 @@ local function show(plan)
   if plan.kind == "job" then
     show_line("dump", plan.dump)
     show_line("compress", plan.compress)
+    show_line("encrypt", plan.encrypt)
+    show_line("sign", plan.sign and "with " .. plan.sign)
     for _, store in ipairs(plan.stores) do
       local there = store.error or store.backups == 0 and "no backup yet" or
         ("%s, the newest of %s"):format(units.format_count(store.backups, "backup"),

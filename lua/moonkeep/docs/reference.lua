@@ -26,7 +26,8 @@ callbacks. *Verbs raise* an error value (`code`, `message`, `hint`, ...; see [ev
 `moonkeep init` writes types for editors that know LuaLS beside a recipe.
 ]]
 
-local TABLES = { "job", "dump", "copies", "schedule", "retry", "notify", "task", "restore", "policy",
+local TABLES = { "job", "dump", "copies", "encrypt", "keep", "unusual", "schedule", "retry", "notify",
+  "verify", "task", "restore", "policy",
   "store", "s3" }
 for _, service in ipairs(require "moonkeep.notify.services") do
   TABLES[#TABLES + 1] = "notify_" .. service.name
