@@ -406,22 +406,22 @@ end
 
 -- ---- proofs -------------------------------------------------------------------------------------
 
-local PAGE = 20000
+local PAGE = 10000
 
 -- What was in a manifest counts only if it was believed as it would be now.
-local KNOWN = [[SELECT series, id, created_at, size, seconds, proof, proved_ms,
+local KNOWN = [[SELECT id, created_at, size, seconds, proof, proved_ms,
     iif(trusted = ?6, tags, NULL) AS tags, globals
-  FROM backups WHERE job = ?1 AND store = ?2 AND (series, id) > (?3, ?4) ORDER BY series, id LIMIT ?5]]
+  FROM backups WHERE job = ?1 AND series = ?2 AND store = ?3 AND id > ?4 ORDER BY id LIMIT ?5]]
 
--- All that is known of a job's backups in a store, by series and id.
-local function known_of(job, url)
-  local known, series, id, n = {}, "", "", PAGE
+-- All that is known of the backups of a series in a store, by id.
+local function known_of(job, series, url)
+  local known, id, n = {}, "", PAGE
   while n == PAGE do
-    local rows = M.run { { KNOWN, job, url, series, id, PAGE, trust.fingerprint(job) } }
+    local rows = M.run { { KNOWN, job, series, url, id, PAGE, trust.fingerprint(job), n = 6 } }
     n = rows and #rows[1] or 0
     for _, row in ipairs(rows and rows[1] or {}) do
-      known[row.series .. "\0" .. row.id] = row
-      series, id = row.series, row.id
+      known[row.id] = row
+      id = row.id
     end
   end
   return known
@@ -429,13 +429,15 @@ end
 
 --- What is known: a function (job, series, id, store) -> { created_at, size, seconds, proof, proved_ms,
 --- tags (as JSON; nil: its manifest was never looked at), globals }, or nil when nothing is. What is of
---- one job and store is read once.
+--- one series in one store is read at once, and forgotten when another one is asked for.
 function M.knowledge()
-  local known = {}
+  local known, of_job, of_series, of_url
   return function(job, series, id, store)
-    local place = job .. "\0" .. store.url
-    known[place] = known[place] or known_of(job, store.url)
-    return known[place][series .. "\0" .. id]
+    if job ~= of_job or series ~= of_series or store.url ~= of_url then
+      known, of_job, of_series, of_url = nil, job, series, store.url
+      known = known_of(job, series, store.url)
+    end
+    return known[id]
   end
 end
 

@@ -158,7 +158,9 @@ describe("a backup into several stores", function()
     local one, two = mk.store("one", "file://" .. list.one), mk.store("two", "file://" .. list.two)
     local copies <close> = copies_of.begin("job", "app", { one, two })
     local function move(text)
-      return mk.flow.run({ { kind = "memory", text = text }, copies:sinks "1.dat" }).stored
+      local stages = { { kind = "memory", text = text } }
+      assert.equal("1.dat", copies:append(stages, "1.dat"))
+      return mk.flow.run(stages).stored
     end
     move "of the first snapshot"
     copies[2]:fall_behind(require("moonkeep.errors").new("TIMEOUT", "for a test"))
@@ -184,7 +186,7 @@ describe("a backup into several stores", function()
     for i = 1, 2 do
       copies[i]:fall_behind(require("moonkeep.errors").new("NETWORK", "gone " .. i))
     end
-    local err = support.caught(copies.sinks, copies, "1.dat")
+    local err = support.caught(copies.append, copies, {}, "1.dat")
     assert.equal("store one: gone 1", err.message)
     assert.equal("store two: gone 2", err.also[1].message)
   end)

@@ -399,7 +399,7 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
       nowhere = "check the spelling" } do
       local done = command("ls", "latest", "--from", dir.path .. "/files", "--identity",
         dir.path .. "/" .. name)
-      assert.equal(1, done.code)
+      assert.is_true(done.code > 0)
       assert.matches(why, done.stderr, 1, true)
       assert.matches(name, done.stderr, 1, true)
     end

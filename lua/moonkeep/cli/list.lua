@@ -2,6 +2,7 @@
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
+local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local judge = require "moonkeep.retention.judge"
 local log = require "moonkeep.log"
@@ -30,21 +31,44 @@ local function read(entry, store, known)
   end
 end
 
+-- A function (where, store) -> the stores of `where` (nil: none) and that one: { names, urls }. There
+-- are few sets of stores, and many backups: each is one table.
+local function places_with()
+  local none = { names = {}, urls = {} }
+  local more = { [none] = {} }
+  return function(where, store)
+    where = where or none
+    local known = more[where][store.url]
+    if not known then
+      known = { names = { table.unpack(where.names) }, urls = { table.unpack(where.urls) } }
+      table.insert(known.names, store.name)
+      table.insert(known.urls, store.url)
+      more[where][store.url], more[known] = known, {}
+    end
+    return known
+  end
+end
+
 -- One entry for each backup, with every store that has it. A manifest that cannot be read is an
 -- entry too: it must not look as if there were no backup.
 local function collect(options)
-  local entries, by_key = {}, {}
-  local knowledge = catalog.knowledge()
+  local entries, groups = {}, {}
+  local knowledge, with = catalog.knowledge(), places_with()
+  local group, of_job, of_series
   targets.each(targets.places(options), options, function(store, job, series, id, marks)
-    local key = table.concat({ job, series, id }, "\0")
-    local entry = by_key[key]
-    if not entry then
-      entry = { id = id, job = job, series = series, database = stores.unseries(series),
-        stores = {}, urls = {}, proof = "stored" }
-      by_key[key], entries[#entries + 1] = entry, entry
+    if job ~= of_job or series ~= of_series then
+      local name = job .. "\0" .. series
+      of_job, of_series, group = job, series, groups[name] or { database = stores.unseries(series) }
+      groups[name] = group
     end
-    entry.stores[#entry.stores + 1] = store.name
-    entry.urls[#entry.urls + 1] = store.url
+    local entry = group[id]
+    if not entry then
+      entry = { id = id, job = job, series = series, database = group.database, where = with(nil, store),
+        proof = "stored", key = id:sub(1, 16) .. series .. id }
+      group[id], entries[#entries + 1] = entry, entry
+    else
+      entry.where = with(entry.where, store)
+    end
     local known = knowledge(job, series, id, store)
     if not entry.size then
       read(entry, store, known)
@@ -58,13 +82,12 @@ local function collect(options)
       entry.proof = proof
     end
   end)
-  table.sort(entries, function(a, b) -- by their second, then by name: ids end at random
-    local second_a, second_b = a.id:sub(1, 16), b.id:sub(1, 16)
-    if second_a ~= second_b then
-      return second_a < second_b
-    end
-    return a.series < b.series or a.series == b.series and a.id < b.id
-  end)
+  -- by their second, then by name: ids end at random
+  table.sort(entries, function(a, b) return a.key < b.key end)
+  for _, entry in ipairs(entries) do
+    entry.stores, entry.urls = entry.where.names, entry.where.urls
+    entry.where, entry.key = nil, nil
+  end
   return entries
 end
 M.collect = collect
@@ -90,14 +113,15 @@ function M.run(options)
     output.json("list", { backups = entries })
     return runner.OK
   end
-  local rows, total = {}, 0
+  local rows, total, now = {}, 0, host.wall() // 1000
   for i, entry in ipairs(entries) do
     local created = entry.created_at and zone.parse_time(entry.created_at)
     total = total + (entry.size or 0)
-    rows[i] = { output.short(entry.id), entry.created_at or "?", created and output.age(created) or
-      "?", entry.job, entry.database, entry.size and units.format_size(entry.size) or "?",
+    rows[i] = { output.short(entry.id), entry.created_at or "?", created and output.age(created,
+      now) or "?", entry.job, entry.database, entry.size and units.format_size(entry.size) or "?",
       proof_of(entry) .. (entry.held and ", held" or ""),
       table.concat(entry.stores, ", ") }
+    entries[i] = false -- there may be very many
   end
   if #rows == 0 then
     log.show "no backup yet"

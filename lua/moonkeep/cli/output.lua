@@ -32,35 +32,67 @@ end
 
 -- Characters, not bytes; text that is no UTF-8 counts bytes.
 local function width(text)
+  if not text:find "[\27\128-\255]" then
+    return #text
+  end
   local bare = text:gsub("\27%[%d*m", "")
   return utf8.len(bare) or #bare
 end
 
+local WIDEST = 99 -- that string.format takes
+
+-- What string.format makes a line of, where all bytes are characters.
+local function format_of(widths, right)
+  local parts = {}
+  for i, n in ipairs(widths) do
+    parts[i] = n > 0 and ("%%%s%ds"):format(right[i] and "" or "-", n) or "%s"
+  end
+  return table.concat(parts, "  ")
+end
+
+-- A row whose cells are of these widths, in columns.
+local function line_of(row, widths, right)
+  local cells = {}
+  for i, cell in ipairs(row) do
+    local gap = (" "):rep(widths[i] - width(cell))
+    cells[i] = right[i] and gap .. cell or cell .. gap
+  end
+  return (table.concat(cells, "  "):gsub("%s+$", ""))
+end
+
+local LINES_AT_ONCE = 200 -- a line by itself is an event by itself, which takes longer than the line
+
 --- Prints rows in columns. `heads`: their names; those that begin with ">" are set to the right.
 function M.table(heads, rows)
-  local widths, right = {}, {}
+  local widths, right, names = {}, {}, {}
   for i, head in ipairs(heads) do
     right[i] = head:sub(1, 1) == ">"
-    heads[i] = head:gsub("^>", "")
-    widths[i] = width(heads[i])
+    names[i] = head:gsub("^>", "")
+    widths[i] = width(names[i])
   end
+  local is_plain, last = true, #heads
   for _, row in ipairs(rows) do
     for i, cell in ipairs(row) do
-      widths[i] = math.max(widths[i], width(cell))
+      local n = width(cell)
+      is_plain = is_plain and n == #cell and (n <= WIDEST or i == last)
+      widths[i] = n > widths[i] and n or widths[i]
     end
+    is_plain = is_plain and #row == last
   end
-  local function line(row, color)
-    local cells = {}
-    for i, cell in ipairs(row) do
-      local gap = (" "):rep(widths[i] - width(cell))
-      cells[i] = right[i] and gap .. cell or cell .. gap
+  local format
+  if is_plain then -- most; and many times faster
+    widths[last] = right[last] and widths[last] or 0
+    format = widths[last] <= WIDEST and format_of(widths, right) or nil
+  end
+  log.show("%s", M.paint("bold", line_of(names, widths, right)))
+  local lines = {}
+  for i, row in ipairs(rows) do
+    lines[#lines + 1] = format and (format:format(table.unpack(row)):gsub("%s+$", "")) or
+      line_of(row, widths, right)
+    if #lines == LINES_AT_ONCE or i == #rows then
+      log.show("%s", table.concat(lines, "\n"))
+      lines = {}
     end
-    local text = table.concat(cells, "  "):gsub("%s+$", "")
-    log.show("%s", color and M.paint(color, text) or text)
-  end
-  line(heads, "bold")
-  for _, row in ipairs(rows) do
-    line(row)
   end
 end
 

@@ -81,7 +81,7 @@ local function prune_job(job, options, documents)
   local plans, failures = prune.run(job, options)
   local n_bad = #failures
   for _, plan in ipairs(plans) do
-    documents[#documents + 1] = document(plan, options.dry_run)
+    documents[#documents + 1] = not options.json or document(plan, options.dry_run)
     if not options.json then
       show(plan, options.dry_run)
     end

@@ -4,6 +4,7 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
+local merge = require "moonkeep.merge"
 local output = require "moonkeep.cli.output"
 local rekeys = require "moonkeep.encryption.rekey"
 local run = require "moonkeep.cli.run"
@@ -17,14 +18,14 @@ local units = require "moonkeep.units"
 
 local M = {}
 
--- What the options say: { encrypt, sign }; nil: as the jobs of the recipes do.
+-- What the options say: { encrypt, sign }; for what they don't the jobs of the recipes do.
 local function given(options)
   local why = #options.recipient > 0 and types.recipients.check(options.recipient)
   if why then
     errors.raise("USAGE", "--recipient " .. why)
   end
-  return #options.recipient > 0 and { encrypt = { recipients = options.recipient },
-    sign = options.sign and secret.file(options.sign) or nil } or nil
+  return { encrypt = #options.recipient > 0 and { recipients = options.recipient } or nil,
+    sign = options.sign and secret.file(options.sign) or nil }
 end
 
 -- The copies of a place: a list of { store, job, series, id, place }. What the catalog knows to have
@@ -109,7 +110,8 @@ function M.run(options)
   local list, n_bad = copies_of(options, places)
   local results, counts = {}, { changed = 0, same = 0, failed = n_bad }
   for _, item in ipairs(list) do
-    local ok, changed = xpcall(do_one, errors.handler, item, to or item.place or {}, options)
+    local keys = merge(item.place or {}, to)
+    local ok, changed = xpcall(do_one, errors.handler, item, keys, options)
     local err = not ok and errors.explain(errors.of(changed)) or nil
     if err and (core_task.canceled() or err.code == "USAGE" and not options.all) then
       error(err, 0)

@@ -43,6 +43,8 @@ function M.is_damaged(marks, known)
   return marks.damaged or false
 end
 
+local NO_TAGS = {}
+
 local UNREADABLE = { CORRUPT = true, UNSUPPORTED = true, UNTRUSTED = true }
 
 local MAX_READ = 50 -- manifests in memory: one may be large
@@ -66,8 +68,6 @@ local function read_manifest(store, fact, read)
   error(backup, 0)
 end
 
-local NO_TAGS = {}
-
 local function tags_of(text)
   return text == "{}" and NO_TAGS or json.decode(text)
 end
@@ -82,10 +82,16 @@ function M.check_manifest(store, fact)
   end
 end
 
-local function fact_of(store, folder, series, item, known, read)
-  local fact = { job = folder, series = series, id = item.id, time = M.time_of(item.id),
-    database = stores.unseries(series), marks = item.marks, proof = M.proof_of(item.marks, known),
-    damaged = M.is_damaged(item.marks, known) }
+-- What all facts of a series have, as a metatable: there may be very many.
+local function shared_by(folder, series)
+  return { __index = { job = folder, series = series, database = stores.unseries(series),
+    tags = NO_TAGS, damaged = false } }
+end
+
+local function fact_of(store, shared, item, known, read)
+  local fact = setmetatable({ id = item.id, time = M.time_of(item.id), marks = item.marks,
+    proof = M.proof_of(item.marks, known) }, shared)
+  fact.damaged = M.is_damaged(item.marks, known) or nil
   local said = known and known.tags and known
   if said then
     fact.is_from_catalog = true
@@ -93,7 +99,8 @@ local function fact_of(store, folder, series, item, known, read)
     said, fact.broken = read_manifest(store, fact, read)
   end
   fact.size, fact.globals = said.size, said.globals
-  fact.tags = type(said.tags) == "string" and tags_of(said.tags) or said.tags or NO_TAGS
+  local tags = type(said.tags) == "string" and tags_of(said.tags) or said.tags or NO_TAGS
+  fact.tags = next(tags) and tags or nil
   fact.hold = item.marks.hold and store:hold_of(fact) or nil
   local lock = store.options.lock
   fact.locked_until = lock and fact.time + units.duration(lock) // 1000
@@ -110,10 +117,11 @@ function M.of(folders, store)
     for i, series in ipairs(store:series(folder)) do
       there[#there + 1] = i == 1 and folder or nil
       by_series[series] = by_series[series] or {}
+      local shared = shared_by(folder, series)
       for _, item in ipairs(store:survey(folder, series)) do
         if item.is_there then
-          table.insert(by_series[series], fact_of(store, folder, series, item, known(folder, series,
-            item.id, store), read))
+          table.insert(by_series[series], fact_of(store, shared, item, known(folder, series, item.id,
+            store), read))
         elseif item.marks.expired then
           expired[#expired + 1] = { job = folder, series = series, id = item.id }
         end

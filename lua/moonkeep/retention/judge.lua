@@ -119,6 +119,8 @@ local function reasons_of(verdicts, is_meant, keep, context)
   return reasons
 end
 
+local NO_RULE = { "no rule keeps it" } -- of most
+
 -- Fills in what rules and floor say of those that count, and what follows for the others. What is only
 -- proved less (its marks may have been lost, or `proof` be new) stays also where the rules would want it
 -- if it counted.
@@ -143,8 +145,8 @@ local function weigh(verdicts, keep, floor, context)
     end
     verdict.keep = #verdict.reasons > 0
     if not verdict.keep then
-      verdict.reasons = { verdict.why_not and ("does not count (%s), and %d newer ones do"):format(
-        verdict.why_not, floor) or "no rule keeps it" }
+      verdict.reasons = verdict.why_not and { ("does not count (%s), and %d newer ones do"):format(
+        verdict.why_not, floor) } or NO_RULE
     end
   end
 end

@@ -8,14 +8,15 @@ local M = {}
 M.ID = "%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+"
 M.NAME = "^[%w_%%][%w._%%-]*$"
 
-local PARTS = "^(" .. M.ID .. ")(%.?[%l-]*)$"
+local WHOLE_ID, MARK = "^" .. M.ID .. "$", "^%l[%l-]*$"
 
 --- What a name in the folder of a series is of: an id, and a mark ("json" for the manifest); nil for the
---- mark: the backup's folder. nil: none of these.
-function M.parse(name)
-  local id, rest = name:match(PARTS)
-  if id and (rest == "" or rest:find "^%.%l") then
-    return id, rest ~= "" and rest:sub(2) or nil
+--- mark: the backup's folder. nil: none of these. `known` has ids that are known to be some, as keys.
+function M.parse(name, known)
+  local dot = name:find(".", 1, true)
+  local id, mark = dot and name:sub(1, dot - 1) or name, dot and name:sub(dot + 1) or nil
+  if (known and known[id] or id:find(WHOLE_ID)) and (not mark or mark:find(MARK)) then
+    return id, mark
   end
 end
 

@@ -212,19 +212,38 @@ end
 
 -- ---- marks --------------------------------------------------------------------------------------
 
+-- Sets of marks, { [mark] = true }, of which there are few: those that are equal are one table. `more`
+-- has for each the set that a mark makes of it.
+local NO_MARKS = {}
+local more = { [NO_MARKS] = {} }
+
+local function with_mark(marks, mark)
+  local known = more[marks][mark]
+  if not known then
+    known = merge(marks, { [mark] = true })
+    more[marks][mark], more[known] = known, {}
+  end
+  return known
+end
+
 --- What there is of a series, from one listing: { id, is_there (it has a manifest), has_folder, marks
---- = { [mark] = true } } of each, oldest first; and the same by id.
+--- = { [mark] = true }, which is not to be changed } of each, oldest first; and the same by id.
 function Store:survey(job, series)
   local by_id, list = {}, {}
   for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
-    local id, mark = keys.parse(name)
+    local id, mark = keys.parse(name, by_id)
     if id then
-      local item = by_id[id] or { id = id, is_there = false, has_folder = false, marks = {} }
-      list[#list + 1], by_id[id] = not by_id[id] and item or nil, item
-      item.is_there = item.is_there or mark == "json"
-      item.has_folder = item.has_folder or not mark
-      if mark and mark ~= "json" then
-        item.marks[mark] = true
+      local item = by_id[id]
+      if not item then
+        item = { id = id, is_there = false, has_folder = false, marks = NO_MARKS }
+        list[#list + 1], by_id[id] = item, item
+      end
+      if not mark then
+        item.has_folder = true
+      elseif mark == "json" then
+        item.is_there = true
+      else
+        item.marks = with_mark(item.marks, mark)
       end
     end
   end
