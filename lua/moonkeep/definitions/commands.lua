@@ -124,7 +124,7 @@ M.list = {
     arguments = {}, options = options(WHERE, JOB, SERIES, STORE, TRUST,
       { "-c --count", "how many backups of each series", value = "N", default = "40" }, JSON),
     examples = { { "moonkeep history --from nightly.lua", "each series in two lines" } } },
-  { "status", "Shows the last good backup of every job, and exits with 5 when one is stale or lost.",
+  { "status", "Shows each job's last good backup; exits with 5 when one is stale or lost.",
     arguments = { RECIPES }, options = options({ "--notify", "tell whom a stale job's `notify` names" },
       JSON),
     examples = { { "moonkeep status /etc/moonkeep || page-somebody", "for monitoring" },
