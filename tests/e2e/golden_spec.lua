@@ -17,7 +17,8 @@ describe("a backup of an earlier version", function()
   end)
 
   local function command(...)
-    local done = support.start(dir.path, { ... }):finish()
+    local done = support.start(dir.path, { ... }, { MOONKEEP_IDENTITY = "tests/golden/keys/identity.txt",
+      MOONKEEP_PASSPHRASE = "correct horse battery staple" }):finish()
     assert.equal(0, done.code, done.stderr)
     return done
   end
@@ -48,7 +49,12 @@ describe("a backup of an earlier version", function()
     end)
   end
 
+  it("that is signed is believed", function()
+    local public = mk.fs.read "tests/golden/keys/sign.key":match "is (RW%S+)\n"
+    command("show", "latest", "--from", STORE, "--job", "signed", "--trust", public)
+  end)
+
   it("is there of each kind", function()
-    assert.is_true(#jobs >= 8)
+    assert.is_true(#jobs >= 13)
   end)
 end)
