@@ -36,23 +36,35 @@ local function clear()
   mk.fs.remove(out)
 end
 
-local function through(name, from, stage)
+local function through(name, from, stage, sink)
   return { name = name, before = clear, argv = support.script(folder.path, (name:gsub("%W", "")), [[
-    require("moonkeep.flow").run { { kind = "file", path = "%s" }, %s,
-      { kind = "file", path = "%s" } }]], from, stage, out) }
+    require("moonkeep.flow").run { { kind = "file", path = "%s" }, %s, %s }]], from, stage,
+    sink or ("{ kind = 'file', path = '%s' }"):format(out)) }
 end
 
-say "1 GiB that does not compress, from a file into another one (ours is synced):"
+local to_seal = ("{ kind = 'seal', recipients = { '%s' } }"):format(recipient)
+local to_open = ("{ kind = 'open', identities = { '%s' } }"):format(identity)
+local key = folder.path .. "/key.txt"
+say "1 GiB that does not compress, from a file into nothing:"
 say ""
-local seal = { through("moonkeep, sealing", plain, ("{ kind = 'seal', recipients = { '%s' } }"):format(
-  recipient)), { name = "`age`", before = clear, argv = { "age", "-r", recipient, "-o", out, plain } } }
+local seal = { through("moonkeep, sealing", plain, to_seal, "{ kind = 'null' }"),
+  { name = "`age`", argv = support.shell("age -r %s %s >/dev/null", recipient, plain) } }
 support.rounds(folder.path, seal)
 say_table(say, seal)
-local open = { through("moonkeep, opening", sealed, ("{ kind = 'open', identities = { '%s' } }"):format(
-  identity)), { name = "`age --decrypt`", before = clear, argv = { "age", "--decrypt", "-i",
-  folder.path .. "/key.txt", "-o", out, sealed } } }
+local open = { through("moonkeep, opening", sealed, to_open, "{ kind = 'null' }"),
+  { name = "`age --decrypt`", argv = support.shell("age --decrypt -i %s %s >/dev/null", key, sealed) } }
 support.rounds(folder.path, open)
 say_table(say, open)
+say "Into another file (ours is synced):"
+say ""
+local seal_file = { through("moonkeep, sealing it", plain, to_seal), { name = "`age`", before = clear,
+  argv = { "age", "-r", recipient, "-o", out, plain } } }
+support.rounds(folder.path, seal_file)
+say_table(say, seal_file)
+local open_file = { through("moonkeep, opening it", sealed, to_open), { name = "`age --decrypt`",
+  before = clear, argv = { "age", "--decrypt", "-i", key, "-o", out, sealed } } }
+support.rounds(folder.path, open_file)
+say_table(say, open_file)
 for _, path in ipairs { plain, sealed, out } do
   mk.fs.remove(path)
 end
@@ -81,8 +93,8 @@ local function dump(name, keys)
 end
 say "A dump of 2.3 GB in two tables, zstd:1, over 2 connections:"
 say ""
-local dumps = { dump("open", ""), dump("encrypted", ("encrypt = { recipients = %q },"):format(
-  recipient)) }
+local dumps = { dump("open", ""), dump("encrypted",
+  ("encrypt = { recipients = %q, escrow = false },"):format(recipient)) }
 support.rounds(folder.path, dumps)
 say_table(say, dumps)
 
@@ -113,14 +125,16 @@ mk.fs.mkdir(store)
 local recipe = folder.path .. "/many.lua"
 mk.fs.write(recipe, ([[
   local mk = require "moonkeep"
-  return mk.job { name = "nightly", source = mk.pg {}, upload = { mk.store("disk", "file://%s") },
-    keep = { daily = 7, weekly = 4, monthly = 12, yearly = 7 } }]]):format(store))
+  return mk.job { name = "nightly", upload = { mk.store("disk", "file://%s") },
+    source = mk.pg { host = %q, user = "postgres", dbname = "two" },
+    keep = { daily = 7, weekly = 4, monthly = 12, yearly = 7 } }]]):format(store, cluster.folder))
 local function many(name, ...)
   return { name = name, argv = { "env", "MOONKEEP_STATE=" .. state, support.binary, ... } }
 end
 mk.process.run { argv = many("", "catalog", "rebuild", recipe).argv }
 mk.process.run { argv = { "bash", "-c", ([[python3 tests/bench/catalog.py %s %s/catalog.sqlite \
   tests/golden/backups/directory_zstd/app/*.json %d %d]]):format(store, state, N_SERIES, N_EACH) } }
+mk.process.run { argv = many("", "adopt", recipe).argv }
 say("%d backups of %d databases in a folder, all in the catalog:", N_SERIES * N_EACH, N_SERIES)
 say ""
 local commands = { many("`list`", "list", "--from", recipe), many("`status`", "status", recipe),
@@ -131,8 +145,11 @@ say_table(say, commands)
 
 say "| | measured | target |"
 say "|---|---|---|"
-databases.target(say, "`age` beside sealing", support.ratio(seal, 2, 1), 2, true)
-databases.target(say, "`age --decrypt` beside opening", support.ratio(open, 2, 1), 2, true)
+databases.target(say, "`age` beside sealing, into nothing", support.ratio(seal, 2, 1), 2, true)
+databases.target(say, "`age --decrypt` beside opening, into nothing", support.ratio(open, 2, 1), 2, true)
+databases.target(say, "`age` beside sealing, into a file", support.ratio(seal_file, 2, 1), 2, true)
+databases.target(say, "`age --decrypt` beside opening, into a file", support.ratio(open_file, 2, 1), 2,
+  true)
 databases.target(say, "an encrypted dump beside an open one", support.ratio(dumps, 2, 1), 1.02)
 databases.target(say, "`read` beside `sha256sum`", support.ratio(reads, 1, 2), 1)
 databases.target(say, "`decoded` beside `zstd -t`", support.ratio(decodes, 1, 2), 1)
