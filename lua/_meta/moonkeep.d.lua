@@ -59,7 +59,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
----@field encrypt? moonkeep.EncryptKeys every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
+---@field encrypt? moonkeep.EncryptKeys|false every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
 ---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
@@ -169,7 +169,7 @@
 ---@field dump? moonkeep.DumpKeys what the dump holds, and how it is made
 ---@field compress? moonkeep.Codec `"none"`, `"gzip:1"` to `"gzip:9"`, `"lz4:1"` to `"lz4:12"`, `"zstd:1"` to `"zstd:19"`; without a level: gzip 6, the others 1; levels of zstd above 9 need 135 to 220 MiB of memory (default: "zstd:1")
 ---@field upload? moonkeep.Store[] every one of them gets the backup, in one pass
----@field encrypt? moonkeep.EncryptKeys every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
+---@field encrypt? moonkeep.EncryptKeys|false every object is sealed, and only who has a private key (or the passphrase) can read it; this host needs public keys only
 ---@field piece_size? moonkeep.Size no stored file is larger: what is lies in pieces, `NAME`, `NAME.2`, `NAME.3` ..., which joined are the whole; above 16MiB it is rounded down to a multiple of that (default: "15GiB")
 ---@field copies? moonkeep.CopiesKeys how many of them must have it: fewer, and the run is degraded (exit code 3)
 ---@field verify? "stored"|"read"|"decoded"|"restored" what is proved at once: `read` reads every stored byte again; `decoded` also decompresses it, and compares the rows of every table with those that were dumped; `restored` restores it into a PostgreSQL of its own on this host, and compares that (default: "read")
@@ -178,7 +178,7 @@
 ---@field retry? moonkeep.RetryKeys what to do when a run fails
 ---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
 ---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
----@field keep? moonkeep.KeepKeys what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
+---@field keep? moonkeep.KeepKeys|false|fun(backup: table, all: table[]): string|boolean? what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
 ---@field unusual? moonkeep.UnusualKeys from where on a backup is unusual, beside the median of the last 7
 ---@field sign? moonkeep.Secret the file of a secret key: every manifest gets a signature in minisign's format. `moonkeep keygen --sign` makes one
 ---@field trust? string|string[] public keys, `RW...`: only backups that one of them has signed are listed, verified, copied or restored
@@ -320,7 +320,7 @@
 ---Options of a store in a bucket of an S3 service. Credentials that are not given are looked for as Amazon's own programs do: environment, web identity, profile, container, instance.
 ---@class moonkeep.S3Keys
 ---@field offsite? boolean it is at another place than the database
----@field keep? moonkeep.KeepKeys what stays here, instead of what the job's `keep` says
+---@field keep? moonkeep.KeepKeys|false|fun(backup: table, all: table[]): string|boolean? what stays here, instead of what the job's `keep` says
 ---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
 ---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 ---@field region? string the bucket's (default: `AWS_REGION`, or `us-east-1`)
@@ -360,7 +360,7 @@
 ---Options of a store: of every kind.
 ---@class moonkeep.StoreKeys
 ---@field offsite? boolean it is at another place than the database
----@field keep? moonkeep.KeepKeys what stays here, instead of what the job's `keep` says
+---@field keep? moonkeep.KeepKeys|false|fun(backup: table, all: table[]): string|boolean? what stays here, instead of what the job's `keep` says
 ---@field rate? moonkeep.Size bytes a second that it is given at most, such as `"20MiB"`
 ---@field stall? moonkeep.Duration when it has taken nothing for so long while another store goes on, the backup is made without it, and it gets its copy afterwards; of a bucket also: a connection on which nothing moves is given up after it (default: "1m")
 

@@ -61,7 +61,10 @@ local TYPE_NAMES = { sections = "string or list", extra = "list",
   secret_text = "string or secret", args = "table of `mk.arg`", tags = "table of strings",
   address = "string", addresses = "string or list", notifiers = "`mk.notify`, or list",
   databases = "list or `\"all\"`", globals = "boolean or string", name = "string",
-  database = "string", environment = "table", any = "any" }
+  database = "string", environment = "table", any = "any", recipients = "string or list",
+  public_keys = "string or list", secrets = "secret or list", encrypt = "table or `false`",
+  escrow = "duration or `false`", keep = "table, function or `false`", jobs = "list of `mk.job`",
+  levels = "string or list", sample = "string or integer" }
 
 local function add_table(out, name, level)
   local definition = tables[name]

@@ -70,7 +70,8 @@ end
 
 local function type_of(entry)
   if entry.keys then
-    return "moonkeep." .. M.class_name(entry.keys)
+    local others = types[entry[2]].luals:match "^moonkeep%.%u%a+(|.*)$" -- false, a function
+    return "moonkeep." .. M.class_name(entry.keys) .. (others or "")
   elseif entry.one_of then
     return '"' .. table.concat(entry.one_of, '"|"') .. '"'
   elseif entry.of then
