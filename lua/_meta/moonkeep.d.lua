@@ -37,6 +37,7 @@
 ---@field stores moonkeep.Store[]
 ---@field proof moonkeep.Level
 ---@field missing? { store: moonkeep.Store, error: moonkeep.Error }[]
+---@field rows table<string, integer> by "schema.name", when it was dumped
 ---@field roles? moonkeep.Backup
 
 ---@class moonkeep.Job
@@ -598,7 +599,7 @@ function Context:dump(options) end
 ---@return moonkeep.Stream
 function Context:compress(stream, codec) end
 
----moves the bytes and publishes: `{ id, job, series, manifest, stores, proof, missing }`; `missing` are the stores that have no copy, `{ store, error }`
+---moves the bytes and publishes: `{ id, job, series, manifest, stores, proof, missing, rows }`; `missing` are the stores that have no copy, `{ store, error }`; `rows["public.orders"]` how many rows a table had
 ---@param stream moonkeep.Stream
 ---@param stores? moonkeep.Store[]
 ---@return moonkeep.Backup

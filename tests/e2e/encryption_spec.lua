@@ -212,6 +212,29 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
     assert.equal(0, drill.code, drill.stderr)
   end)
 
+  it("tells its recipe how many rows each table had", function()
+    local function check(name)
+      return support.run_recipe(dir.path, recipe_of("rows", ([[run = function(ctx)
+        ctx:check("rows", ctx:backup().rows[%q], "==", 3000) end,]]):format(name)))
+    end
+    local run = check "public.payroll_secrets"
+    assert.equal(0, run.code, run.stderr)
+    run = check "public.payrol_secrets"
+    assert.equal(1, run.code)
+    assert.matches('has no table "public.payrol_secrets", did you mean "public.payroll_secrets"',
+      run.result.error.message,
+      1, true)
+    -- without the key the store does not say it
+    run = support.run_recipe(dir.path, ([[
+      local mk = require "moonkeep"
+      return mk.task { name = "look", run = function(ctx)
+        local backup = mk.store("disk", "file://%s/rows"):latest("nightly", "app")
+        ctx:show(backup.rows["public.large"])
+      end }]]):format(dir.path))
+    assert.equal(1, run.code)
+    assert.matches("does not say what rows it has", run.stderr, 1, true)
+  end)
+
   it("by a passphrase restores with it, also by its RESTORE.txt", function()
     local env = { PASS = "correct horse", MOONKEEP_PASSPHRASE = "correct horse" }
     local folder, manifest = backup("phrase", 'verify = "decoded",',

@@ -66,8 +66,9 @@ return {
       "it"),
     fn("Context:compress", { "stream: Stream", "codec: Codec" }, { "Stream" }, "decorates a stream"),
     fn("Context:upload", { "stream: Stream", "stores?: Store[]" }, { "Backup" }, "moves the bytes " ..
-      "and publishes: `{ id, job, series, manifest, stores, proof, missing }`; `missing` are the " ..
-      "stores that have no copy, `{ store, error }`"),
+      "and publishes: `{ id, job, series, manifest, stores, proof, missing, rows }`; `missing` are " ..
+      "the stores that have no copy, `{ store, error }`; `rows[\"public.orders\"]` how many rows a " ..
+      "table had"),
     fn("Context:copy", { "backup: Backup", "stores: Store[]" }, { "Backup" }, "copies it into more " ..
       "stores, byte for byte"),
     fn("Context:verify", { "backup: Backup", "level: Level" }, { "Backup" }, "reads it again, in " ..

@@ -46,6 +46,7 @@ local HEAD = [[
 ---@field stores moonkeep.Store[]
 ---@field proof moonkeep.Level
 ---@field missing? { store: moonkeep.Store, error: moonkeep.Error }[]
+---@field rows table<string, integer> by "schema.name", when it was dumped
 ---@field roles? moonkeep.Backup
 
 ---@class moonkeep.Job

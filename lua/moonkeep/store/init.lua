@@ -1,5 +1,6 @@
 --- Stores: named places for backups, chosen by URL. How backups lie in them, and what a kind of
 --- store has to offer: moonkeep.store.layout.
+local errors = require "moonkeep.errors"
 local names_of = require "moonkeep.names_of"
 local spec = require "moonkeep.spec"
 local types = require "moonkeep.definitions.types"
@@ -51,13 +52,38 @@ function M.url_of(text)
 end
 
 local Backup = { __name = "moonkeep.Backup" }
-Backup.__index = Backup
+
+-- How many rows each table had when it was dumped: { ["schema.name"] = n }. A name that is none raises.
+local function rows_of(backup)
+  local rows = {}
+  if not backup.manifest.tables then
+    errors.raise("UNSUPPORTED", ("%s does not say what rows it has"):format(backup.id), { hint =
+      "it is one stream of pg_dump's; or it is encrypted, and was not opened here: " ..
+      "ctx:verify(backup, \"decoded\") does that" })
+  end
+  for _, known in ipairs(backup.manifest.tables) do
+    rows[known.schema .. "." .. known.name] = known.rows
+  end
+  return setmetatable(rows, { __index = function(_, name)
+    errors.raise("NOT_FOUND", ("%s has no table %q%s"):format(backup.id, tostring(name),
+      spec.suggestion(tostring(name), names_of(rows))))
+  end })
+end
+
+function Backup.__index(backup, key)
+  if key == "rows" then
+    local rows = rows_of(backup)
+    rawset(backup, "rows", rows)
+    return rows
+  end
+end
 
 function Backup:__tostring()
   return ("backup %s of %s by %s"):format(self.id, self.series, self.job)
 end
 
---- A backup as ctx:verify and ctx:restore take it: { id, job, series, manifest, stores, proof }.
+--- A backup as ctx:verify and ctx:restore take it: { id, job, series, manifest, stores, proof }, and
+--- `rows`, how many each table had.
 function M.backup(fields)
   return setmetatable(fields, Backup)
 end
