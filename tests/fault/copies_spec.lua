@@ -57,14 +57,15 @@ describe("a process that is killed", function()
 
   -- Kills the worker of a command at steps evenly spread over all. `prepare(at)` makes what is there
   -- before it; `check(at, fault)` looks after it.
-  local function kill_at_steps(what, arguments, prepare, check)
+  local function fail_at_steps(kind, what, arguments, prepare, check)
     local counted, path = place(), dir.path .. "/count"
     prepare(counted)
     assert.equal(0, start(counted, arguments(counted), "worker:count:0", path).code)
     local steps = tonumber(mk.fs.read(path):match "%d+ (%d+)")
-    local rounds = support.rounds("steps at which " .. what .. " is killed", 16, steps)
+    local rounds = support.rounds(("steps at which %s %s"):format(what, kind == "kill" and "is killed" or
+      "finds no room"), 16, steps)
     for _, step in ipairs(support.spread(rounds, steps)) do
-      local at, fault = place(), "worker:kill:" .. step
+      local at, fault = place(), ("worker:%s:%d"):format(kind, step)
       prepare(at)
       start(at, arguments(at), fault)
       support.whole_backups(at.one, fault)
@@ -75,7 +76,7 @@ describe("a process that is killed", function()
   end
 
   it("in a backup into two stores leaves what is whole, and copy completes it", function()
-    kill_at_steps("a backup into two stores", function(at) return { "run", at.path } end,
+    fail_at_steps("kill", "a backup into two stores", function(at) return { "run", at.path } end,
       function() end, function(at, fault)
         if #support.manifests(at.one) + #support.manifests(at.two) > 0 then
           complete(at, fault)
@@ -87,16 +88,19 @@ describe("a process that is killed", function()
       end)
   end)
 
-  it("in a copy leaves the source as it was, and the next copy completes it", function()
-    kill_at_steps("a copy", function(at) return { "copy", "--all", "--from", at.path } end,
-      function(at)
-        assert.equal(0, start(at, { "run", at.path }).code)
-        mk.fs.remove(at.two)
-      end, function(at, fault)
-        assert.equal(1, #support.manifests(at.one), fault)
-        complete(at, fault)
-        assert.equal(0, start(at, { "run", at.path }).code)
-        check_clean(at, fault)
+  for _, kind in ipairs { "kill", "ENOSPC" } do
+    it(("in a copy leaves the source as it was, and the next copy completes it (%s)"):format(kind),
+      function()
+        fail_at_steps(kind, "a copy", function(at) return { "copy", "--all", "--from", at.path } end,
+          function(at)
+            assert.equal(0, start(at, { "run", at.path }).code)
+            mk.fs.remove(at.two)
+          end, function(at, fault)
+            assert.equal(1, #support.manifests(at.one), fault)
+            complete(at, fault)
+            assert.equal(0, start(at, { "run", at.path }).code)
+            check_clean(at, fault)
+          end)
       end)
-  end)
+  end
 end)
