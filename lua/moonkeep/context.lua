@@ -107,7 +107,11 @@ end
 --- Restores a backup; see `restore` in definitions/tables.lua for the options.
 function Context:restore(backup, options)
   check("ctx:restore", "backup", "backup", backup)
-  return restores.restore(backup, options)
+  local target = restores.restore(backup, options)
+  if restores.is_whole(options) then
+    table.insert(self.restored, { backup = backup, store = backup.stores[1], checks = self.n_checks })
+  end
+  return target
 end
 
 -- ---- ctx:backup ---------------------------------------------------------------------------------
@@ -262,6 +266,7 @@ function Context:checkup(source, options)
     spec.check("ctx:checkup", "checkup", options)
   end
   local report = checkups.check(source, options)
+  self.n_checks = self.n_checks + 1
   log.info("looked over %s: %s of %s, nothing is wrong", tostring(source),
     units.format_count(report.rows, "row"), units.format_count(#report.tables, "table"))
   return report
@@ -292,6 +297,7 @@ function Context:check(what, a, op, b)
     errors.raise("CHECK_FAILED", ("%s: %s %s %s does not hold"):format(what, tostring(a), op,
       tostring(b)))
   end
+  self.n_checks = self.n_checks + 1
   log.info("checked %s: %s %s %s", what, tostring(a), op, tostring(b))
 end
 
@@ -312,8 +318,23 @@ local M = { METHODS = Context }
 --- A context: fields job (its keys), published (the list of backups to fill), problems (the list of
 --- texts to fill with what makes the run a degraded one), run_id, consent.
 function M.new(fields)
+  M.begin(fields)
   return setmetatable(fields, Context)
 end
 
+--- A try begins: what another one has restored and checked does not count.
+function M.begin(ctx)
+  ctx.restored, ctx.n_checks = {}, 0
+end
+
+--- What a run that went well has proved: of what it has restored as a whole, that, and when it has
+--- checked anything since (ctx:check, ctx:checkup), that its user's own checks hold. Marked in the
+--- store.
+function M.conclude(ctx)
+  for _, item in ipairs(ctx.restored) do
+    proof.mark(item.backup, item.store, ctx.n_checks > item.checks and "proof-checked" or
+      "proof-restored")
+  end
+end
 
 return M

@@ -303,6 +303,7 @@ function Job:execute(published, how)
   local ctx = context.new { job = keys, published = published, run_id = how.run_id,
     problems = how.problems, consent = how.consent, is_anonymous = self.is_anonymous or false }
   local function body()
+    context.begin(ctx)
     if keys.run then
       keys.run(ctx, how.arguments or {})
     else
@@ -314,6 +315,7 @@ function Job:execute(published, how)
       keys.before(ctx)
     end
     how.try(body)
+    context.conclude(ctx)
   end, errors.handler)
   if keys.after then
     finish(keys.after, ctx, ok, err)

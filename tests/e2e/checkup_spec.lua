@@ -96,6 +96,33 @@ describe("moonkeep checkup", function()
     assert.equal(0, run.code, run.stderr)
     assert.matches("public.scan_runs: 10 rows, the latest of 2026%-11%-10 02:00:00%+00", run.stdout)
     assert.matches("restores: 14 rows of 4 tables, in 0%.%d minutes", run.stdout)
+    -- and that is known of the backup from then on
+    run = support.start(dir.path, { "list", "--from", dir.path .. "/store", "--json" }):finish()
+    assert.equal("checked", json.decode(run.stdout).backups[1].proof)
+  end)
+
+  it("proves nothing when what was restored is a part, or the run fails", function()
+    local function proof_after(body)
+      mk.process.run { argv = { "sh", "-c", 'rm -f "$0"/n/*/*.proof-checked "$0"/n/*/*.proof-restored',
+        dir.path .. "/store" } }
+      support.run_recipe(dir.path, ([[
+        local mk = require "moonkeep"
+        return mk.task { name = "drill", run = function(ctx)
+          local backup = mk.store("store", "file://%s/store"):latest("n", "app")
+          local server <close> = mk.pg.scratch()
+          local into = { into = server:database "postgres", no_owner = true, no_privileges = true,
+            no_tablespaces = true, database = "drill" }
+          %s
+        end }]]):format(dir.path, body))
+      local done = support.start(dir.path, { "list", "--from", dir.path .. "/store", "--json" }):finish()
+      return json.decode(done.stdout).backups[1].proof
+    end
+    assert.equal("restored", proof_after "ctx:restore(backup, into)")
+    assert.equal("checked", proof_after [[ctx:restore(backup, into) ctx:check("one", 1, "==", 1)]])
+    assert.equal("restored", proof_after [[ctx:check("one", 1, "==", 1) ctx:restore(backup, into)]])
+    local before = proof_after ""
+    assert.equal(before, proof_after [[ctx:restore(backup, into) ctx:check("one", 1, "==", 2)]])
+    assert.equal(before, proof_after [[into.schema_only = true ctx:restore(backup, into)]])
   end)
 
   it("counts what inherits by itself, and takes a sequence that was set back for what it is", function()

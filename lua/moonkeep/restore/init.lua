@@ -171,4 +171,11 @@ function M.restore(backup, options, unrecorded)
   return self.target
 end
 
+--- Whether a restore with these options loads all that a backup has, into a database of its own, and
+--- fails when it cannot.
+function M.is_whole(options)
+  return not options_of.selects(options) and not options.schema_only and not options.extra and
+    options.on_error ~= "continue" and (options.existing == nil or options.existing == "replace")
+end
+
 return M
