@@ -191,6 +191,29 @@ describe("a backup into several stores", function()
     assert.equal("store two: gone 2", err.also[1].message)
   end)
 
+  it("is found where it can be, when another store cannot be read, and that is told", function()
+    local list = places({ "one" }, {})
+    local made = run(list, { "one" })
+    assert.equal(0, made.code, made.stderr)
+    mk.fs.write(made.path, (mk.fs.read(made.path):gsub("upload = {", [[%0
+      mk.store("two", "s3://b/x", { endpoint = "http://127.0.0.1:1", retries = 0, access_key = "x",
+        secret_key = mk.secret.env "HOME" }),]])))
+    local function command(...)
+      return support.start(dir.path, { ... }):finish()
+    end
+    local done = command("restore", "latest", "--from", made.path, "--into",
+      ("host=%s user=postgres"):format(cluster.folder), "-d", "left_out")
+    assert.equal(0, done.code, done.stderr)
+    assert.matches("store two is left out", done.stderr, 1, true)
+    -- what is meant for all of them has not been done
+    for _, arguments in ipairs { { "hold", "latest" }, { "verify", "latest" } } do
+      done = command(arguments[1], arguments[2], "--from", made.path)
+      assert.equal(1, done.code)
+      assert.matches("in one", done.stdout, 1, true)
+      assert.matches("two", done.stderr, 1, true)
+    end
+  end)
+
   it("can be copied to any other store", function()
     local list = places({ "disk", "usb" }, {})
     run(list, { "disk" })

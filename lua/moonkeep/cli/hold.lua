@@ -32,6 +32,11 @@ function M.in_every_store(options, command, done, fn)
       log.show("%s  %s in %s", output.paint("green", done), backup.id, store.name)
     end
   end
+  for _, one in ipairs(backup.left_out) do
+    n_bad = n_bad + 1
+    results[#results + 1] = { store = one.store.url, ok = false, error = runner.plain(one.error) }
+    runner.report(one.error, ("%s in %s"):format(backup.id, one.store.name))
+  end
   if options.json then
     output.json(command, { ok = n_bad == 0, id = backup.id, stores = json.array(results) })
   end

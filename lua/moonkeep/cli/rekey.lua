@@ -59,7 +59,10 @@ local function copies_of(options, places)
           list[i].place
       end
     end
-    return list, n_bad
+    for _, one in ipairs(backup.left_out) do
+      runner.report(one.error, "store " .. one.store.name)
+    end
+    return list, #backup.left_out
   end
   for _, place in ipairs(places) do
     local ok, found = xpcall(copies_in, errors.handler, place, options)

@@ -1,5 +1,6 @@
 --- What a command line is about: the jobs of recipes, the backups of stores.
 local arg = require "moonkeep.arg"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
@@ -338,19 +339,38 @@ local function open(items, found)
   return backup
 end
 
---- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it.
---- Raises NOT_FOUND, USAGE.
-function M.find(options, text)
-  local items, where = {}, {}
-  local places = M.places(options)
+-- All backups of the places: { store, job, series, id } of each; the URLs of the stores; and those that
+-- could not be read, { store, error }, which does not keep anybody from what others have.
+local function look(places, options)
+  local items, where, left_out = {}, {}, {}
   for _, place in ipairs(places) do
-    if not where[place.store.url] then
-      where[place.store.url], where[#where + 1] = true, place.store.url
+    local n, url = #items, place.store.url
+    local ok, err = xpcall(M.each, errors.handler, { place }, options, function(store, job, series, id)
+      items[#items + 1] = { store = store, job = job, series = series, id = id }
+    end)
+    if ok and not where[url] then
+      where[url], where[#where + 1] = true, url
+    elseif not ok and (core_task.canceled() or #places == 1) then
+      error(err, 0)
+    elseif not ok then
+      for i = #items, n + 1, -1 do
+        items[i] = nil
+      end
+      left_out[#left_out + 1] = { store = place.store, error = errors.explain(errors.of(err)) }
+      log.warn("store %s is left out, for it cannot be read: %s", place.store.name,
+        errors.of(err).message)
     end
   end
-  M.each(places, options, function(store, job, series, id)
-    items[#items + 1] = { store = store, job = job, series = series, id = id }
-  end)
+  if #where == 0 and left_out[1] then
+    error(left_out[1].error, 0)
+  end
+  return items, where, left_out
+end
+
+--- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it;
+--- `left_out` are those that could not be read, { store, error }. Raises NOT_FOUND, USAGE.
+function M.find(options, text)
+  local items, where, left_out = look(M.places(options), options)
   local id, found
   if text == "latest" then
     found = newest(items, options)
@@ -372,7 +392,9 @@ function M.find(options, text)
       ("there is no backup %q"):format(text), { hint = "looked in " .. table.concat(where, ", ") ..
       "; see: moonkeep list" })
   end
-  return open(items, found)
+  local backup = open(items, found)
+  backup.left_out = left_out
+  return backup
 end
 
 return M

@@ -18,7 +18,8 @@ local function parsed(option, value, parse)
   return result
 end
 
--- The copies that are meant, and how many there are in all.
+-- The copies that are meant, how many there are in all, and of one backup the stores that could not be
+-- read.
 local function chosen(options, level)
   local list, add = verification.collector()
   local sample = options.limit and parsed("limit", options.limit, verification.sample)
@@ -31,7 +32,7 @@ local function chosen(options, level)
     for _, store in ipairs(backup.stores) do
       add(store, backup.job, backup.series, backup.id, store:marks_of(backup))
     end
-    return list, #list
+    return list, #list, backup.left_out
   end
   targets.each(targets.places(options), options, add)
   return verification.choose(list, level, { sample = sample, again = again and again // 1000 }), #list
@@ -55,8 +56,11 @@ function M.run(options)
   end
   local level = options.level or "decoded"
   run.open_log()
-  local list, n = chosen(options, level)
-  local results, n_bad = {}, 0
+  local list, n, left_out = chosen(options, level)
+  local results, n_bad = {}, #(left_out or {})
+  for _, one in ipairs(left_out or {}) do
+    runner.report(one.error, "store " .. one.store.name)
+  end
   for i, item in ipairs(list) do
     local result = verification.prove(item, level, options.repair)
     results[i] = { id = item.id, job = item.job, series = item.series, store = item.store.url,
