@@ -8,15 +8,6 @@ local support = require "support"
 local GIB = 1 << 30
 local N_SERIES, N_EACH = 20, 5000
 
-local function say_table(say, contenders)
-  say "| | wall s | beside the first | CPU s | MiB |"
-  say "|---|---|---|---|---|"
-  for _, c in ipairs(contenders) do
-    say("| %s | %.2f | %.2f | %.2f | %.0f |", c.name, c.wall, c.ratio, c.cpu, c.mib)
-  end
-  say ""
-end
-
 local section = support.section("keep", "Keeping")
 local say = section.say
 local folder <close> = mk.fs.tempdir()
@@ -50,21 +41,21 @@ say ""
 local seal = { through("moonkeep, sealing", plain, to_seal, "{ kind = 'null' }"),
   { name = "`age`", argv = support.shell("age -r %s %s >/dev/null", recipient, plain) } }
 support.rounds(folder.path, seal)
-say_table(say, seal)
+support.say_table(say, seal)
 local open = { through("moonkeep, opening", sealed, to_open, "{ kind = 'null' }"),
   { name = "`age --decrypt`", argv = support.shell("age --decrypt -i %s %s >/dev/null", key, sealed) } }
 support.rounds(folder.path, open)
-say_table(say, open)
+support.say_table(say, open)
 say "Into another file (ours is synced):"
 say ""
 local seal_file = { through("moonkeep, sealing it", plain, to_seal), { name = "`age`", before = clear,
   argv = { "age", "-r", recipient, "-o", out, plain } } }
 support.rounds(folder.path, seal_file)
-say_table(say, seal_file)
+support.say_table(say, seal_file)
 local open_file = { through("moonkeep, opening it", sealed, to_open), { name = "`age --decrypt`",
   before = clear, argv = { "age", "--decrypt", "-i", key, "-o", out, sealed } } }
 support.rounds(folder.path, open_file)
-say_table(say, open_file)
+support.say_table(say, open_file)
 for _, path in ipairs { plain, sealed, out } do
   mk.fs.remove(path)
 end
@@ -96,7 +87,7 @@ say ""
 local dumps = { dump("open", ""), dump("encrypted",
   ("encrypt = { recipients = %q, escrow = false },"):format(recipient)) }
 support.rounds(folder.path, dumps)
-say_table(say, dumps)
+support.say_table(say, dumps)
 
 local function verify(level)
   return { support.binary, "verify", "latest", "--from", folder.path .. "/open", "--level", level, "-q",
@@ -108,11 +99,11 @@ say ""
 local reads = { { name = "moonkeep, `read`", argv = verify "read" },
   { name = "`sha256sum`", argv = support.shell("sha256sum %s", files) } }
 support.rounds(folder.path, reads)
-say_table(say, reads)
+support.say_table(say, reads)
 local decodes = { { name = "moonkeep, `decoded`: SHA-256, rows, hashes", argv = verify "decoded" },
   { name = "`zstd -t`", argv = support.shell("zstd -q -t %s", files) } }
 support.rounds(folder.path, decodes)
-say_table(say, decodes)
+support.say_table(say, decodes)
 local size = mk.process.run { argv = { "bash", "-c", ("cat %s | wc -c"):format(files) } }
 say("(%.0f MB: `read` %.0f MB/s, `decoded` %.0f MB/s)", size / 1e6, size / 1e6 / reads[1].wall,
   size / 1e6 / decodes[1].wall)
@@ -141,7 +132,7 @@ local commands = { many("`list`", "list", "--from", recipe), many("`status`", "s
   many("`history`", "history", "--from", recipe), many("`prune --dry-run`", "prune", "--dry-run",
   recipe) }
 support.rounds(folder.path, commands)
-say_table(say, commands)
+support.say_table(say, commands)
 
 say "| | measured | target |"
 say "|---|---|---|"

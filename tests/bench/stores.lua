@@ -7,15 +7,6 @@ local support = require "support"
 
 local SIZE, N_SMALL = 256 << 20, 2000
 
-local function say_table(say, contenders)
-  say "| | wall s | beside moonkeep | CPU s | largest process MiB |"
-  say "|---|---|---|---|---|"
-  for _, c in ipairs(contenders) do
-    say("| %s | %.2f | %.2f | %.2f | %.0f |", c.name, c.wall, c.ratio, c.cpu, c.mib)
-  end
-  say ""
-end
-
 -- CPU of one contender divided by another's, the median of the rounds.
 local function cpu_ratio(contenders, a, b)
   local ratios = {}
@@ -69,7 +60,7 @@ local function rounds(say, title, list)
   say(title)
   say ""
   support.rounds(folder.path, list)
-  say_table(say, list)
+  support.say_table(say, list)
   return list
 end
 

@@ -101,6 +101,16 @@ function M.rounds(folder, contenders)
   return contenders
 end
 
+--- Says what `rounds` has set, as a table.
+function M.say_table(say, contenders)
+  say "| | wall s | beside the first | CPU s | largest process MiB |"
+  say "|---|---|---|---|---|"
+  for _, c in ipairs(contenders) do
+    say("| %s | %.2f | %.2f | %.2f | %.0f |", c.name, c.wall, c.ratio, c.cpu, c.mib)
+  end
+  say ""
+end
+
 --- The median of the ratios, round by round, of two contenders' wall times.
 function M.ratio(contenders, a, b)
   local ratios = {}

@@ -5,6 +5,7 @@ local fs = require "moonkeep.fs"
 local host = require "moonkeep.core.host"
 local list_of = require "moonkeep.list_of"
 local secret = require "moonkeep.secret"
+local set_of = require "moonkeep.set_of"
 local signatures = require "moonkeep.signature"
 local trust = require "moonkeep.trust"
 local types = require "moonkeep.definitions.types"
@@ -27,10 +28,7 @@ end
 -- The private keys that are here, which must be of those that it is sealed to.
 local function check_identity(findings, one, recipients)
   check_mode(findings, "encrypt", one)
-  local is_one = {}
-  for _, recipient in ipairs(recipients) do
-    is_one[recipient] = true
-  end
+  local is_one = set_of(recipients)
   for _, identity in ipairs(age.identities(secret.reveal(one), secret.shown(one))) do
     local recipient = age.recipient(identity)
     findings:add(is_one[recipient] and "ok" or "error", "encrypt", ("%s is the private key of %s%s")

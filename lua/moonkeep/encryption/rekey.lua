@@ -20,6 +20,7 @@ local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
 local names_of = require "moonkeep.names_of"
+local set_of = require "moonkeep.set_of"
 local trust = require "moonkeep.trust"
 
 local M = { MARK = "key" }
@@ -100,12 +101,9 @@ function M.is_version(fields, size, sha256)
   return false
 end
 
-local function set_of(list)
-  local set = {}
-  for _, one in ipairs(list or {}) do
-    set[one] = true
-  end
-  return table.concat(names_of(set), " ")
+-- A list as one text, whatever its order.
+local function sorted(list)
+  return table.concat(names_of(set_of(list)), " ")
 end
 
 -- Whether key.age is sealed to these already.
@@ -114,7 +112,7 @@ local function is_done(text, to, backup, mark, object)
     return (pcall(age.open, text, to))
   end
   local known = mark or backup.manifest.encryption
-  return set_of(known.recipients) == set_of(to.recipients) and
+  return sorted(known.recipients) == sorted(to.recipients) and
     is_same(version_of(text), mark and mark.versions[1] or object)
 end
 

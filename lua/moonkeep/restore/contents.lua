@@ -15,9 +15,9 @@
 --- whatever locks partitions with their parents deadlocks with what locks the partitions. So only
 --- what takes time, and locks nothing but its own tables, is done by several connections.
 local errors = require "moonkeep.errors"
-local list_of = require "moonkeep.list_of"
 local manifests = require "moonkeep.manifest"
 local merge = require "moonkeep.merge"
+local set_of = require "moonkeep.set_of"
 local toc = require "moonkeep.pg.toc"
 local toc_list = require "moonkeep.pg.toc_list"
 local verify = require "moonkeep.verify"
@@ -104,14 +104,6 @@ function M.archive(backup, store)
 end
 
 -- ---- what is wanted -----------------------------------------------------------------------------
-
-local function set_of(value)
-  local set = {}
-  for _, item in ipairs(list_of(value)) do
-    set[item] = true
-  end
-  return set
-end
 
 --- Whether the options `schema` and `exclude_schema` choose an entry, as pg_restore takes them.
 function M.is_chosen(entry, options)

@@ -138,18 +138,6 @@ static inline bool numbered_prepare(struct mk_ordered *stage, struct mk_slot *sl
     return slot->in != NULL;
 }
 
-static inline void numbered_collect(struct mk_ordered *stage, struct mk_slot *slot)
-{
-    (void)stage;
-    (void)slot;
-}
-
-static inline void numbered_end(struct mk_ordered *stage, struct mk_block *out)
-{
-    (void)stage;
-    (void)out;
-}
-
 static inline void numbered_free(struct mk_ordered *stage)
 {
     mk_free(stage);
@@ -159,7 +147,7 @@ static inline void numbered_free(struct mk_ordered *stage)
     {                                                                                              \
         .name = (name_), .slot_bytes = sizeof(struct numbered_slot), .slot_init = numbered_init,   \
         .slot_fini = numbered_fini, .prepare = numbered_prepare, .run = (run_),                    \
-        .collect = numbered_collect, .end = numbered_end, .free = numbered_free                    \
+        .free = numbered_free                                                                      \
     }
 
 static inline struct mk_ordered *numbered_new(const struct mk_ordered_type *type)
@@ -295,6 +283,21 @@ static inline struct checking_sink *checking_new(struct mk_loop *loop)
     self->base.type = &checking_type;
     self->loop = loop;
     return self;
+}
+
+/* Runs the flow, whose last node this is: exactly the counted bytes must come out of it. */
+static inline void rig_run_and_check(struct rig *rig, struct mk_node *node, uint64_t total)
+{
+    uint64_t received = 0;
+    bool bad = false;
+    struct checking_sink *sink = checking_new(rig->loop);
+    sink->received_out = &received;
+    sink->bad_out = &bad;
+    mk_flow_sink(rig->flow, node, &sink->base);
+    assert_ok(rig_run(rig), *mk_flow_error(rig->flow));
+    assert_int_equal(received, total);
+    assert_false(bad);
+    rig_down(rig);
 }
 
 #endif

@@ -13,17 +13,8 @@ static void read_pieces(uint64_t total, unsigned pieces)
 {
     struct rig rig;
     rig_up(&rig, 4);
-    uint64_t received = 0;
-    bool bad = false;
-    struct checking_sink *sink = checking_new(rig.loop);
-    sink->received_out = &received;
-    sink->bad_out = &bad;
     struct mk_source *source = mk_source_file(rig.loop, path, pieces, &rig.err);
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, source), &sink->base);
-    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
-    rig_down(&rig);
-    assert_int_equal(received, total);
-    assert_false(bad);
+    rig_run_and_check(&rig, mk_flow_source(rig.flow, source), total);
 }
 
 static void a_file_sink_publishes_a_private_file_that_a_file_source_reads(void **state)
