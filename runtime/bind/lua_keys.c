@@ -10,7 +10,7 @@
 #include "codec/ed25519.h"
 #include "flow/stages.h"
 
-/* ---- age ------------------------------------------------------------------------------------- */
+/* ---- age ----------------------------------------------------------------------------------- */
 
 /* age_generate() -> "AGE-SECRET-KEY-1...", "age1..." */
 static int l_age_generate(lua_State *L)
@@ -97,8 +97,7 @@ MK_RAISES struct mk_ordered *mk_make_age(lua_State *L, int stage, bool seal, str
     return NULL;
 }
 
-/* ---- signatures ---------------------------------------------------------------------------------
- */
+/* ---- signatures ---------------------------------------------------------------------------- */
 
 static const uint8_t *check_bytes(lua_State *L, int index, size_t wanted)
 {

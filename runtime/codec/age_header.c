@@ -7,148 +7,26 @@
  *
  * Stanzas of other kinds (of SSH keys, of plugins) are passed over when a header is read.
  */
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
-#include <openssl/kdf.h>
 #include <openssl/rand.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "codec/age.h"
-#include "codec/digest.h"
+#include "codec/age_impl.h"
 
-#define VERSION        "age-encryption.org/v1\n"
-#define X25519_INFO    "age-encryption.org/v1/X25519"
-#define SCRYPT_INFO    "age-encryption.org/v1/scrypt"
-#define FILE_KEY_BYTES 16
-#define BODY_BYTES     (FILE_KEY_BYTES + MK_AGE_TAG)
-#define SALT_BYTES     16
-#define BASE64_32      43 /* characters of 32 bytes */
-#define BASE64_16      22
-#define LINE_CHARS     64
-#define SCRYPT_LOG_N   17 /* of what we make */
-#define SCRYPT_MOST    20 /* of what we read: 1 GiB of memory; stock age makes 18 */
+#define VERSION      "age-encryption.org/v1\n"
+#define BASE64_32    43 /* characters of 32 bytes */
+#define BASE64_16    22
+#define LINE_CHARS   64
+#define SCRYPT_LOG_N 17 /* of what we make */
+#define SCRYPT_MOST  20 /* of what we read: 1 GiB of memory; stock age makes 18 */
 
 static int broken(struct mk_error *err, const char *what)
 {
     return mk_error_set(err, MK_ECORRUPT, "age", "the header of the age file is damaged: %s", what);
 }
 
-/* ---- primitives ------------------------------------------------------------------------------ */
-
-static bool derive(const char *kdf_name, OSSL_PARAM *params, uint8_t *out, size_t len)
-{
-    EVP_KDF *kdf = EVP_KDF_fetch(NULL, kdf_name, NULL);
-    EVP_KDF_CTX *ctx = kdf ? EVP_KDF_CTX_new(kdf) : NULL;
-    bool ok = ctx && EVP_KDF_derive(ctx, out, len, params) == 1;
-    EVP_KDF_CTX_free(ctx);
-    EVP_KDF_free(kdf);
-    return ok;
-}
-
-static OSSL_PARAM octets(const char *name, const void *bytes, size_t len)
-{
-    union { /* OpenSSL does not write there */
-        const void *in;
-        void *out;
-    } pointer = {bytes};
-    return OSSL_PARAM_construct_octet_string(name, pointer.out, len);
-}
-
-/* HKDF-SHA-256 (RFC 5869): 32 bytes. */
-static bool hkdf(const void *secret, size_t secret_len, const void *salt, size_t salt_len,
-                 const char *info, uint8_t out[MK_AGE_KEY_BYTES])
-{
-    char digest[] = "SHA256";
-    OSSL_PARAM params[5] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_KDF_PARAM_DIGEST, digest, 0),
-        octets(OSSL_KDF_PARAM_KEY, secret, secret_len), octets(OSSL_KDF_PARAM_SALT, salt, salt_len),
-        octets(OSSL_KDF_PARAM_INFO, info, strlen(info)), OSSL_PARAM_construct_end()};
-    return derive("HKDF", params, out, MK_AGE_KEY_BYTES);
-}
-
-static bool scrypt(const char *passphrase, const uint8_t salt[SALT_BYTES], unsigned log_n,
-                   uint8_t out[MK_AGE_KEY_BYTES])
-{
-    uint8_t whole[sizeof SCRYPT_INFO - 1 + SALT_BYTES];
-    memcpy(whole, SCRYPT_INFO, sizeof SCRYPT_INFO - 1);
-    memcpy(whole + sizeof SCRYPT_INFO - 1, salt, SALT_BYTES);
-    uint64_t n = (uint64_t)1 << log_n, most = (n * 8 + 64) * 128 + 1024 * 1024;
-    uint32_t r = 8, p = 1;
-    OSSL_PARAM params[7] = {octets(OSSL_KDF_PARAM_PASSWORD, passphrase, strlen(passphrase)),
-                            octets(OSSL_KDF_PARAM_SALT, whole, sizeof whole),
-                            OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_N, &n),
-                            OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_R, &r),
-                            OSSL_PARAM_construct_uint32(OSSL_KDF_PARAM_SCRYPT_P, &p),
-                            OSSL_PARAM_construct_uint64(OSSL_KDF_PARAM_SCRYPT_MAXMEM, &most),
-                            OSSL_PARAM_construct_end()};
-    return derive("SCRYPT", params, out, MK_AGE_KEY_BYTES);
-}
-
-/* What both sides of an X25519 stanza know. False: OpenSSL has no memory, or (*weak) the result
- * would be zero, whatever the identity: somebody has chosen the share so. */
-static bool shared_secret(const uint8_t identity[MK_AGE_KEY_BYTES],
-                          const uint8_t share[MK_AGE_KEY_BYTES], uint8_t out[MK_AGE_KEY_BYTES],
-                          bool *weak)
-{
-    size_t len = MK_AGE_KEY_BYTES;
-    EVP_PKEY *own = EVP_PKEY_new_raw_private_key(EVP_PKEY_X25519, NULL, identity, len);
-    EVP_PKEY *other = EVP_PKEY_new_raw_public_key(EVP_PKEY_X25519, NULL, share, len);
-    EVP_PKEY_CTX *ctx = own && other ? EVP_PKEY_CTX_new(own, NULL) : NULL;
-    bool ready = ctx && EVP_PKEY_derive_init(ctx) == 1 && EVP_PKEY_derive_set_peer(ctx, other) == 1;
-    bool ok = ready && EVP_PKEY_derive(ctx, out, &len) == 1;
-    *weak = ready && !ok;
-    EVP_PKEY_CTX_free(ctx);
-    EVP_PKEY_free(other);
-    EVP_PKEY_free(own);
-    return ok;
-}
-
-/* The key that seals the file key to a recipient. */
-static bool wrap_key(const uint8_t secret[MK_AGE_KEY_BYTES], const uint8_t share[MK_AGE_KEY_BYTES],
-                     const uint8_t recipient[MK_AGE_KEY_BYTES], uint8_t out[MK_AGE_KEY_BYTES])
-{
-    uint8_t salt[2 * MK_AGE_KEY_BYTES];
-    memcpy(salt, share, MK_AGE_KEY_BYTES);
-    memcpy(salt + MK_AGE_KEY_BYTES, recipient, MK_AGE_KEY_BYTES);
-    return hkdf(secret, MK_AGE_KEY_BYTES, salt, sizeof salt, X25519_INFO, out);
-}
-
-/* A file key, sealed or opened: as a chunk whose nonce is zero. */
-static int wrap(bool seal, const uint8_t key[MK_AGE_KEY_BYTES], const uint8_t *in, uint8_t *out,
-                struct mk_error *err)
-{
-    struct mk_age_cipher *cipher = mk_age_cipher_new(seal, err);
-    if (!cipher)
-        return MK_ENOMEM;
-    struct mk_age_chunk chunk = {
-        .parts = {in, NULL}, .part_len = {seal ? FILE_KEY_BYTES : BODY_BYTES, 0}, .out = out};
-    int status = mk_age_cipher_set_key(cipher, key, err);
-    if (status == MK_OK)
-        status = mk_age_chunk_run(cipher, &chunk, err);
-    mk_age_cipher_free(cipher);
-    return status;
-}
-
-static bool make_mac(const uint8_t file_key[FILE_KEY_BYTES], const uint8_t *header, size_t len,
-                     uint8_t mac[MK_SHA256_BYTES])
-{
-    uint8_t key[MK_AGE_KEY_BYTES];
-    bool ok = hkdf(file_key, FILE_KEY_BYTES, "", 0, "header", key) &&
-              mk_hmac_sha256(key, sizeof key, header, len, mac);
-    OPENSSL_cleanse(key, sizeof key);
-    return ok;
-}
-
-static bool payload_key(const uint8_t file_key[FILE_KEY_BYTES], const uint8_t nonce[MK_AGE_NONCE],
-                        uint8_t key[MK_AGE_KEY_BYTES])
-{
-    return hkdf(file_key, FILE_KEY_BYTES, nonce, MK_AGE_NONCE, "payload", key);
-}
-
-/* ---- base64 without padding ---------------------------------------------------------------------
- */
+/* ---- base64 without padding ---------------------------------------------------------------- */
 
 static size_t put_base64(uint8_t *out, const uint8_t *bytes, size_t len)
 {
@@ -175,8 +53,7 @@ static int get_base64(const uint8_t *text, size_t len, uint8_t *out)
     return n;
 }
 
-/* ---- stanzas
- * ------------------------------------------------------------------------------------- */
+/* ---- stanzas ------------------------------------------------------------------------------- */
 
 #define MAX_ARGS 4 /* that are kept */
 
@@ -251,39 +128,38 @@ static bool is_arg(const struct stanza *stanza, size_t i, const char *text)
            memcmp(stanza->args[i], text, stanza->arg_len[i]) == 0;
 }
 
-/* ---- opening
- * ------------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------------------------- */
 
 /* What became of a stanza. */
 enum { NOT_OURS = 0, OPENED = 1 };
 
 /* Also an error's status. */
 static int unwrap(const uint8_t key[MK_AGE_KEY_BYTES], const struct stanza *stanza,
-                  uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                  uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
-    int status = wrap(false, key, stanza->body, file_key, err);
+    int status = mk__age_wrap(false, key, stanza->body, file_key, err);
     if (status == MK_OK)
         return OPENED;
     return status == MK_ECORRUPT ? NOT_OURS : status;
 }
 
 static int open_x25519(const struct mk_age_keys *keys, const struct stanza *stanza,
-                       uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                       uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
     uint8_t share[LINE_CHARS], secret[MK_AGE_KEY_BYTES], recipient[MK_AGE_KEY_BYTES];
     uint8_t key[MK_AGE_KEY_BYTES];
     if (stanza->n_args != 2 || stanza->arg_len[1] != BASE64_32 ||
         get_base64(stanza->args[1], BASE64_32, share) != MK_AGE_KEY_BYTES ||
-        stanza->body_len != BODY_BYTES)
+        stanza->body_len != MK__AGE_BODY)
         return broken(err, "an X25519 stanza has another shape");
     int status = NOT_OURS;
     for (size_t i = 0; i < keys->n && status == NOT_OURS; i++) {
         bool weak;
-        if (!shared_secret(keys->keys[i], share, secret, &weak))
+        if (!mk__age_shared_secret(keys->keys[i], share, secret, &weak))
             status =
                 weak ? broken(err, "an X25519 stanza is of low order") : mk_error_nomem(err, "age");
         else if (mk_age_recipient_of(keys->keys[i], recipient, err) != MK_OK ||
-                 !wrap_key(secret, share, recipient, key))
+                 !mk__age_wrap_key(secret, share, recipient, key))
             status = mk_error_nomem(err, "age");
         else
             status = unwrap(key, stanza, file_key, err);
@@ -308,19 +184,19 @@ static unsigned small_number(const uint8_t *text, size_t len)
 }
 
 static int open_scrypt(const struct mk_age_keys *keys, const struct stanza *stanza,
-                       uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                       uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
     uint8_t salt[LINE_CHARS], key[MK_AGE_KEY_BYTES];
     unsigned log_n = stanza->n_args == 3 ? small_number(stanza->args[2], stanza->arg_len[2]) : 0;
     if (log_n == 0 || stanza->arg_len[1] != BASE64_16 ||
-        get_base64(stanza->args[1], BASE64_16, salt) != SALT_BYTES ||
-        stanza->body_len != BODY_BYTES)
+        get_base64(stanza->args[1], BASE64_16, salt) != MK__AGE_SALT ||
+        stanza->body_len != MK__AGE_BODY)
         return broken(err, "a scrypt stanza has another shape");
     if (log_n > SCRYPT_MOST)
         return broken(err, "its passphrase would take more than 1 GiB to try");
     if (!keys->passphrase)
         return NOT_OURS;
-    if (!scrypt(keys->passphrase, salt, log_n, key))
+    if (!mk__age_scrypt(keys->passphrase, salt, log_n, key))
         return mk_error_nomem(err, "age");
     int status = unwrap(key, stanza, file_key, err);
     OPENSSL_cleanse(key, sizeof key);
@@ -339,13 +215,13 @@ static int none_opens(const struct mk_age_keys *keys, bool by_passphrase, struct
 
 /* The file key by the first stanza that opens; all of them are looked at. */
 static int find_file_key(const struct mk_age_keys *keys, struct reader *reader,
-                         uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                         uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
     struct stanza stanza;
     int status = NOT_OURS, more, n = 0;
     bool by_passphrase = false;
     while ((more = next_stanza(reader, &stanza, err)) == 1) {
-        uint8_t found[FILE_KEY_BYTES];
+        uint8_t found[MK__AGE_FILE_KEY];
         int opened = NOT_OURS;
         n++;
         if (is_arg(&stanza, 0, "scrypt")) {
@@ -361,7 +237,7 @@ static int find_file_key(const struct mk_age_keys *keys, struct reader *reader,
         if (opened < 0)
             return opened;
         if (opened == OPENED && status == NOT_OURS)
-            memcpy(file_key, found, FILE_KEY_BYTES);
+            memcpy(file_key, found, MK__AGE_FILE_KEY);
         status = status == OPENED ? OPENED : opened;
         OPENSSL_cleanse(found, sizeof found);
     }
@@ -394,7 +270,7 @@ int mk_age_header_length(const uint8_t *bytes, size_t len, size_t *length, struc
 int mk_age_header_open(const struct mk_age_keys *identities, const uint8_t *header, size_t len,
                        uint8_t key[MK_AGE_KEY_BYTES], struct mk_error *err)
 {
-    uint8_t file_key[FILE_KEY_BYTES], mac[LINE_CHARS], expected[MK_SHA256_BYTES];
+    uint8_t file_key[MK__AGE_FILE_KEY], mac[LINE_CHARS], expected[MK_SHA256_BYTES];
     struct reader reader = {header + sizeof VERSION - 1, header + len - MK_AGE_NONCE};
     int status = find_file_key(identities, &reader, file_key, err);
     if (status != MK_OK) {
@@ -405,8 +281,8 @@ int mk_age_header_open(const struct mk_age_keys *identities, const uint8_t *head
     if (reader.end - line != 4 + BASE64_32 + 1 || line[4 + BASE64_32] != '\n' ||
         get_base64(line + 4, BASE64_32, mac) != MK_SHA256_BYTES)
         status = broken(err, "its MAC is not spelled as it should be");
-    else if (!make_mac(file_key, header, (size_t)(line - header) + 3, expected) ||
-             !payload_key(file_key, reader.end, key))
+    else if (!mk__age_mac(file_key, header, (size_t)(line - header) + 3, expected) ||
+             !mk__age_payload_key(file_key, reader.end, key))
         status = mk_error_nomem(err, "age");
     else if (CRYPTO_memcmp(mac, expected, sizeof expected) != 0)
         status = broken(err, "its MAC is another one");
@@ -414,8 +290,7 @@ int mk_age_header_open(const struct mk_age_keys *identities, const uint8_t *head
     return status;
 }
 
-/* ---- making
- * -------------------------------------------------------------------------------------- */
+/* ---- making -------------------------------------------------------------------------------- */
 
 struct writer {
     uint8_t *at;
@@ -434,17 +309,17 @@ static void put_bytes(struct writer *writer, const uint8_t *bytes, size_t len)
 }
 
 static int put_body(struct writer *writer, const uint8_t key[MK_AGE_KEY_BYTES],
-                    const uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                    const uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
-    uint8_t body[BODY_BYTES];
-    int status = wrap(true, key, file_key, body, err);
+    uint8_t body[MK__AGE_BODY];
+    int status = mk__age_wrap(true, key, file_key, body, err);
     put_bytes(writer, body, sizeof body);
     put_text(writer, "\n");
     return status;
 }
 
 static int put_x25519(struct writer *writer, const uint8_t recipient[MK_AGE_KEY_BYTES],
-                      const uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                      const uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
     uint8_t own[MK_AGE_KEY_BYTES], share[MK_AGE_KEY_BYTES], secret[MK_AGE_KEY_BYTES];
     uint8_t key[MK_AGE_KEY_BYTES];
@@ -452,8 +327,8 @@ static int put_x25519(struct writer *writer, const uint8_t recipient[MK_AGE_KEY_
     int status = mk_age_generate(own, err);
     if (status == MK_OK)
         status = mk_age_recipient_of(own, share, err);
-    if (status == MK_OK &&
-        (!shared_secret(own, recipient, secret, &weak) || !wrap_key(secret, share, recipient, key)))
+    if (status == MK_OK && (!mk__age_shared_secret(own, recipient, secret, &weak) ||
+                            !mk__age_wrap_key(secret, share, recipient, key)))
         status = weak ? mk_error_set(err, MK_EINVAL, "age", "a recipient is of low order")
                       : mk_error_nomem(err, "age");
     if (status == MK_OK) {
@@ -469,11 +344,11 @@ static int put_x25519(struct writer *writer, const uint8_t recipient[MK_AGE_KEY_
 }
 
 static int put_scrypt(struct writer *writer, const char *passphrase,
-                      const uint8_t file_key[FILE_KEY_BYTES], struct mk_error *err)
+                      const uint8_t file_key[MK__AGE_FILE_KEY], struct mk_error *err)
 {
-    uint8_t salt[SALT_BYTES], key[MK_AGE_KEY_BYTES];
+    uint8_t salt[MK__AGE_SALT], key[MK_AGE_KEY_BYTES];
     char cost[16];
-    if (RAND_bytes(salt, sizeof salt) != 1 || !scrypt(passphrase, salt, SCRYPT_LOG_N, key))
+    if (RAND_bytes(salt, sizeof salt) != 1 || !mk__age_scrypt(passphrase, salt, SCRYPT_LOG_N, key))
         return mk_error_nomem(err, "age");
     snprintf(cost, sizeof cost, " %d\n", SCRYPT_LOG_N);
     put_text(writer, "-> scrypt ");
@@ -487,7 +362,7 @@ static int put_scrypt(struct writer *writer, const char *passphrase,
 int mk_age_header_make(const struct mk_age_keys *recipients, uint8_t *out, size_t *len,
                        uint8_t key[MK_AGE_KEY_BYTES], struct mk_error *err)
 {
-    uint8_t file_key[FILE_KEY_BYTES], mac[MK_SHA256_BYTES];
+    uint8_t file_key[MK__AGE_FILE_KEY], mac[MK_SHA256_BYTES];
     struct writer writer = {out};
     if (RAND_priv_bytes(file_key, sizeof file_key) != 1)
         return mk_error_set(err, MK_ESYS, "age", "OpenSSL has no random bytes");
@@ -499,12 +374,12 @@ int mk_age_header_make(const struct mk_age_keys *recipients, uint8_t *out, size_
         status = put_x25519(&writer, recipients->keys[i], file_key, err);
     if (status == MK_OK) {
         put_text(&writer, "---");
-        bool ok = make_mac(file_key, out, (size_t)(writer.at - out), mac);
+        bool ok = mk__age_mac(file_key, out, (size_t)(writer.at - out), mac);
         put_text(&writer, " ");
         put_bytes(&writer, mac, sizeof mac);
         put_text(&writer, "\n");
-        ok =
-            ok && RAND_bytes(writer.at, MK_AGE_NONCE) == 1 && payload_key(file_key, writer.at, key);
+        ok = ok && RAND_bytes(writer.at, MK_AGE_NONCE) == 1 &&
+             mk__age_payload_key(file_key, writer.at, key);
         writer.at += MK_AGE_NONCE;
         *len = (size_t)(writer.at - out);
         status = ok ? MK_OK : mk_error_nomem(err, "age");

@@ -66,7 +66,7 @@ static void age_slot_fini(struct mk_slot *slot)
     mk_age_cipher_free(((struct age_slot *)slot)->cipher);
 }
 
-/* ---- preparing: the loop thread -------------------------------------------------------------- */
+/* ---- preparing: the loop thread ------------------------------------------------------------ */
 
 /* Takes the header from the beginning of the input. Returns how much of the block it has used. */
 static size_t take_header(struct age_stage *stage, struct age_slot *self)
@@ -125,7 +125,7 @@ static bool age_prepare(struct mk_ordered *ordered, struct mk_slot *slot)
     return take_chunks(stage, self, from);
 }
 
-/* ---- running: workers ------------------------------------------------------------------------ */
+/* ---- running: workers ---------------------------------------------------------------------- */
 
 /* Gives the slot its key: from the header, which the first one makes or opens. */
 static int find_key(struct age_slot *self, struct mk_error *err)
@@ -203,8 +203,7 @@ static int age_run(struct mk_slot *slot, struct mk_error *err)
     return status;
 }
 
-/* ---- the stage ---------------------------------------------------------------------------------
- */
+/* ---- the stage ----------------------------------------------------------------------------- */
 
 static void age_free(struct mk_ordered *ordered)
 {
