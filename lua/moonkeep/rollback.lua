@@ -34,7 +34,8 @@ local function refuse(found, lost, where, is_strict)
   local err = errors.new("ROLLED_BACK", ("the newest backup of %s that can be found is %s, but there " ..
     "was %s in %s"):format(stores.unseries(found.series), found.id, lost, table.concat(where, " and ")),
     { hint = ("it was set back, or has lost it: look for it there, and in other stores; to take the " ..
-    "older one all the same, name it: %s"):format(found.id) })
+    "older one all the same, name it: %s; and if it was removed on purpose: moonkeep catalog " ..
+    "rebuild"):format(found.id) })
   if is_strict then
     error(err, 0)
   end

@@ -6,6 +6,7 @@
 local core = require "moonkeep.core.fs"
 local core_process = require "moonkeep.core.process"
 local core_task = require "moonkeep.core.task"
+local errors = require "moonkeep.errors"
 local host = require "moonkeep.core.host"
 local log = require "moonkeep.log"
 
@@ -30,6 +31,8 @@ local function quit_server(folder)
   end
 end
 
+-- Whether the maker of a folder is dead; and its lock, to be held while the folder is removed: otherwise
+-- somebody who is just making it could take the lock in between, and lose the folder.
 local function is_dead(folder)
   local stat = core.stat(folder)
   local uid = core_process.uid()
@@ -40,18 +43,19 @@ local function is_dead(folder)
   if not core.stat(lock_path) then
     return stat.mtime < host.wall() // 1000 - MAKING_SECONDS
   end
-  local ok, lock = pcall(core.lock, lock_path)
-  if ok and lock then
-    lock:close()
-  end
-  return ok and lock ~= nil
+  -- not made anew: its maker may be removing the folder, and would find it not empty
+  local ok, lock = pcall(core.lock, lock_path, true)
+  return ok and lock ~= nil, ok and lock or nil
 end
 
 --- Removes what killed runs have left.
 function M.sweep()
   for _, name in ipairs(core.list(parent())) do
-    local folder = parent() .. "/" .. name
-    if name:sub(1, #PREFIX) == PREFIX and is_dead(folder) then
+    local folder, is_left, lock = parent() .. "/" .. name, false, nil
+    if name:sub(1, #PREFIX) == PREFIX then
+      is_left, lock = is_dead(folder)
+    end
+    if is_left then
       quit_server(folder)
       local ok, err = pcall(core.remove, folder)
       if ok then
@@ -59,6 +63,9 @@ function M.sweep()
       else
         log.warn("could not remove %s: %s", folder, err.message)
       end
+    end
+    if lock then
+      lock:close()
     end
   end
 end
@@ -82,12 +89,16 @@ Tempdir.__close = Tempdir.close
 --- Makes one (mode 0700): `local dir <close> = mk.fs.tempdir()`; dir.path is its path.
 function M.new()
   M.sweep()
-  -- Between the making of the lock file and its locking somebody else's sweep may take it.
-  local path, lock
+  -- Between the making of the lock file and its locking somebody else's sweep may take it, and the
+  -- folder.
+  local path, ok, lock
   repeat
     path = core.mkdtemp(("%s/%sXXXXXX"):format(parent(), PREFIX))
-    lock = core.lock(path .. "/lock")
-  until lock
+    ok, lock = pcall(core.lock, path .. "/lock")
+    if not ok and errors.of(lock).code ~= "NOT_FOUND" then
+      error(lock, 0)
+    end
+  until ok and lock
   return setmetatable({ path = path, lock = lock }, Tempdir)
 end
 

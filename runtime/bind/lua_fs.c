@@ -27,7 +27,7 @@ struct op {
     char *path, *path2; /* path2: a second path, or the bytes to write */
     size_t len;
     mode_t mode;
-    bool exclusive;
+    bool exclusive, existing;
     char *bytes; /* result */
     size_t bytes_len;
     struct stat st;
@@ -395,7 +395,10 @@ static int run_lock(struct mk_call *call)
     do {
         if (op->fd >= 0)
             close(op->fd);
-        op->fd = open(op->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        int create = op->existing ? 0 : O_CREAT;
+        op->fd = open(op->path, O_RDWR | create | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (op->fd < 0 && op->existing && errno == ENOENT)
+            return MK_OK;                 /* whoever had it is removing it */
         if (op->fd < 0 && errno == EROFS) /* a lock needs no right to write */
             op->fd = open(op->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
         if (op->fd < 0)
@@ -425,11 +428,15 @@ static int push_lock(lua_State *L, struct op *op)
     return 1;
 }
 
-/* lock(path) -> a closable lock, or nil when another process holds it. The kernel lets go of it
- * when this process ends, however it ends; children don't inherit it. */
+/* lock(path, existing) -> a closable lock, or nil when another process holds it. The kernel lets go
+ * of it when this process ends, however it ends; children don't inherit it. existing: only if the
+ * file is there, else nil; without it the file is made. */
 static int l_lock(lua_State *L)
 {
-    return op_await(L, op_new(L, run_lock, push_lock));
+    bool existing = lua_toboolean(L, 2);
+    struct op *op = op_new(L, run_lock, push_lock);
+    op->existing = existing;
+    return op_await(L, op);
 }
 
 static int lock_close(lua_State *L)

@@ -1,6 +1,23 @@
 local mk = require "moonkeep"
 
 describe("mk.fs", function()
+  it("makes temporary folders, and removes them, beside others that do, and sweep", function()
+    local dir <close> = mk.fs.tempdir()
+    local script = dir.path .. "/make.lua"
+    mk.fs.write(script, [[
+      local mk = require "moonkeep"
+      for i = 1, 200 do
+        local one <close> = mk.fs.tempdir()
+        mk.fs.write(one.path .. "/x", "y")
+        assert(mk.fs.read(one.path .. "/x") == "y")
+      end]])
+    mk.each({ 1, 2, 3, 4, 5, 6 }, { parallel = 6 }, function()
+      mk.process.run { argv = { os.getenv "MOONKEEP" or "build/release/moonkeep", "--script", script },
+        env = { TMPDIR = dir.path } }
+    end)
+    assert.equal(2, #mk.fs.list(dir.path)) -- the script, and the lock of the folder itself
+  end)
+
   it("writes, reads, lists and removes", function()
     local dir <close> = mk.fs.tempdir()
     mk.fs.mkdir(dir.path .. "/a/b")

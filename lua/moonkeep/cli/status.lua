@@ -37,8 +37,9 @@ end
 -- anything.
 local function add_lost(problems, store, lost)
   for series, what in pairs(lost) do
-    problems[#problems + 1] = ("store %s has lost %s of %s, or was set back"):format(store.name,
-      math.type(what) and units.format_count(what, "backup") or what, stores.unseries(series))
+    problems[#problems + 1] = ("store %s has lost %s of %s, or was set back (if it was removed on " ..
+      "purpose: moonkeep catalog rebuild)"):format(store.name, math.type(what) and
+      units.format_count(what, "backup") or what, stores.unseries(series))
   end
   return next(lost) ~= nil
 end
