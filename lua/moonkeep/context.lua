@@ -109,6 +109,7 @@ function Context:restore(backup, options)
   check("ctx:restore", "backup", "backup", backup)
   local target = restores.restore(backup, options)
   if restores.is_whole(options) then
+    proof.mark(backup, backup.stores[1], "proof-restored")
     table.insert(self.restored, { backup = backup, store = backup.stores[1], checks = self.n_checks })
   end
   return target
@@ -327,13 +328,17 @@ function M.begin(ctx)
   ctx.restored, ctx.n_checks = {}, 0
 end
 
---- What a run that went well has proved: of what it has restored as a whole, that, and when it has
---- checked anything since (ctx:check, ctx:checkup), that its user's own checks hold. Marked in the
---- store.
+--- What a run that went well has proved of what it has restored as a whole: that its user's own checks
+--- hold (ctx:check, ctx:checkup), if it has made any since. Marked in the store, unless that has gone.
 function M.conclude(ctx)
   for _, item in ipairs(ctx.restored) do
-    proof.mark(item.backup, item.store, ctx.n_checks > item.checks and "proof-checked" or
-      "proof-restored")
+    local has_checked = ctx.n_checks > item.checks
+    local ok, is_there = pcall(function()
+      return has_checked and item.store:is_there(item.backup)
+    end)
+    if ok and is_there then
+      proof.mark(item.backup, item.store, "proof-checked")
+    end
   end
 end
 
