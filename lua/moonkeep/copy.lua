@@ -132,10 +132,7 @@ function M.backup(backup, from, to)
   for _, name in ipairs(beside) do
     target(session.put, session, name, from:text(backup, name))
   end
-  local _, key = nil, nil
-  if manifest.encryption then
-    _, key = rekey.read_mark(from, backup)
-  end
+  local key = manifest.encryption and select(2, rekey.read_mark(from, backup))
   if key then -- before it can be seen: it says what key.age may be
     target(session.put_key_mark, session, backup, rekey.MARK, key)
   end

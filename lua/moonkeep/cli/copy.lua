@@ -132,9 +132,7 @@ local function show(result, store, options)
 end
 
 function M.run(options)
-  if not options.backup and not options.all then
-    errors.raise("USAGE", "say which backup: an id, latest, or --all")
-  end
+  targets.check_named(options)
   run.open_log()
   local places = targets.places(options)
   local found, n_bad

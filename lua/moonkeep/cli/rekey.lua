@@ -105,9 +105,7 @@ local function tell(counts, options)
 end
 
 function M.run(options)
-  if not options.backup and not options.all then
-    errors.raise("USAGE", "say which backup: an id, latest, or --all")
-  end
+  targets.check_named(options)
   local to, places = given(options), targets.places(options)
   run.open_log()
   local list, n_bad = copies_of(options, places)

@@ -397,4 +397,11 @@ function M.find(options, text)
   return backup
 end
 
+--- For commands that take one backup or --all, and guess neither. Raises USAGE without either.
+function M.check_named(options)
+  if not options.backup and not options.all then
+    errors.raise("USAGE", "say which backup: an id, latest, or --all")
+  end
+end
+
 return M

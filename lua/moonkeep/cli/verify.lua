@@ -51,9 +51,7 @@ local function show(result, item, level)
 end
 
 function M.run(options)
-  if not options.backup and not options.all then
-    errors.raise("USAGE", "say which backup: an id, latest, or --all")
-  end
+  targets.check_named(options)
   local level = options.level or "decoded"
   run.open_log()
   local list, n, left_out = chosen(options, level)
