@@ -36,7 +36,7 @@ static const char harness[] =
     "  pcall(stores.new, 's', text)\n"
     "  pcall(settings.parse, { text })\n"
     "  patterns.matches(text, text)\n"
-    "  patterns.matches('name', text)\n"
+    "  patterns.matches(text:match '^[^\\n]*\\n?(.*)$', text:match '^[^\\n]*')\n"
     "  pcall(toc.choose, text, { '*' }, true)\n"
     "  for _, sql in ipairs(globals.split(text)) do globals.parse(sql) end\n"
     "  errors.explain(errors.new('X', text))\n"

@@ -90,6 +90,37 @@ describe("patterns", function()
     assert.is_false(patterns.matches("axb", "a.b"))
     assert.is_true(patterns.matches("a%b", "a%?"))
     assert.is_false(patterns.matches("xpay", "pay*"))
+    assert.is_true(patterns.matches("größe", "gr?ße"))
+  end)
+
+  it("match as if every way to part the name were tried", function()
+    local function tried(name, pattern)
+      local first = pattern:sub(1, 1)
+      if first == "*" then
+        return tried(name, pattern:sub(2)) or name ~= "" and tried(name:sub(2), pattern)
+      end
+      return first == "" and name == "" or name ~= "" and (first == "?" or first == name:sub(1, 1)) and
+        tried(name:sub(2), pattern:sub(2))
+    end
+    local function random(letters)
+      local text = {}
+      for i = 1, math.random(0, 7) do
+        local at = math.random(#letters)
+        text[i] = letters:sub(at, at)
+      end
+      return table.concat(text)
+    end
+    local matched = 0
+    for _ = 1, 20000 do
+      local name, pattern = random "ab.", random "ab.*?*"
+      assert.equal(tried(name, pattern), patterns.matches(name, pattern), name .. " and " .. pattern)
+      matched = matched + (patterns.matches(name, pattern) and 1 or 0)
+    end
+    assert.is_true(matched > 1000)
+  end)
+
+  it("don't take longer for many stars", function()
+    assert.is_false(patterns.matches(("a"):rep(1000), ("*a"):rep(100) .. "*b"))
   end)
 end)
 
