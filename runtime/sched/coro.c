@@ -76,7 +76,7 @@ static int died(lua_State *L, lua_State *co, struct mk_task *task, bool is_wrap)
 {
     if (task)
         keep_traceback(L, co, task);
-    lua_resetthread(co); /* closers; leaves the error on top, theirs if they raise one */
+    mk__reset(mk_sched_of(L), co); /* closers; leaves the error on top, theirs if they raise one */
     if (!is_wrap) {
         lua_pushboolean(L, 0);
         lua_xmove(co, L, 1);
@@ -95,7 +95,7 @@ static int resume_once(lua_State *L, lua_State *co, int n_args, bool is_wrap)
         task->innermost = nested;
     }
     int n_results = 0;
-    int status = lua_resume(co, L, n_args, &n_results);
+    int status = mk__resume(mk_sched_of(L), co, L, n_args, &n_results);
     bool dying = task && task->dying;
     if (status == LUA_YIELD &&
         (dying || (n_results == 1 && lua_touserdata(co, -1) == &mk__sentinel))) {
@@ -192,10 +192,14 @@ static int l_close(lua_State *L)
     lua_State *co = lua_tothread(L, 1);
     if (co && owner_of(L, co) != RECIPES)
         return luaL_error(L, "cannot close a coroutine that is waiting in a task, or is a task's");
+    struct mk_sched *sched = mk_sched_of(L);
+    lua_State *before = sched->running;
     lua_pushvalue(L, lua_upvalueindex(1));
     lua_insert(L, 1);
-    lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
-    return lua_gettop(L);
+    sched->running = co ? co : before; /* closers */
+    int status = lua_pcall(L, lua_gettop(L) - 1, LUA_MULTRET, 0);
+    sched->running = before;
+    return status == LUA_OK ? lua_gettop(L) : lua_error(L);
 }
 
 static int l_status(lua_State *L)

@@ -29,8 +29,8 @@ struct mk_sched_stats {
 
 /*
  * `handler` is the message handler under which task bodies run. `watchdog_ms`: how long a task
- * may run without awaiting. L's coroutine.resume and coroutine.wrap are replaced by ones through
- * which awaits pass.
+ * may run without awaiting; 0: as long as it likes, also after mk_sched_set_watchdog. L's
+ * coroutine.resume and coroutine.wrap are replaced by ones through which awaits pass.
  */
 struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction handler,
                               int64_t watchdog_ms, struct mk_error *err);

@@ -42,12 +42,12 @@ struct mk_task {
     bool dying;   /* condemned: its next yield is its last, the scheduler kills it then */
     bool killed;  /* its closers run, or have run */
     int kill_ref; /* registry: why, or LUA_NOREF */
+    int raises;   /* how often it was raised where nothing can yield */
 
     bool ok;           /* DONE: whether it returned */
     int n_results;     /* DONE: on top of co's stack; with !ok the error value */
     int traceback_ref; /* of the inner coroutine that an error came out of, or LUA_NOREF */
     int traced_ref;    /* that error */
-    int64_t burst_at;  /* when it was resumed last */
 };
 
 /* Lives in a userdata, which its coroutine's stack holds; in its task's list until either ends. */
@@ -76,7 +76,9 @@ struct mk_sched {
     lua_State *L;
     struct mk_loop *loop;
     lua_CFunction handler;
-    int64_t watchdog_ms;
+    struct mk_watchdog *watchdog; /* NULL: none */
+    int64_t burst_at;             /* atomic: when what runs was resumed; 0: nothing runs */
+    lua_State *volatile running;  /* see watchdog.c */
     struct mk_task *current;
     struct mk_task *main;
     struct mk_task *ready_first, **ready_last;
@@ -110,6 +112,17 @@ void mk__task_orphan_wait(struct mk_task *task);
 void mk__task_make_ready(struct mk_task *task);
 /* Marks the running task to be killed with the error on top of L (popped). */
 void mk__task_condemn(struct mk_task *task, lua_State *L);
+
+/* watchdog.c */
+
+int mk__watchdog_start(struct mk_sched *sched, int64_t limit_ms, struct mk_error *err);
+void mk__watchdog_stop(struct mk_sched *sched);
+/* From now on the time counts that code takes without awaiting. Returns what was counted before. */
+int64_t mk__burst_begin(struct mk_sched *sched);
+void mk__burst_end(struct mk_sched *sched, int64_t before);
+/* lua_resume and lua_resetthread. */
+int mk__resume(struct mk_sched *sched, lua_State *co, lua_State *from, int n_args, int *n_results);
+void mk__reset(struct mk_sched *sched, lua_State *co);
 
 /* A task of the scope is DONE. */
 void mk__scope_task_done(struct mk_scope *scope, struct mk_task *task);

@@ -8,7 +8,7 @@
  *   sentinel through all resumers up to here (coro.c), and comes back the same way.
  * - Cancelling raises at the task's next or current await, and at every one after that; a task
  *   that swallows it MK_MAX_STRIKES times is killed. So is one that computes for longer than
- *   the watchdog allows; the count hook yields to get it here, for an error could be swallowed.
+ *   the watchdog allows (watchdog.c).
  */
 #include <assert.h>
 #include <lauxlib.h>
@@ -16,12 +16,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/clock.h"
 #include "base/mem.h"
 #include "sched/sched_impl.h"
-
-/* Between two looks of the watchdog at the clock: some 10 ms of Lua. */
-#define HOOK_INSTRUCTIONS 1000000
 
 char mk__sentinel;
 
@@ -92,8 +88,6 @@ static void remove_ready(struct mk_task *task)
     task->queued = false;
 }
 
-/* ---- the watchdog ------------------------------------------------------------------------ */
-
 void mk__task_condemn(struct mk_task *task, lua_State *L)
 {
     task->dying = true;
@@ -103,60 +97,6 @@ void mk__task_condemn(struct mk_task *task, lua_State *L)
         lua_pop(L, 1);
 }
 
-static void track_line(struct mk_sched *sched, lua_State *L, lua_Debug *ar)
-{
-    lua_getinfo(L, "Sl", ar);
-    if (!MK_IS_LIBRARY(ar->source))
-        snprintf(sched->tracked, sizeof sched->tracked, "%s:%d", ar->short_src, ar->currentline);
-}
-
-static void on_hook(lua_State *L, lua_Debug *ar)
-{
-    struct mk_sched *sched = mk_sched_of(L);
-    if (ar->event == LUA_HOOKLINE) {
-        track_line(sched, L, ar);
-        return;
-    }
-    struct mk_task *task = sched->current;
-    if (!task || sched->watchdog_ms <= 0 || mk_monotonic_ms() - task->burst_at < sched->watchdog_ms)
-        return;
-    if (task->kill_ref == LUA_NOREF) {
-        char text[160];
-        snprintf(text, sizeof text,
-                 "the recipe has computed for %.1f s without awaiting anything: is this loop "
-                 "endless?",
-                 (double)sched->watchdog_ms / 1000);
-        mk__push_error(L, "WATCHDOG", text);
-        luaL_where(L, 0);
-        if (lua_rawlen(L, -1) > 2) /* "file:line: " */
-            lua_pushlstring(L, lua_tostring(L, -1), lua_rawlen(L, -1) - 2);
-        else
-            lua_pushnil(L);
-        lua_setfield(L, -3, "where");
-        lua_pop(L, 1);
-        lua_pushliteral(L, "let it wait now and then (mk.sleep), or allow more: --watchdog 60s");
-        lua_setfield(L, -2, "hint");
-        luaL_traceback(L, L, NULL, 0);
-        lua_setfield(L, -2, "traceback");
-        mk__task_condemn(task, L);
-    }
-    if (lua_isyieldable(L)) {
-        task->dying = true;
-        lua_yield(L, 0);
-        return;
-    }
-    lua_rawgeti(L, LUA_REGISTRYINDEX, task->kill_ref);
-    lua_error(L);
-}
-
-void mk_sched_track_lines(lua_State *L, bool on)
-{
-    struct mk_sched *sched = mk_sched_of(L);
-    sched->tracking = on;
-    sched->tracked[0] = '\0';
-    lua_sethook(L, on_hook, LUA_MASKCOUNT | (on ? LUA_MASKLINE : 0), HOOK_INSTRUCTIONS);
-}
-
 void mk_sched_push_canceled(lua_State *L)
 {
     const struct mk_task *task = mk_sched_of(L)->current;
@@ -164,12 +104,6 @@ void mk_sched_push_canceled(lua_State *L)
         lua_rawgeti(L, LUA_REGISTRYINDEX, task->cancel_ref);
     else
         lua_pushnil(L);
-}
-
-const char *mk_sched_tracked_line(lua_State *L)
-{
-    struct mk_sched *sched = mk_sched_of(L);
-    return sched->tracking && sched->tracked[0] ? sched->tracked : NULL;
 }
 
 bool mk_sched_push_inner_traceback(lua_State *L, int index)
@@ -230,7 +164,6 @@ struct mk_task *mk__task_new(struct mk_sched *sched, struct mk_scope *scope, lua
     task->scope_ref = LUA_NOREF;
     task->co = co;
     task->co_ref = co_ref;
-    lua_sethook(task->co, on_hook, LUA_MASKCOUNT, HOOK_INSTRUCTIONS);
     lua_pushcfunction(task->co, task_main);
     lua_xmove(L, task->co, n_args + 1);
     task->n_args = n_args + 1;
@@ -282,12 +215,13 @@ void mk__task_kill(struct mk_task *task, lua_State *L)
     remove_ready(task);
     struct mk_task *before = sched->current;
     sched->current = task;
-    task->burst_at = mk_monotonic_ms();
+    int64_t burst_before = mk__burst_begin(sched);
     /* From the inside out, so that closers run in the order in which blocks nest. */
     for (struct mk_nested *nested = task->innermost; nested; nested = nested->outer)
-        lua_resetthread(nested->co);
+        mk__reset(sched, nested->co);
     task->innermost = NULL;
-    lua_resetthread(task->co);
+    mk__reset(sched, task->co);
+    mk__burst_end(sched, burst_before);
     sched->current = before;
     lua_settop(task->co, 0);
     lua_xmove(L, task->co, 1);
@@ -313,11 +247,12 @@ static void run_task(struct mk_task *task)
     }
     int n_args = task->state == MK_TASK_NEW ? task->n_args : 0;
     task->state = MK_TASK_RUNNING;
-    task->burst_at = mk_monotonic_ms();
     sched->current = task;
     sched->stats.resumes++;
     int n_results = 0;
-    int status = lua_resume(co, sched->L, n_args, &n_results);
+    int64_t burst_before = mk__burst_begin(sched);
+    int status = mk__resume(sched, co, sched->L, n_args, &n_results);
+    mk__burst_end(sched, burst_before);
     sched->current = NULL;
 
     if (task->dying) {
@@ -349,20 +284,20 @@ struct mk_sched *mk_sched_new(lua_State *L, struct mk_loop *loop, lua_CFunction 
     sched->L = L;
     sched->loop = loop;
     sched->handler = handler;
-    sched->watchdog_ms = watchdog_ms;
     sched->ready_last = &sched->ready_first;
+    if (watchdog_ms > 0 && mk__watchdog_start(sched, watchdog_ms, err) != MK_OK) {
+        mk_free(sched);
+        return NULL;
+    }
     *(struct mk_sched **)lua_getextraspace(L) = sched;
     mk__coro_open(L);
     return sched;
 }
 
-void mk_sched_set_watchdog(struct mk_sched *sched, int64_t watchdog_ms)
-{
-    sched->watchdog_ms = watchdog_ms;
-}
-
 void mk_sched_free(struct mk_sched *sched)
 {
+    if (sched)
+        mk__watchdog_stop(sched);
     mk_free(sched);
 }
 

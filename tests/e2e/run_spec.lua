@@ -251,9 +251,15 @@ describe("moonkeep", function()
 
   describe("ends", function()
     it("an endless loop, also one that catches every error", function()
-      for _, body in ipairs { "while true do end",
-        "while true do pcall(function() while true do end end) end",
-        "coroutine.wrap(function() while true do end end)()" } do
+      local endless, close = "while true do end", "setmetatable({}, { __close = function() %s end })"
+      local caught = ("while true do pcall(function() %s end) end"):format(endless)
+      local sort = "table.sort({ 1, 2 }, function() %s end)" -- in which nothing can yield
+      for _, body in ipairs { endless, caught, sort:format(endless), sort:format(caught),
+        ("coroutine.wrap(function() %s end)()"):format(endless),
+        ("coroutine.wrap(function() %s end)()"):format(sort:format(caught)),
+        ("local _ <close> = %s error 'x'"):format(close:format(endless)),
+        ("local co = coroutine.create(function() local _ <close> = %s coroutine.yield() end) " ..
+          "coroutine.resume(co) coroutine.close(co)"):format(close:format(endless)) } do
         local result = run(([[
           local mk = require "moonkeep"
           return mk.job { name = "loop", run = function()
