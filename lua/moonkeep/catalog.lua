@@ -413,31 +413,62 @@ local KNOWN = [[SELECT id, created_at, size, seconds, proof, proved_ms,
     iif(trusted = ?6, tags, NULL) AS tags, globals
   FROM backups WHERE job = ?1 AND series = ?2 AND store = ?3 AND id > ?4 ORDER BY id LIMIT ?5]]
 
--- All that is known of the backups of a series in a store, by id.
-local function known_of(job, series, url)
-  local known, id, n = {}, "", PAGE
+-- All that is known of the backups of a series in a store, in pages: { n, [column] = { value... } }.
+local function pages_of(job, series, url)
+  local pages, id, n = {}, "", PAGE
   while n == PAGE do
-    local rows = M.run { { KNOWN, job, series, url, id, PAGE, trust.fingerprint(job), n = 6 } }
-    n = rows and #rows[1] or 0
-    for _, row in ipairs(rows and rows[1] or {}) do
-      known[row.id] = row
-      id = row.id
-    end
+    local found = M.run({ { KNOWN, job, series, url, id, PAGE, trust.fingerprint(job), n = 6,
+      by_column = true } }, true)
+    local page = found and found[1] or { n = 0 }
+    pages[#pages + 1], n = page, page.n
+    id = n > 0 and page.id[n]
   end
-  return known
+  return pages
 end
 
---- What is known: a function (job, series, id, store) -> { created_at, size, seconds, proof, proved_ms,
---- tags (as JSON; nil: its manifest was never looked at), globals }, or nil when nothing is. What is of
---- one series in one store is read at once, and forgotten when another one is asked for.
+--- What is known of a series in a store, which is read at once: a function (id) -> columns and a row of
+--- them, or nil when nothing is: columns.size[row], and so created_at, seconds, proof, proved_ms, tags
+--- (as JSON; nil: its manifest was never looked at), globals. There may be very many, so they are never
+--- made into tables, and are to be asked for in the order of ids.
+function M.known(job, series, store)
+  local pages = pages_of(job, series, store.url)
+  local at, row, before = 1, 0, ""
+  return function(id)
+    if id < before then
+      at, row = 1, 0
+    end
+    before = id
+    local page = pages[at]
+    while page do
+      local ids = page.id
+      row = row + 1
+      while ids[row] and ids[row] ~= id and ids[row] < id do
+        row = row + 1
+      end
+      local found = ids[row]
+      if found == id then
+        return page, row
+      elseif found then
+        row = row - 1 -- it comes later
+        return nil
+      end
+      at, row, page = at + 1, 0, pages[at + 1]
+    end
+  end
+end
+
+--- A function (job, series, id, store) -> the same as a table, or nil. It remembers one series in one
+--- store.
 function M.knowledge()
   local known, of_job, of_series, of_url
   return function(job, series, id, store)
     if job ~= of_job or series ~= of_series or store.url ~= of_url then
-      known, of_job, of_series, of_url = nil, job, series, store.url
-      known = known_of(job, series, store.url)
+      known, of_job, of_series, of_url = M.known(job, series, store), job, series, store.url
     end
-    return known[id]
+    local columns, row = known(id)
+    return columns and { created_at = columns.created_at[row], size = columns.size[row],
+      seconds = columns.seconds[row], proof = columns.proof[row], proved_ms = columns.proved_ms[row],
+      tags = columns.tags[row], globals = columns.globals[row] }
   end
 end
 

@@ -36,7 +36,7 @@ static int run_batch(struct mk_call *call)
     return mk_db_run(batch->path, batch->read_only, batch->statements, batch->n, &call->err);
 }
 
-static void push_value(lua_State *L, const struct mk_db_value *value)
+static void push_value(lua_State *L, const struct mk_db_value *value, const char *texts)
 {
     switch (value->type) {
     case MK_DB_INTEGER:
@@ -46,7 +46,7 @@ static void push_value(lua_State *L, const struct mk_db_value *value)
         lua_pushnumber(L, value->real);
         break;
     case MK_DB_TEXT:
-        lua_pushlstring(L, value->text, value->len);
+        lua_pushlstring(L, texts + value->at, value->len);
         break;
     case MK_DB_NULL:
         lua_pushnil(L);
@@ -54,19 +54,52 @@ static void push_value(lua_State *L, const struct mk_db_value *value)
     }
 }
 
+/* The names of the columns are on the stack, from `names` on: to look them up for each value would
+ * take longer than all the rest. */
+static void push_row(lua_State *L, const struct mk_db_statement *statement, size_t row, int names)
+{
+    lua_createtable(L, 0, statement->n_columns);
+    for (int i = 0; i < statement->n_columns; i++) {
+        lua_pushvalue(L, names + i);
+        push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i],
+                   statement->texts);
+        lua_rawset(L, -3);
+    }
+}
+
 static void push_rows(lua_State *L, const struct mk_db_statement *statement)
 {
+    int names = lua_gettop(L) + 1;
+    luaL_checkstack(L, statement->n_columns + 5, NULL);
+    for (int i = 0; i < statement->n_columns; i++)
+        lua_pushstring(L, statement->columns[i]);
     lua_createtable(L, (int)statement->n_rows, 1);
     for (size_t row = 0; row < statement->n_rows; row++) {
-        lua_createtable(L, 0, statement->n_columns);
-        for (int i = 0; i < statement->n_columns; i++) {
-            push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i]);
-            lua_setfield(L, -2, statement->columns[i]);
-        }
+        push_row(L, statement, row, names);
         lua_rawseti(L, -2, (lua_Integer)row + 1);
     }
     lua_pushinteger(L, statement->changes);
     lua_setfield(L, -2, "changes");
+    lua_insert(L, names);
+    lua_settop(L, names);
+}
+
+/* A table for each column, and `n`, how many rows there are. */
+static void push_columns(lua_State *L, const struct mk_db_statement *statement)
+{
+    luaL_checkstack(L, 4, NULL);
+    lua_createtable(L, 0, statement->n_columns + 2);
+    for (int i = 0; i < statement->n_columns; i++) {
+        lua_createtable(L, (int)statement->n_rows, 0);
+        for (size_t row = 0; row < statement->n_rows; row++) {
+            push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i],
+                       statement->texts);
+            lua_rawseti(L, -2, (lua_Integer)row + 1);
+        }
+        lua_setfield(L, -2, statement->columns[i]);
+    }
+    lua_pushinteger(L, (lua_Integer)statement->n_rows);
+    lua_setfield(L, -2, "n");
 }
 
 /* Protected, so that running out of memory leaks nothing. */
@@ -75,7 +108,10 @@ static int push_results(lua_State *L)
     const struct batch *batch = lua_touserdata(L, 1);
     lua_createtable(L, batch->n, 0);
     for (int i = 0; i < batch->n; i++) {
-        push_rows(L, &batch->statements[i]);
+        if (batch->statements[i].by_column)
+            push_columns(L, &batch->statements[i]);
+        else
+            push_rows(L, &batch->statements[i]);
         lua_rawseti(L, -2, i + 1);
     }
     return 1;
@@ -117,7 +153,7 @@ static bool copy_text(const char *text, size_t len, char **copy)
     return *copy != NULL;
 }
 
-static bool copy_value(lua_State *L, struct mk_db_value *value)
+static bool copy_value(lua_State *L, struct mk_db_param *value)
 {
     switch (lua_type(L, -1)) {
     case LUA_TNUMBER:
@@ -151,6 +187,9 @@ static bool copy_statement(lua_State *L, struct mk_db_statement *statement)
     int n =
         lua_rawget(L, -2) == LUA_TNUMBER ? (int)lua_tointeger(L, -1) : (int)lua_rawlen(L, -2) - 1;
     lua_pop(L, 1);
+    lua_pushliteral(L, "by_column");
+    statement->by_column = lua_rawget(L, -2) != LUA_TNIL;
+    lua_pop(L, 1);
     statement->params = mk_calloc(((size_t)n + 1) * sizeof *statement->params);
     statement->n_params = statement->params ? n : 0;
     ok = ok && statement->params;
@@ -162,8 +201,9 @@ static bool copy_statement(lua_State *L, struct mk_db_statement *statement)
     return ok;
 }
 
-/* run(path, { { sql, parameter..., n = number of parameters }, ... }, read_only) -> a list of rows
- * for each, by column name, with `changes`. One transaction. */
+/* run(path, { { sql, parameter..., n = number of parameters, by_column }, ... }, read_only) -> for
+ * each a list of rows, { [column] = value }, with `changes`; or, by column, { n = how many rows,
+ * [column] = { value... } }, which is for very many. One transaction. */
 static int l_run(lua_State *L)
 {
     const char *path = luaL_checkstring(L, 1);

@@ -39,7 +39,7 @@ static int bind_params(sqlite3_stmt *stmt, const struct mk_db_statement *stateme
 {
     int result = SQLITE_OK;
     for (int i = 0; i < statement->n_params && result == SQLITE_OK; i++) {
-        const struct mk_db_value *value = &statement->params[i];
+        const struct mk_db_param *value = &statement->params[i];
         if (value->type == MK_DB_INTEGER)
             result = sqlite3_bind_int64(stmt, i + 1, value->integer);
         else if (value->type == MK_DB_REAL)
@@ -50,7 +50,36 @@ static int bind_params(sqlite3_stmt *stmt, const struct mk_db_statement *stateme
     return result;
 }
 
-static bool take_value(sqlite3_stmt *stmt, int column, struct mk_db_value *value)
+static bool reserve_texts(struct mk_db_statement *statement, size_t more)
+{
+    size_t needed = statement->texts_len + more + 1, cap = statement->texts_cap;
+    if (needed <= cap)
+        return true;
+    cap = 2 * cap > needed ? 2 * cap : needed;
+    char *larger = mk_realloc(statement->texts, cap);
+    if (!larger)
+        return false;
+    statement->texts = larger;
+    statement->texts_cap = cap;
+    return true;
+}
+
+static bool take_text(sqlite3_stmt *stmt, int column, struct mk_db_statement *statement,
+                      struct mk_db_value *value)
+{
+    const void *text = sqlite3_column_text(stmt, column);
+    value->type = MK_DB_TEXT;
+    value->len = (size_t)sqlite3_column_bytes(stmt, column);
+    value->at = statement->texts_len;
+    if (!text || !reserve_texts(statement, value->len))
+        return false;
+    memcpy(statement->texts + value->at, text, value->len);
+    statement->texts_len += value->len;
+    return true;
+}
+
+static bool take_value(sqlite3_stmt *stmt, int column, struct mk_db_statement *statement,
+                       struct mk_db_value *value)
 {
     switch (sqlite3_column_type(stmt, column)) {
     case SQLITE_INTEGER:
@@ -65,15 +94,7 @@ static bool take_value(sqlite3_stmt *stmt, int column, struct mk_db_value *value
         value->type = MK_DB_NULL;
         return true;
     default:
-        value->type = MK_DB_TEXT;
-        const void *text = sqlite3_column_text(stmt, column);
-        value->len = (size_t)sqlite3_column_bytes(stmt, column);
-        value->text = mk_alloc(value->len + 1);
-        if (!value->text || !text)
-            return false;
-        memcpy(value->text, text, value->len);
-        value->text[value->len] = '\0';
-        return true;
+        return take_text(stmt, column, statement, value);
     }
 }
 
@@ -99,14 +120,11 @@ static bool take_row(sqlite3_stmt *stmt, struct mk_db_statement *statement)
         struct mk_db_value *larger = mk_realloc(statement->values, (cap + 1) * sizeof *larger);
         if (!larger)
             return false;
-        memset(larger + used, 0, (cap + 1 - used) * sizeof *larger);
         statement->values = larger;
     }
     for (size_t i = 0; i < n; i++)
-        if (!take_value(stmt, (int)i, &statement->values[used + i])) {
-            statement->n_rows++; /* what was taken is freed with the rest */
+        if (!take_value(stmt, (int)i, statement, &statement->values[used + i]))
             return false;
-        }
     statement->n_rows++;
     return true;
 }
@@ -152,8 +170,10 @@ int mk_db_run(const char *path, bool read_only, struct mk_db_statement *statemen
         if (fd >= 0)
             close(fd);
     }
-    int flags = read_only ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
-    int status = sqlite3_open_v2(path, &db, flags | SQLITE_OPEN_EXRESCODE, NULL) == SQLITE_OK
+    /* One thread has the connection: no locks inside it. Whoever reads may have to roll back what a killed
+     * process was writing. */
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE;
+    int status = sqlite3_open_v2(path, &db, flags, NULL) == SQLITE_OK
                      ? MK_OK
                      : fail(err, db, path);
     if (status == MK_OK) {
@@ -177,8 +197,6 @@ void mk_db_statement_fini(struct mk_db_statement *statement)
     for (int i = 0; statement->columns && i < statement->n_columns; i++)
         mk_free(statement->columns[i]);
     mk_free(statement->columns);
-    size_t n = statement->n_rows * (size_t)statement->n_columns;
-    for (size_t i = 0; i < n; i++)
-        mk_free(statement->values[i].text);
     mk_free(statement->values);
+    mk_free(statement->texts);
 }

@@ -14,7 +14,7 @@
  */
 enum mk_db_type { MK_DB_NULL, MK_DB_INTEGER, MK_DB_REAL, MK_DB_TEXT };
 
-struct mk_db_value {
+struct mk_db_param {
     enum mk_db_type type;
     int64_t integer;
     double real;
@@ -22,20 +22,33 @@ struct mk_db_value {
     size_t len;
 };
 
+struct mk_db_value {
+    enum mk_db_type type;
+    size_t len; /* of a text */
+    union {
+        int64_t integer;
+        double real;
+        size_t at; /* where in `texts` it begins */
+    };
+};
+
 struct mk_db_statement {
     char *sql; /* owned; one statement */
-    struct mk_db_value *params;
+    struct mk_db_param *params;
     int n_params;
+    bool by_column; /* for the caller's use */
     /* what came out */
     char **columns;
     int n_columns;
     struct mk_db_value *values; /* row by row */
     size_t n_rows;
+    char *texts; /* of all values: there may be very many */
+    size_t texts_len, texts_cap;
     int64_t changes;
 };
 
-/* Runs them in order. On an error everything is rolled back. The file is created (0600) unless
- * `read_only`. MK_ECORRUPT: the file is damaged or no database. */
+/* Runs them in order. On an error everything is rolled back. `read_only`: nothing is written, so several
+ * processes and threads can do that at once, and the file, which is created (0600) otherwise, must be there. MK_ECORRUPT: the file is damaged or no database. */
 int mk_db_run(const char *path, bool read_only, struct mk_db_statement *statements, int n,
               struct mk_error *err);
 void mk_db_statement_fini(struct mk_db_statement *statement);

@@ -313,5 +313,35 @@ describe("the catalog", function()
     local rows = core.run(path, { { "SELECT * FROM t" } }, true)[1]
     assert.same({ { a = math.maxinteger, b = "a\0b'" }, { a = 1.5 }, changes = rows.changes }, rows)
     assert.equal(384, mk.fs.stat(path).mode)
+    assert.same({ { n = 2, a = { math.maxinteger, 1.5 }, b = { "a\0b'" } }, { n = 0, a = {} } },
+      core.run(path, { { "SELECT * FROM t", by_column = true },
+        { "SELECT a FROM t WHERE false", by_column = true } }, true))
+  end)
+
+  it("knows the backups of a series by their ids, in order and in any other, however many", function()
+    local dir <close> = mk.fs.tempdir()
+    mk.fs.write(dir.path .. "/fill.lua", [[
+      local catalog = require "moonkeep.catalog"
+      catalog.run { { "WITH RECURSIVE n(i) AS " ..
+        "(SELECT 1 UNION ALL SELECT i + 2 FROM n WHERE i < 40000) " ..
+        "INSERT INTO backups (job, series, id, store, created_at, size, decoded_size, proof) " ..
+        "SELECT 'j', 's', printf('%06d', i), 'file:///s', '', i, 0, 'read' FROM n" } }
+      local known = catalog.known("j", "s", { url = "file:///s" })
+      local function size(i)
+        local columns, row = known(("%06d"):format(i))
+        return columns and columns.size[row]
+      end
+      for i = 0, 40005 do
+        assert(size(i) == (i % 2 == 1 and i < 40002 and i or nil), i)
+      end
+      for i = 40005, 0, -999 do
+        assert(size(i) == (i % 2 == 1 and i < 40002 and i or nil), i)
+      end
+      assert(not catalog.known("j", "other", { url = "file:///s" })("000001"))
+      local row = catalog.knowledge()("j", "s", "000007", { url = "file:///s" })
+      assert(row.size == 7 and row.proof == "read")]])
+    local run = support.start(dir.path, { "--script", dir.path .. "/fill.lua" }, {
+      MOONKEEP_STATE = dir.path .. "/state" }):finish()
+    assert.equal(0, run.code, run.stderr)
   end)
 end)
