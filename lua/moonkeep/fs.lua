@@ -5,6 +5,7 @@ local M = {}
 for name, fn in pairs(core) do
   M[name] = fn
 end
+M.stems, M.group = nil, nil -- for stores only
 
 --- A temporary folder, removed when its block is left; see moonkeep.tempdir.
 function M.tempdir()

@@ -197,9 +197,10 @@ local function copies_of(jobs)
   for _, job in ipairs(jobs) do
     for _, store in ipairs(job.keys.upload or {}) do
       for _, series in ipairs(store:series(job.name)) do
-        for _, item in ipairs(store:survey(job.name, series)) do
-          if item.is_there then
-            add(store, job.name, series, item.id, item.marks)
+        local ids, states = store:survey(job.name, series)
+        for i, id in ipairs(ids) do
+          if states[i].is_there then
+            add(store, job.name, series, id, states[i].marks)
           end
         end
       end

@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "base/names.h"
 #include "bind/bind.h"
 #include "loop/call.h"
 #include "loop/file.h"
@@ -30,6 +31,7 @@ struct op {
     bool exclusive, existing;
     char *bytes; /* result */
     size_t bytes_len;
+    struct mk_names names; /* result */
     struct stat st;
     int fd;
 };
@@ -41,6 +43,7 @@ static void op_free(struct op *op)
     mk_free(op->path);
     mk_free(op->path2);
     mk_free(op->bytes);
+    mk_names_fini(&op->names);
     mk_free(op);
 }
 
@@ -57,20 +60,24 @@ static int protected_push(lua_State *L)
     return op->push ? op->push(L, op) : 0;
 }
 
-static int op_push(lua_State *L, struct mk_wait *wait)
+static int push_and_free(lua_State *L, struct op *op)
 {
-    struct op *op = (struct op *)(void *)wait;
-    if (wait->status != MK_OK) {
-        struct mk_error err = op->call.err;
-        op_free(op);
-        return mk_raise(L, &err);
-    }
     int before = lua_gettop(L);
     lua_pushcfunction(L, protected_push);
     lua_pushlightuserdata(L, op);
     int status = lua_pcall(L, 1, LUA_MULTRET, 0);
     op_free(op);
     return status == LUA_OK ? lua_gettop(L) - before : lua_error(L);
+}
+
+static int op_push(lua_State *L, struct mk_wait *wait)
+{
+    struct op *op = (struct op *)(void *)wait;
+    if (wait->status == MK_OK)
+        return push_and_free(L, op);
+    struct mk_error err = op->call.err;
+    op_free(op);
+    return mk_raise(L, &err);
 }
 
 static const struct mk_await_ops fs_ops = {.push = op_push, .drop = op_drop};
@@ -188,18 +195,11 @@ static int run_list(struct mk_call *call)
     if (!dir)
         return mk_error_errno(&call->err, errno, "list", "could not list %s", op->path);
     int status = MK_OK;
-    for (struct dirent *entry; (entry = readdir(dir));) {
-        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
-            continue;
-        size_t size = strlen(entry->d_name) + 1;
-        char *larger = mk_realloc(op->bytes, op->bytes_len + size);
-        if (!larger) {
+    for (struct dirent *entry; status == MK_OK && (entry = readdir(dir));) {
+        const char *name = entry->d_name;
+        if (strcmp(name, ".") != 0 && strcmp(name, "..") != 0 &&
+            !mk_names_add(&op->names, name, strlen(name)))
             status = mk_error_nomem(&call->err, "list");
-            break;
-        }
-        op->bytes = larger;
-        memcpy(op->bytes + op->bytes_len, entry->d_name, size);
-        op->bytes_len += size;
     }
     closedir(dir);
     return status;
@@ -207,11 +207,11 @@ static int run_list(struct mk_call *call)
 
 static int push_names(lua_State *L, struct op *op)
 {
-    lua_newtable(L);
-    lua_Integer n = 0;
-    for (size_t at = 0; at < op->bytes_len; at += strlen(op->bytes + at) + 1) {
-        lua_pushstring(L, op->bytes + at);
-        lua_rawseti(L, -2, ++n);
+    const char *name = op->names.bytes;
+    lua_createtable(L, (int)op->names.n, 0);
+    for (size_t i = 1; i <= op->names.n; i++, name += strlen(name) + 1) {
+        lua_pushstring(L, name);
+        lua_rawseti(L, -2, (lua_Integer)i);
     }
     return 1;
 }
@@ -220,6 +220,69 @@ static int push_names(lua_State *L, struct op *op)
 static int l_list(lua_State *L)
 {
     return op_await(L, op_new(L, run_list, push_names));
+}
+
+static int run_stems(struct mk_call *call)
+{
+    struct op *op = of(call);
+    struct mk_names names = {0};
+    if (run_list(call) != MK_OK)
+        return call->err.status;
+    names = op->names;
+    op->names = (struct mk_names){0};
+    bool ok = mk_names_group(&names, &op->names);
+    mk_names_fini(&names);
+    return ok ? MK_OK : mk_error_nomem(&call->err, "list");
+}
+
+static int push_stems(lua_State *L, struct op *op)
+{
+    const char *text = op->names.bytes;
+    size_t n = op->names.n / 2;
+    lua_createtable(L, (int)n, 0);
+    lua_createtable(L, (int)n, 0);
+    for (size_t i = 1; i <= n; i++) {
+        for (int list = -3; list <= -2; list++, text += strlen(text) + 1) {
+            lua_pushstring(L, text);
+            lua_rawseti(L, list, (lua_Integer)i);
+        }
+    }
+    return 2;
+}
+
+/* stems(path) -> the names by what is before their first dot: a list of stems, in the order of
+ * bytes, and of their endings, "/json/log", with "/" alone for a name that has none; see
+ * base/names.h */
+static int l_stems(lua_State *L)
+{
+    return op_await(L, op_new(L, run_stems, push_stems));
+}
+
+/* group(names) -> the same of names that are known; does not wait */
+static int l_group(lua_State *L)
+{
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct op *op = mk_calloc(sizeof *op);
+    struct mk_names names = {0};
+    lua_Integer n = (lua_Integer)lua_rawlen(L, 1);
+    bool ok = op != NULL;
+    for (lua_Integer i = 1; ok && i <= n; i++) {
+        size_t len = 0;
+        const char *name = lua_rawgeti(L, 1, i) == LUA_TSTRING ? lua_tolstring(L, -1, &len) : NULL;
+        ok = !name || strlen(name) != len || mk_names_add(&names, name, len);
+        lua_pop(L, 1);
+    }
+    ok = ok && mk_names_group(&names, &op->names);
+    mk_names_fini(&names);
+    if (ok) {
+        op->fd = -1;
+        op->push = push_stems;
+        return push_and_free(L, op);
+    }
+    if (op)
+        mk_names_fini(&op->names);
+    mk_free(op);
+    mk_raise_nomem(L);
 }
 
 static int run_mkdtemp(struct mk_call *call)
@@ -460,11 +523,11 @@ int luaopen_core_fs(lua_State *L)
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     static const luaL_Reg functions[] = {
-        {"write", l_write},   {"read", l_read},       {"mkdir", l_mkdir},
-        {"remove", l_remove}, {"list", l_list},       {"stat", l_stat},
-        {"chown", l_chown},   {"mkdtemp", l_mkdtemp}, {"realpath", l_realpath},
-        {"lock", l_lock},     {"rename", l_rename},   {"space", l_space},
-        {NULL, NULL},
+        {"write", l_write},     {"read", l_read},         {"mkdir", l_mkdir},
+        {"remove", l_remove},   {"list", l_list},         {"stems", l_stems},
+        {"group", l_group},     {"stat", l_stat},         {"chown", l_chown},
+        {"mkdtemp", l_mkdtemp}, {"realpath", l_realpath}, {"lock", l_lock},
+        {"rename", l_rename},   {"space", l_space},       {NULL, NULL},
     };
     luaL_newlib(L, functions);
     return 1;

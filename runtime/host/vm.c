@@ -70,13 +70,21 @@ static int search_library(lua_State *L)
 }
 
 static const luaL_Reg native_modules[] = {
-    {"moonkeep.core.error", luaopen_core_error}, {"moonkeep.core.task", luaopen_core_task},
-    {"moonkeep.core.fs", luaopen_core_fs},       {"moonkeep.core.process", luaopen_core_process},
-    {"moonkeep.core.flow", luaopen_core_flow},   {"moonkeep.core.pg", luaopen_core_pg},
-    {"moonkeep.core.db", luaopen_core_db},       {"moonkeep.core.http", luaopen_core_http},
-    {"moonkeep.core.json", luaopen_core_json},   {"moonkeep.core.host", luaopen_core_host},
-    {"moonkeep.core.hash", luaopen_core_hash},   {"moonkeep.core.keys", luaopen_core_keys},
-    {"moonkeep.core.xml", luaopen_core_xml},     {NULL, NULL},
+    {"moonkeep.core.error", luaopen_core_error},
+    {"moonkeep.core.task", luaopen_core_task},
+    {"moonkeep.core.fs", luaopen_core_fs},
+    {"moonkeep.core.process", luaopen_core_process},
+    {"moonkeep.core.flow", luaopen_core_flow},
+    {"moonkeep.core.pg", luaopen_core_pg},
+    {"moonkeep.core.db", luaopen_core_db},
+    {"moonkeep.core.http", luaopen_core_http},
+    {"moonkeep.core.json", luaopen_core_json},
+    {"moonkeep.core.host", luaopen_core_host},
+    {"moonkeep.core.hash", luaopen_core_hash},
+    {"moonkeep.core.keys", luaopen_core_keys},
+    {"moonkeep.core.xml", luaopen_core_xml},
+    {"moonkeep.core.columns", luaopen_core_columns},
+    {NULL, NULL},
 };
 
 static int setup(lua_State *L)

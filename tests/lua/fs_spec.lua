@@ -1,3 +1,4 @@
+local core = require "moonkeep.core.fs"
 local mk = require "moonkeep"
 
 describe("mk.fs", function()
@@ -5,7 +6,8 @@ describe("mk.fs", function()
     local dir <close> = mk.fs.tempdir()
     local script = dir.path .. "/make.lua"
     mk.fs.write(script, [[
-      local mk = require "moonkeep"
+      local core = require "moonkeep.core.fs"
+local mk = require "moonkeep"
       for i = 1, 200 do
         local one <close> = mk.fs.tempdir()
         mk.fs.write(one.path .. "/x", "y")
@@ -27,6 +29,23 @@ describe("mk.fs", function()
     assert.same({ "b" }, mk.fs.list(dir.path .. "/a"))
     mk.fs.remove(dir.path .. "/a")
     assert.is_nil(mk.fs.stat(dir.path .. "/a"))
+  end)
+
+  it("groups names by what is before their first dot", function()
+    local dir <close> = mk.fs.tempdir()
+    local folder = dir.path .. "/in"
+    mk.fs.mkdir(folder .. "/a")
+    for _, name in ipairs { "b.json", "a.proof-read", "a.json", ".a.lock", "c" } do
+      mk.fs.write(folder .. "/" .. name, "")
+    end
+    local stems, endings = core.stems(folder)
+    assert.same({ { "a", "b", "c" }, { "//json/proof-read", "/json", "/" } }, { stems, endings })
+    assert.same({ stems, endings }, { core.group(mk.fs.list(folder)) })
+    assert.same({ {}, {} }, { core.group {} })
+    assert.same({ { "a" }, { "/x" } }, { core.group { "a.x", "no\0name", 5 } })
+    local ok, err = pcall(core.stems, dir.path .. "/none")
+    assert.is_false(ok)
+    assert.equal("NOT_FOUND", err.code)
   end)
 
   it("raises a named error with the path in it", function()

@@ -57,13 +57,13 @@ local function all(options, places)
   return found, n_bad
 end
 
--- A function (store, backup) -> what the store has of it: an item of its survey, or nil. Each series is
+-- A function (store, backup) -> what the store has of it, as its survey says; or nil. Each series is
 -- listed once.
 local function looker()
   local seen = {} -- by store, job and series, then by id
   return function(store, backup)
     local key = table.concat({ store.url, backup.job, backup.series }, "\0")
-    seen[key] = seen[key] or select(2, store:survey(backup.job, backup.series))
+    seen[key] = seen[key] or store:survey_by_id(backup.job, backup.series)
     return seen[key][backup.id]
   end
 end

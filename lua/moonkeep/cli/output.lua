@@ -1,4 +1,5 @@
 --- What commands print: tables for people, JSON for programs.
+local core = require "moonkeep.core.columns"
 local host = require "moonkeep.core.host"
 local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
@@ -30,70 +31,38 @@ function M.paint(name, text)
   return ("\27[%sm%s\27[0m"):format(CODES[name], text)
 end
 
--- Characters, not bytes; text that is no UTF-8 counts bytes.
-local function width(text)
-  if not text:find "[\27\128-\255]" then
-    return #text
-  end
-  local bare = text:gsub("\27%[%d*m", "")
-  return utf8.len(bare) or #bare
-end
+local LINES_AT_ONCE = 1000 -- a line by itself is an event by itself, which takes longer than the line
 
-local WIDEST = 99 -- that string.format takes
-
--- What string.format makes a line of, where all bytes are characters.
-local function format_of(widths, right)
-  local parts = {}
-  for i, n in ipairs(widths) do
-    parts[i] = n > 0 and ("%%%s%ds"):format(right[i] and "" or "-", n) or "%s"
-  end
-  return table.concat(parts, "  ")
-end
-
--- A row whose cells are of these widths, in columns.
-local function line_of(row, widths, right)
-  local cells = {}
-  for i, cell in ipairs(row) do
-    local gap = (" "):rep(widths[i] - width(cell))
-    cells[i] = right[i] and gap .. cell or cell .. gap
-  end
-  return (table.concat(cells, "  "):gsub("%s+$", ""))
-end
-
-local LINES_AT_ONCE = 200 -- a line by itself is an event by itself, which takes longer than the line
-
---- Prints rows in columns. `heads`: their names; those that begin with ">" are set to the right.
-function M.table(heads, rows)
-  local widths, right, names = {}, {}, {}
+--- A table to be printed: rows:add(cell, ...) adds a row, of which there may be very many. `heads`: the
+--- names of its columns; those that begin with ">" are set to the right.
+function M.rows(heads)
+  local sides, names = {}, {}
   for i, head in ipairs(heads) do
-    right[i] = head:sub(1, 1) == ">"
+    sides[i] = head:sub(1, 1) == ">" and "r" or "l"
     names[i] = head:gsub("^>", "")
-    widths[i] = width(names[i])
   end
-  local is_plain, last = true, #heads
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do
-      local n = width(cell)
-      is_plain = is_plain and n == #cell and (n <= WIDEST or i == last)
-      widths[i] = n > widths[i] and n or widths[i]
-    end
-    is_plain = is_plain and #row == last
+  local rows = core.new(table.concat(sides))
+  rows:add(table.unpack(names))
+  return rows
+end
+
+--- Prints such a table, once.
+function M.show_rows(rows)
+  log.show("%s", M.paint("bold", rows:show(1)))
+  local lines = rows:show(LINES_AT_ONCE)
+  while lines do
+    log.show("%s", lines)
+    lines = rows:show(LINES_AT_ONCE)
   end
-  local format
-  if is_plain then -- most; and many times faster
-    widths[last] = right[last] and widths[last] or 0
-    format = widths[last] <= WIDEST and format_of(widths, right) or nil
+end
+
+--- The same of a list of rows, { cell, ... }.
+function M.table(heads, list)
+  local rows = M.rows(heads)
+  for _, row in ipairs(list) do
+    rows:add(table.unpack(row))
   end
-  log.show("%s", M.paint("bold", line_of(names, widths, right)))
-  local lines = {}
-  for i, row in ipairs(rows) do
-    lines[#lines + 1] = format and (format:format(table.unpack(row)):gsub("%s+$", "")) or
-      line_of(row, widths, right)
-    if #lines == LINES_AT_ONCE or i == #rows then
-      log.show("%s", table.concat(lines, "\n"))
-      lines = {}
-    end
-  end
+  M.show_rows(rows)
 end
 
 --- "26h ago" of a time in seconds.
@@ -107,7 +76,7 @@ end
 
 --- The six digits that name a backup among others.
 function M.short(id)
-  return id:match "%-(%x+)$" or id
+  return id:sub(#"20261122T020000Z-" + 1)
 end
 
 return M

@@ -24,10 +24,10 @@ local M = {}
 local STALE = 5
 
 -- The newest id of a survey that is a backup.
-local function newest_in(items)
-  for i = #items, 1, -1 do
-    if items[i].is_there then
-      return items[i].id
+local function newest_in(ids, states)
+  for i = #ids, 1, -1 do
+    if states[i].is_there then
+      return ids[i]
     end
   end
 end
@@ -52,20 +52,21 @@ local function newest_of(job, knowledge)
     local ok, err = pcall(function()
       local lost = catalog.series_in(job.name, store.url)
       for _, series in ipairs(store:series(job.name)) do
-        local items = store:survey(job.name, series)
-        lost[series] = rollback.lost(job.name, series, store.url, newest_in(items))
-        for i = #items, 1, -1 do
-          local id, marks = items[i].id, items[i].marks
+        local ids, states = store:survey(job.name, series)
+        lost[series] = rollback.lost(job.name, series, store.url, newest_in(ids, states))
+        for i = #ids, 1, -1 do
+          local id, marks = ids[i], states[i].marks
           local read, manifest = pcall(store.manifest, store, job.name, series, id)
           local best = by_series[series]
           local known = knowledge(job.name, series, id, store)
+          local proof = known and known.proof
           if not read and errors.of(manifest).code == "UNTRUSTED" then
             problems[#problems + 1] = errors.of(manifest).message
           end
-          read = read and not facts.is_damaged(marks, known)
+          read = read and not facts.is_damaged(marks, proof)
           if read and (not best or id > best.id) then
             by_series[series] = { id = id, created_at = manifest.created_at,
-              proof = facts.proof_of(marks, known) }
+              proof = facts.proof_of(marks, proof) }
           end
           if read then
             break

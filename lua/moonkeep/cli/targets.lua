@@ -12,6 +12,7 @@ local rollback = require "moonkeep.rollback"
 local settings = require "moonkeep.settings"
 local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
+local task = require "moonkeep.task"
 
 local M = {}
 
@@ -255,19 +256,38 @@ function M.places(options)
   return places
 end
 
---- Calls fn(store, job, series, id, marks) for every backup of the places, oldest first in each series.
-function M.each(places, options, fn)
+--- The series of the places: a list of { store, job, series }.
+function M.series(places, options)
+  local list = {}
   for _, place in ipairs(places) do
     local names = place.job and { place.job } or place.store:jobs()
     for _, job in ipairs(names) do
       for _, series in ipairs(place.store:series(job)) do
         if not options.series or stores.series(options.series) == series or
           options.series == series then
-          for _, item in ipairs(place.store:survey(job, series)) do
-            if item.is_there then
-              fn(place.store, job, series, item.id, item.marks)
-            end
-          end
+          list[#list + 1] = { store = place.store, job = job, series = series }
+        end
+      end
+    end
+  end
+  return list
+end
+
+local AT_ONCE = 3 -- series that are listed
+
+--- Calls fn(store, job, series, id, marks) for every backup of the places, oldest first in each series.
+function M.each(places, options, fn)
+  local list = M.series(places, options)
+  for from = 1, #list, AT_ONCE do
+    local some = table.move(list, from, math.min(from + AT_ONCE - 1, #list), 1, {})
+    local surveys = task.each(some, { parallel = AT_ONCE }, function(of)
+      return table.pack(of.store:survey(of.job, of.series))
+    end)
+    for i, of in ipairs(some) do
+      local ids, states = table.unpack(surveys[i])
+      for k, id in ipairs(ids) do
+        if states[k].is_there then
+          fn(of.store, of.job, of.series, id, states[k].marks)
         end
       end
     end

@@ -215,10 +215,10 @@ local function finished(plan)
   local by_series, list = {}, {}
   for _, backup in ipairs(plan.expired) do
     local key = backup.job .. "\0" .. backup.series
-    by_series[key] = by_series[key] or select(2, plan.store:survey(backup.job, backup.series))
-    local item = by_series[key][backup.id]
-    local is_over = item and not item.is_there and not item.has_folder and
-      next(item.marks, next(item.marks)) == nil
+    by_series[key] = by_series[key] or plan.store:survey_by_id(backup.job, backup.series)
+    local state = by_series[key][backup.id]
+    local is_over = state and not state.is_there and not state.has_folder and
+      next(state.marks, next(state.marks)) == nil
     list[#list + 1] = is_over and backup or nil
   end
   return list

@@ -1,6 +1,7 @@
 --- Objects in a folder: file:///var/backups/app. A driver of stores: see moonkeep.store.layout.
 ---
 --- Files are 0600 in folders of 0700. They appear under their names only when complete and synced.
+local core = require "moonkeep.core.fs"
 local fs = require "moonkeep.fs"
 
 local M = {}
@@ -40,6 +41,15 @@ end
 function Driver:names(folder)
   local path = self:path(folder)
   return fs.exists(path) and fs.list(path) or {}
+end
+
+--- See moonkeep.store.layout.
+function Driver:stems(folder)
+  local path = self:path(folder)
+  if fs.exists(path) then
+    return core.stems(path)
+  end
+  return {}, {}
 end
 
 function Driver:folders(folder)

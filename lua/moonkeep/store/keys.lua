@@ -10,12 +10,21 @@ M.NAME = "^[%w_%%][%w._%%-]*$"
 
 local WHOLE_ID, MARK = "^" .. M.ID .. "$", "^%l[%l-]*$"
 
---- What a name in the folder of a series is of: an id, and a mark ("json" for the manifest); nil for the
---- mark: the backup's folder. nil: none of these. `known` has ids that are known to be some, as keys.
-function M.parse(name, known)
+function M.is_id(text)
+  return text:find(WHOLE_ID) ~= nil
+end
+
+--- Whether what follows the dot after an id is a mark; "json", the manifest's, is one.
+function M.is_mark(text)
+  return text:find(MARK) ~= nil
+end
+
+--- What a name in the folder of a series is of: an id, and a mark; nil for the mark: the backup's
+--- folder. nil: none of these.
+function M.parse(name)
   local dot = name:find(".", 1, true)
   local id, mark = dot and name:sub(1, dot - 1) or name, dot and name:sub(dot + 1) or nil
-  if (known and known[id] or id:find(WHOLE_ID)) and (not mark or mark:find(MARK)) then
+  if M.is_id(id) and (not mark or M.is_mark(mark)) then
     return id, mark
   end
 end
@@ -28,7 +37,7 @@ function M.check_name(what, name)
 end
 
 function M.check_id(id)
-  if type(id) ~= "string" or not id:match("^" .. M.ID .. "$") then
+  if type(id) ~= "string" or not M.is_id(id) then
     errors.raise("INVALID", ("%s is not the id of a backup"):format(tostring(id)))
   end
   return id

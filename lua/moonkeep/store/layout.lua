@@ -23,6 +23,8 @@
 ---                              stages of a flow; a sink's object is there, whole, when that ended
 ---                              well. nil: one piece
 ---   names(folder)              what is directly below it, objects and folders; {}: it is not there
+---   stems(folder)              the same by what is before the first dot of each, as stems of core.fs
+--- has it
 ---   folders(folder)            the folders among them
 ---   make_folder(folder)        where folders must be made
 ---   remove(keys)               objects; those that are not there are no error
@@ -213,16 +215,27 @@ end
 
 -- ---- marks --------------------------------------------------------------------------------------
 
---- What there is of a series, from one listing: { id, is_there (it has a manifest), has_folder, marks
---- = { [mark] = true }, which is not to be changed } of each, oldest first; and the same by id.
+--- What there is of a series, from one listing: the ids of backups, oldest first, and a list of what
+--- there is of each, { is_there (it has a manifest), has_folder, marks = { [mark] = true } }, which is
+--- not to be changed.
 function Store:survey(job, series)
-  return survey(self.driver:names(keys.folder(job, series)))
+  return survey(self.driver:stems(keys.folder(job, series)))
+end
+
+--- The same by id: { [id] = what there is of it }.
+function Store:survey_by_id(job, series)
+  local ids, states = self:survey(job, series)
+  local by_id = {}
+  for i, id in ipairs(ids) do
+    by_id[id] = states[i]
+  end
+  return by_id
 end
 
 --- The marks of a backup: { [mark] = true }.
 function Store:marks_of(backup)
-  local _, by_id = self:survey(backup.job, backup.series)
-  return by_id[backup.id] and by_id[backup.id].marks or {}
+  local state = self:survey_by_id(backup.job, backup.series)[backup.id]
+  return state and state.marks or {}
 end
 
 --- Marks a backup; a mark of that name is replaced.

@@ -9,6 +9,7 @@
 local clients = require "moonkeep.s3.client"
 local clock = require "moonkeep.clock"
 local core = require "moonkeep.core.http"
+local core_fs = require "moonkeep.core.fs"
 local core_task = require "moonkeep.core.task"
 local credentials = require "moonkeep.aws.credentials"
 local errors = require "moonkeep.errors"
@@ -103,6 +104,10 @@ end
 function Driver:names(folder)
   local objects, folders = list(self, folder)
   return table.move(folders, 1, #folders, #objects + 1, objects)
+end
+
+function Driver:stems(folder)
+  return core_fs.group(self:names(folder))
 end
 
 function Driver:folders(folder)

@@ -1,43 +1,37 @@
 --- What names in the folder of a series tell of its backups: see moonkeep.store.layout. There may be
 --- very many, so what is the same for most of them is one table.
 local keys = require "moonkeep.store.keys"
-local merge = require "moonkeep.merge"
 
--- Sets of marks, { [mark] = true }, of which there are few: those that are equal are one table. `more`
--- has for each the set that a mark makes of it.
-local NO_MARKS = {}
-local more = { [NO_MARKS] = {} }
+local states = {} -- by their endings: there are few different ones
 
-local function with_mark(marks, mark)
-  local known = more[marks][mark]
-  if not known then
-    known = merge(marks, { [mark] = true })
-    more[marks][mark], more[known] = known, {}
+-- False: nothing that is told here.
+local function state_of(endings)
+  local state = states[endings]
+  if state == nil then
+    local is_some, is_there, has_folder, marks = false, false, false, {}
+    for ending in endings:gmatch "/([^/]*)" do
+      local is_mark = keys.is_mark(ending)
+      is_there = is_there or ending == "json"
+      has_folder = has_folder or ending == ""
+      is_some = is_some or is_mark or ending == ""
+      marks[ending] = is_mark and ending ~= "json" or nil
+    end
+    state = is_some and { is_there = is_there, has_folder = has_folder, marks = marks }
+    states[endings] = state
   end
-  return known
+  return state
 end
 
---- { id, is_there (it has a manifest), has_folder, marks = { [mark] = true }, which is not to be changed
---- } of each backup, oldest first; and the same by id.
-return function(names)
-  local by_id, list = {}, {}
-  for _, name in ipairs(names) do
-    local id, mark = keys.parse(name, by_id)
-    if id then
-      local item = by_id[id]
-      if not item then
-        item = { id = id, is_there = false, has_folder = false, marks = NO_MARKS }
-        list[#list + 1], by_id[id] = item, item
-      end
-      if not mark then
-        item.has_folder = true
-      elseif mark == "json" then
-        item.is_there = true
-      else
-        item.marks = with_mark(item.marks, mark)
-      end
+--- The ids of backups, oldest first; and what there is of each: { is_there (it has a manifest),
+--- has_folder, marks = { [mark] = true } }, which is not to be changed. `stems` and `endings`: as
+--- core.fs's stems returns them.
+return function(stems, endings)
+  local ids, list = {}, {}
+  for i, id in ipairs(stems) do
+    local state = state_of(endings[i])
+    if state and keys.is_id(id) then
+      ids[#ids + 1], list[#list + 1] = id, state
     end
   end
-  table.sort(list, function(a, b) return a.id < b.id end)
-  return list, by_id
+  return ids, list
 end
