@@ -4,8 +4,8 @@ local spec = require "moonkeep.spec"
 
 local M = {}
 
--- A piece of a pattern between stars, as a Lua pattern. ? is one character of UTF-8, which cannot be read in
--- two ways, so a piece is found in time that is linear in the name.
+-- A piece of a pattern between stars, as a Lua pattern. ? is one character of UTF-8, which cannot be
+-- read in two ways, so a piece is found in time that is linear in the name.
 local function to_lua(piece)
   return (piece:gsub("[%^%$%(%)%%%.%[%]%+%-%?]", function(c)
     return c == "?" and utf8.charpattern or "%" .. c
@@ -13,8 +13,8 @@ local function to_lua(piece)
 end
 
 --- Whether a name matches a pattern. Each piece between two stars is looked for where the one before it
---- ended, and never again: with .* for each star Lua would try all ways to part the name, for hours where
---- there are seven of them.
+--- ended, and never again: with .* for each star Lua would try all ways to part the name, for hours
+--- where there are seven of them.
 function M.matches(name, pattern)
   local first, rest = pattern:match "^([^*]*)(.*)$"
   if rest == "" then

@@ -39,14 +39,15 @@ function M.check_duration(text, what)
   return ms
 end
 
+local SIZES = { "B", "KiB", "MiB", "GiB", "TiB" }
+
 --- 1536 -> "1.5 KiB"
 function M.format_size(bytes)
-  local names = { "B", "KiB", "MiB", "GiB", "TiB" }
   local i = 1
-  while bytes >= 1024 and i < #names do
+  while bytes >= 1024 and i < #SIZES do
     bytes, i = bytes / 1024, i + 1
   end
-  return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, names[i])
+  return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, SIZES[i])
 end
 
 --- 1, "row" -> "1 row"; 2, "row" -> "2 rows"; 2, "entry" -> "2 entries"
@@ -56,21 +57,23 @@ function M.format_count(n, noun)
   return ("%d %s"):format(n, n == 1 and noun or many)
 end
 
+local function two(n, unit, rest, next_unit)
+  return rest > 0 and ("%d%s %d%s"):format(n, unit, rest, next_unit) or ("%d%s"):format(n, unit)
+end
+
 --- 5400000 -> "1h 30m"; of the two largest units that count.
 function M.format_duration(ms)
-  if ms < 1000 then
-    return ("%d ms"):format(ms)
-  end
   local seconds = ms // 1000
-  local parts = { { seconds // 86400, "d" }, { seconds // 3600 % 24, "h" }, { seconds // 60 % 60, "m" },
-    { seconds % 60, "s" } }
-  for i, part in ipairs(parts) do
-    if part[1] > 0 then
-      local second = parts[i + 1]
-      return ("%d%s"):format(part[1], part[2]) ..
-        (second and second[1] > 0 and (" %d%s"):format(second[1], second[2]) or "")
-    end
+  if seconds < 1 then
+    return ("%d ms"):format(ms)
+  elseif seconds < 60 then
+    return ("%ds"):format(seconds)
+  elseif seconds < 3600 then
+    return two(seconds // 60, "m", seconds % 60, "s")
+  elseif seconds < 86400 then
+    return two(seconds // 3600, "h", seconds // 60 % 60, "m")
   end
+  return two(seconds // 86400, "d", seconds // 3600 % 24, "h")
 end
 
 --- "12.0 MiB of about 40.0 MiB  6.0 MiB/s  4s left" of the bytes moved so far, in how long, and how

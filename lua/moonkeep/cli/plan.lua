@@ -168,7 +168,7 @@ local function show_keep(entry)
       year.oldest:sub(1, 10), year.most))
   end
   if entry.plan and entry.plan.n > 0 then
-    output.table(prunes.HEAD, prunes.rows_of(entry.plan, true))
+    prunes.show_table(entry.plan, true)
   end
 end
 

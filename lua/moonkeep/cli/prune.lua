@@ -11,34 +11,27 @@ local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
-local M = { HEAD = { "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" } }
+local M = {}
 
-local function word_of(verdict, is_dry)
-  if verdict.keep then
-    return output.paint("green", "KEEP")
-  elseif verdict.error then
-    return output.paint("red", "FAILED")
-  end
-  return output.paint("yellow", is_dry and "WOULD GO" or "GONE")
-end
-
---- A row for each backup of a plan, with its reasons.
-function M.rows_of(plan, is_dry)
-  local rows = {}
+--- Prints a row for each backup of a plan, with its reasons.
+function M.show_table(plan, is_dry)
+  local keep, failed = output.paint("green", "KEEP"), output.paint("red", "FAILED")
+  local goes = output.paint("yellow", is_dry and "WOULD GO" or "GONE")
+  local rows = output.rows { "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" }
   prune.each(plan, function(verdict)
     local backup = verdict.backup
-    rows[#rows + 1] = { word_of(verdict, is_dry), output.short(backup.id), zone.format_utc(backup.time),
-      backup.database, backup.size and units.format_size(backup.size) or "?",
-      table.concat(verdict.reasons, "; ") }
+    rows:add(verdict.keep and keep or verdict.error and failed or goes, output.short(backup.id),
+      zone.format_utc(backup.time), backup.database,
+      backup.size and units.format_size(backup.size) or "?", table.concat(verdict.reasons, "; "))
   end)
-  return rows
+  output.show_rows(rows)
 end
 
 local function show(plan, is_dry)
   log.show("Job %s in %s: keeps %s", output.paint("bold", plan.job.name), plan.store.name, plan.keep and
     rules.describe_all(plan.keep, prune.standard_proof(plan.store)) or "everything: it has no `keep`")
   if plan.n > 0 then
-    output.table(M.HEAD, M.rows_of(plan, is_dry))
+    M.show_table(plan, is_dry)
   end
   local size = units.format_size(plan.size_going)
   if is_dry then

@@ -37,7 +37,8 @@ local function state_of(backup, store, knowledge)
   local known = knowledge(backup.job, backup.series, backup.id, store)
   local ok, marks = pcall(store.marks_of, store, backup)
   marks = ok and marks or {}
-  return facts.is_damaged(marks, known) and "damaged" or facts.proof_of(marks, known),
+  return facts.is_damaged(marks, known and known.proof) and "damaged" or
+    facts.proof_of(marks, known and known.proof),
     marks.hold and store:hold_of(backup) or nil, known
 end
 

@@ -8,6 +8,7 @@ local json = require "moonkeep.core.json"
 local judge = require "moonkeep.retention.judge"
 local manifests = require "moonkeep.manifest"
 local stores = require "moonkeep.store"
+local task = require "moonkeep.task"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -15,24 +16,36 @@ local M = {}
 
 --- When a backup was made, by its id: seconds since 1970.
 function M.time_of(id)
-  return zone.unix(id:match "^(%d%d%d%d)(%d%d)(%d%d)T(%d%d)(%d%d)(%d%d)Z")
+  local date, clock = tonumber(id:sub(1, 8)), tonumber(id:sub(10, 15)) -- 20261122T020000Z
+  return zone.days(date // 10000, date // 100 % 100, date % 100) * 86400 + clock // 10000 * 3600 +
+    clock // 100 % 100 * 60 + clock % 100
 end
 
---- The strongest proof that a backup's marks in a store tell of, or the catalog (`known`, a row or nil).
-function M.proof_of(marks, known)
-  local best = known and known.proof ~= "damaged" and known.proof or nil
-  for mark in pairs(marks) do
-    local level = mark:match "^proof%-(%l+)$"
-    if level and (judge.RANK[level] or 0) > (judge.RANK[best] or 0) then
-      best = level
+local proofs = setmetatable({}, { __mode = "k" }) -- by marks, of which many backups have the same
+
+local function proof_of_marks(marks)
+  local best = proofs[marks]
+  if not best then
+    best = "stored"
+    for mark in pairs(marks) do
+      local level = mark:match "^proof%-(%l+)$"
+      best = level and (judge.RANK[level] or 0) > judge.RANK[best] and level or best
     end
+    proofs[marks] = best
   end
-  return best or "stored"
+  return best
+end
+
+--- The strongest proof that a backup's marks in a store tell of, or the catalog: `known`, a proof or
+--- nil.
+function M.proof_of(marks, known)
+  local best = proof_of_marks(marks)
+  return (judge.RANK[known] or 0) > judge.RANK[best] and known or best
 end
 
 --- Whether it was found damaged there. What the catalog says of it may be older than the store's marks.
 function M.is_damaged(marks, known)
-  if known and known.proof == "damaged" then
+  if known == "damaged" then
     for mark in pairs(marks) do
       if mark:find "^proof%-" then
         return marks.damaged or false
@@ -82,53 +95,71 @@ function M.check_manifest(store, fact)
   end
 end
 
--- What all facts of a series have, as a metatable: there may be very many.
-local function shared_by(folder, series)
-  return { __index = { job = folder, series = series, database = stores.unseries(series),
-    tags = NO_TAGS, damaged = false } }
+-- What many facts of a series have in common, as their metatable: a function (marks, proof that the
+-- catalog knows) -> that. There may be very many facts, and are few of these.
+local function commons(folder, series)
+  local database, by_marks = stores.unseries(series), {}
+  return function(marks, known)
+    local of_marks = by_marks[marks] or {}
+    by_marks[marks] = of_marks
+    local common = of_marks[known or ""]
+    if not common then
+      common = { __index = { job = folder, series = series, database = database, tags = NO_TAGS,
+        marks = marks, proof = M.proof_of(marks, known), damaged = M.is_damaged(marks, known) } }
+      of_marks[known or ""] = common
+    end
+    return common
+  end
 end
 
-local function fact_of(store, shared, item, known, read)
-  local fact = setmetatable({ id = item.id, time = M.time_of(item.id), marks = item.marks,
-    proof = M.proof_of(item.marks, known) }, shared)
-  fact.damaged = M.is_damaged(item.marks, known) or nil
-  local said = known and known.tags and known
-  if said then
-    fact.is_from_catalog = true
+-- The manifest is read when the catalog (`known`, columns and a row) does not know it.
+local function fact_of(store, common, id, marks, read, known, row)
+  local is_known = known and known.tags[row] ~= nil
+  local fact = setmetatable({ id = id, time = M.time_of(id), size = is_known and known.size[row] or nil,
+    is_from_catalog = is_known or nil }, common(marks, known and known.proof[row]))
+  local tags
+  if is_known then
+    tags, fact.globals = tags_of(known.tags[row]), known.globals[row]
   else
+    local said
     said, fact.broken = read_manifest(store, fact, read)
+    fact.size, fact.globals, tags = said.size, said.globals, said.tags or NO_TAGS
   end
-  fact.size, fact.globals = said.size, said.globals
-  local tags = type(said.tags) == "string" and tags_of(said.tags) or said.tags or NO_TAGS
   fact.tags = next(tags) and tags or nil
-  fact.hold = item.marks.hold and store:hold_of(fact) or nil
+  fact.hold = marks.hold and store:hold_of(fact) or nil
   local lock = store.options.lock
   fact.locked_until = lock and fact.time + units.duration(lock) // 1000
   return fact
 end
 
+local AT_ONCE = 3 -- series: what is read of one is worked on while another is read
+
 --- The backups of a job in a store by series: { [series] = facts }, as retention/judge.lua takes them,
---- with job (the folder), series and marks; what has expired: a list of { job, series, id }; and the
---- folders that there are. `folders`: the names that the job has or had.
+--- with job (the folder), series and marks; what has expired: a list of { job, series, id };
+--- and the folders that there are. `folders`: the names that the job has or had.
 function M.of(folders, store)
-  local by_series, expired, read, there = {}, {}, {}, {}
-  local known = catalog.knowledge()
+  local by_series, expired, there, list = {}, {}, {}, {}
   for _, folder in ipairs(folders) do
     for i, series in ipairs(store:series(folder)) do
       there[#there + 1] = i == 1 and folder or nil
       by_series[series] = by_series[series] or {}
-      local shared = shared_by(folder, series)
-      for _, item in ipairs(store:survey(folder, series)) do
-        if item.is_there then
-          table.insert(by_series[series], fact_of(store, shared, item, known(folder, series, item.id,
-            store), read))
-        elseif item.marks.expired then
-          expired[#expired + 1] = { job = folder, series = series, id = item.id }
-        end
-      end
+      list[#list + 1] = { job = folder, series = series }
     end
   end
-  catalog.record_facts(read)
+  task.each(list, { parallel = AT_ONCE }, function(of)
+    local common, read, facts = commons(of.job, of.series), {}, by_series[of.series]
+    local ids, states = store:survey(of.job, of.series)
+    local known = catalog.known(of.job, of.series, store)
+    for i, id in ipairs(ids) do
+      local marks = states[i].marks
+      if states[i].is_there then
+        facts[#facts + 1] = fact_of(store, common, id, marks, read, known(id))
+      elseif marks.expired then
+        expired[#expired + 1] = { job = of.job, series = of.series, id = id }
+      end
+    end
+    catalog.record_facts(read)
+  end)
   return by_series, expired, there
 end
 

@@ -36,19 +36,24 @@ local function why_not(backup, wanted, now)
   end
 end
 
--- What keeps a backup whether it counts or not: a list of texts.
+local NOTHING = {}
+
+-- What keeps a backup whether it counts or not: a list of texts, not to be changed.
 local function defences(backup, now)
-  local list, hold = {}, backup.hold
-  local until_time = hold and hold["until"] and zone.parse_time(hold["until"])
+  local hold, locked_until = backup.hold, backup.locked_until
+  local tag = backup.tags and backup.tags[LEGAL_HOLD]
+  if not (hold or tag or backup.needed_by or locked_until) then
+    return NOTHING -- most
+  end
+  local list, until_time = {}, hold and hold["until"] and zone.parse_time(hold["until"])
   if hold and not (until_time and until_time < now) then
     list[1] = ("held%s%s"):format(hold["until"] and " until " .. hold["until"] or "",
       hold.reason and ": " .. hold.reason or "")
   end
-  local tag = (backup.tags or {})[LEGAL_HOLD]
   list[#list + 1] = tag and ("tag %s: %s"):format(LEGAL_HOLD, tostring(tag)) or nil
   list[#list + 1] = backup.needed_by and "needed by " .. backup.needed_by or nil
-  if backup.locked_until and backup.locked_until > now then
-    list[#list + 1] = "its store has it locked until " .. zone.format_utc(backup.locked_until)
+  if locked_until and locked_until > now then
+    list[#list + 1] = "its store has it locked until " .. zone.format_utc(locked_until)
   end
   return list
 end
@@ -76,11 +81,24 @@ local function wanted_by(keep, counted, context)
   return reasons
 end
 
-local function by_time(a, b)
+local function is_newer(a, b)
   if a.time ~= b.time then
     return a.time > b.time
   end
   return a.id > b.id
+end
+
+-- They come oldest first, as a rule; there may be very many.
+local function newest_first(backups)
+  local list, is_sorted = {}, true
+  for i = #backups, 1, -1 do
+    list[#list + 1] = backups[i]
+    is_sorted = is_sorted and (i == 1 or is_newer(backups[i], backups[i - 1]))
+  end
+  if not is_sorted then
+    table.sort(list, is_newer)
+  end
+  return list
 end
 
 -- Asks the policies about what would go, newest first.
@@ -101,47 +119,69 @@ end
 
 local function new_verdict(backup, wanted, now)
   local why, doubt = why_not(backup, wanted, now)
-  return { backup = backup, counts = not why, reasons = defences(backup, now), why_not = why,
-    doubt = doubt }
+  local verdict = { backup = backup, counts = not why, reasons = defences(backup, now), keep = false }
+  if why then
+    verdict.why_not, verdict.doubt = why, doubt
+  end
+  return verdict
 end
 
--- What the rules say of those verdicts that `is_meant` chooses: { [verdict] = reasons }.
-local function reasons_of(verdicts, is_meant, keep, context)
-  local chosen, backups, reasons = {}, {}, {}
+-- Adds reasons, of which most have none.
+local function add(verdict, reasons)
+  if reasons[1] then
+    verdict.reasons = table.move(reasons, 1, #reasons, #verdict.reasons + 1,
+      table.move(verdict.reasons, 1, #verdict.reasons, 1, {}))
+  end
+end
+
+-- Calls use(verdict, reasons) with what the rules say of those that count, and, `with_doubtful`, of
+-- those that are only proved less as if they counted.
+local function ask_rules(verdicts, with_doubtful, keep, context, use)
+  local chosen, backups = {}, {}
   for _, verdict in ipairs(verdicts) do
-    if is_meant(verdict) then
+    if verdict.counts or with_doubtful and verdict.doubt == "doubtful" then
       chosen[#chosen + 1], backups[#backups + 1] = verdict, verdict.backup
     end
   end
-  for i, list in ipairs(wanted_by(keep, backups, context)) do
-    reasons[chosen[i]] = list
+  for i, reasons in ipairs(wanted_by(keep, backups, context)) do
+    use(chosen[i], reasons)
   end
-  return reasons
 end
 
 local NO_RULE = { "no rule keeps it" } -- of most
+
+-- Why one stays that does not count, of which `n` newer ones do; nil: it goes.
+local function why_all_the_same(verdict, n, floor, possible)
+  if verdict.doubt == "for ever" or n < floor then
+    return "does not count: " .. verdict.why_not
+  elseif possible[verdict] then
+    return ("does not count (%s), but would be: %s"):format(verdict.why_not, possible[verdict])
+  end
+end
 
 -- Fills in what rules and floor say of those that count, and what follows for the others. What is only
 -- proved less (its marks may have been lost, or `proof` be new) stays also where the rules would want it
 -- if it counted.
 local function weigh(verdicts, keep, floor, context)
-  local certain = reasons_of(verdicts, function(verdict) return verdict.counts end, keep, context)
-  local possible = reasons_of(verdicts, function(verdict)
-    return verdict.counts or verdict.doubt == "doubtful"
-  end, keep, context)
+  local possible, is_any_doubtful = {}, false
+  for _, verdict in ipairs(verdicts) do
+    is_any_doubtful = is_any_doubtful or verdict.doubt == "doubtful"
+  end
+  ask_rules(verdicts, false, keep, context, add)
+  if is_any_doubtful then
+    ask_rules(verdicts, true, keep, context, function(verdict, reasons)
+      possible[verdict] = not verdict.counts and reasons[1] and table.concat(reasons, "; ") or nil
+    end)
+  end
   local n = 0
   for _, verdict in ipairs(verdicts) do
     if verdict.counts then
       n = n + 1
-      table.move(certain[verdict], 1, #certain[verdict], #verdict.reasons + 1, verdict.reasons)
       if n <= floor then
-        table.insert(verdict.reasons, ("floor: %d of the %d newest"):format(n, floor))
+        add(verdict, { ("floor: %d of the %d newest"):format(n, floor) })
       end
-    elseif verdict.doubt == "for ever" or n < floor then
-      table.insert(verdict.reasons, "does not count: " .. verdict.why_not)
-    elseif possible[verdict] and #possible[verdict] > 0 then
-      table.insert(verdict.reasons, ("does not count (%s), but would be: %s"):format(verdict.why_not,
-        table.concat(possible[verdict], "; ")))
+    else
+      add(verdict, { why_all_the_same(verdict, n, floor, possible) })
     end
     verdict.keep = #verdict.reasons > 0
     if not verdict.keep then
@@ -158,10 +198,8 @@ end
 --- { backup, keep, counts, reasons }. Raises what the recipe's functions raise.
 function M.judge(backups, keep, context)
   local settings = type(keep) == "table" and keep or {}
-  local sorted = table.move(backups, 1, #backups, 1, {})
-  table.sort(sorted, by_time)
   local verdicts = {}
-  for i, backup in ipairs(sorted) do
+  for i, backup in ipairs(newest_first(backups)) do
     verdicts[i] = new_verdict(backup, settings.proof or context.proof, context.now)
   end
   weigh(verdicts, keep, rules.floor_of(keep), context)

@@ -40,11 +40,21 @@ function M.has_tag(tags, wanted)
   return tags[wanted] ~= nil
 end
 
+local NONE = {} -- the reasons of most
+
+local function add(reasons, i, text)
+  if reasons[i] == NONE then
+    reasons[i] = { text }
+  else
+    table.insert(reasons[i], text)
+  end
+end
+
 local function add_tags(reasons, list, wanted)
   for i, backup in ipairs(list) do
     for _, tag in ipairs(list_of(wanted)) do
       if M.has_tag(backup.tags or {}, tag) then
-        table.insert(reasons[i], "tag " .. tag)
+        add(reasons, i, "tag " .. tag)
       end
     end
   end
@@ -53,28 +63,32 @@ end
 local function add_period(reasons, list, name, number_of, count, walls)
   local taken, before = 0, nil
   for i = 1, #list do
+    if taken == count then
+      break
+    end
     local number = number_of(walls[i], i)
-    if taken < count and (number ~= before or i == #list) then
-      table.insert(reasons[i], ("%s %d of %d%s"):format(name, taken + 1, count,
+    if number ~= before or i == #list then
+      add(reasons, i, ("%s %d of %d%s"):format(name, taken + 1, count,
         number == before and ", the oldest" or ""))
       taken, before = taken + 1, number
     end
   end
 end
 
---- Why each backup of a list (newest first: { time, tags }) is wanted: a list of lists of texts, of
---- which those that are empty are of backups that no rule wants. `tz`: a zone (schedule/zone.lua).
+--- Why each backup of a list (newest first: { time, tags }) is wanted: a list of lists of texts, not to
+--- be changed, of which those that are empty are of backups that no rule wants. `tz`: a zone
+--- (schedule/zone.lua).
 function M.apply(list, keep, tz)
   local reasons, walls = {}, {}
   for i, backup in ipairs(list) do
-    reasons[i], walls[i] = {}, backup.time + tz:offset(backup.time)
+    reasons[i], walls[i] = NONE, backup.time + tz:offset(backup.time)
   end
   add_tags(reasons, list, keep.tags)
   if keep.within and list[1] then
     local from = list[1].time - units.duration(keep.within) // 1000
     for i, backup in ipairs(list) do
       if backup.time > from then
-        table.insert(reasons[i], "within " .. keep.within)
+        add(reasons, i, "within " .. keep.within)
       end
     end
   end

@@ -271,28 +271,31 @@ function Zone:format(utc)
     wall % 3600 // 60, name)
 end
 
+local last_day, last_text -- of many times in a row the day is the same
+
 --- "2026-03-29T01:00:00Z"
 function M.format_utc(utc)
-  local year, month, day = M.date(utc // DAY)
-  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, day, utc % DAY // 3600,
-    utc % 3600 // 60, utc % 60)
+  if utc // DAY ~= last_day then
+    last_day, last_text = utc // DAY, ("%04d-%02d-%02d"):format(M.date(utc // DAY))
+  end
+  return ("%sT%02d:%02d:%02dZ"):format(last_text, utc % DAY // 3600, utc % 3600 // 60, utc % 60)
 end
 
 --- Seconds since 1970 of "2026-11-22T02:00:00Z", "2026-11-22 02:00" (local) or "2026-11-22"; nil
 --- when it is none of them.
 function M.parse_time(text)
-  local year, month, day, rest = text:match "^(%d%d%d%d)-(%d%d)-(%d%d)(.*)$"
+  local year, month, day, h, m, s, zone = text:match(
+    "^(%d%d%d%d)-(%d%d)-(%d%d)[T ](%d%d):(%d%d):(%d%d)(Z?)$")
+  if not year then
+    year, month, day, h, m, zone = text:match "^(%d%d%d%d)-(%d%d)-(%d%d)[T ](%d%d):(%d%d)(Z?)$"
+  end
+  if not year then
+    year, month, day = text:match "^(%d%d%d%d)-(%d%d)-(%d%d)$"
+  end
   if not year then
     return nil
   end
   year, month, day = tonumber(year), tonumber(month), tonumber(day)
-  local h, m, s, zone = rest:match "^[T ](%d%d):(%d%d):(%d%d)(Z?)$"
-  if not h then
-    h, m, zone = rest:match "^[T ](%d%d):(%d%d)(Z?)$"
-  end
-  if rest ~= "" and not h then
-    return nil
-  end
   h, m, s = tonumber(h or 0), tonumber(m or 0), tonumber(s or 0)
   if month < 1 or month > 12 or day < 1 or day > M.month_days(year, month) or h > 23 or m > 59 or
     s > 59 then
