@@ -166,6 +166,11 @@ function M.run(statements, read_only)
   explain_loss(path, result)
 end
 
+--- Makes it ready, so that several tasks that ask it at once need not wait for one of them to do that.
+function M.open()
+  M.run({}, true)
+end
+
 -- ---- runs ---------------------------------------------------------------------------------------
 
 local function lock_path(id)

@@ -170,12 +170,10 @@ int mk_db_run(const char *path, bool read_only, struct mk_db_statement *statemen
         if (fd >= 0)
             close(fd);
     }
-    /* One thread has the connection: no locks inside it. Whoever reads may have to roll back what a killed
-     * process was writing. */
+    /* One thread has the connection: no locks inside it. Whoever reads may have to roll back what a
+     * killed process was writing. */
     int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_READWRITE | SQLITE_OPEN_EXRESCODE;
-    int status = sqlite3_open_v2(path, &db, flags, NULL) == SQLITE_OK
-                     ? MK_OK
-                     : fail(err, db, path);
+    int status = sqlite3_open_v2(path, &db, flags, NULL) == SQLITE_OK ? MK_OK : fail(err, db, path);
     if (status == MK_OK) {
         sqlite3_busy_timeout(db, BUSY_MS);
         status = exec(db, path, read_only ? "BEGIN" : "BEGIN IMMEDIATE", err);

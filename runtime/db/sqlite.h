@@ -47,8 +47,9 @@ struct mk_db_statement {
     int64_t changes;
 };
 
-/* Runs them in order. On an error everything is rolled back. `read_only`: nothing is written, so several
- * processes and threads can do that at once, and the file, which is created (0600) otherwise, must be there. MK_ECORRUPT: the file is damaged or no database. */
+/* Runs them in order. On an error everything is rolled back. `read_only`: nothing is written, so
+ * several processes and threads can do that at once, and the file, which is created (0600)
+ * otherwise, must be there. MK_ECORRUPT: the file is damaged or no database. */
 int mk_db_run(const char *path, bool read_only, struct mk_db_statement *statements, int n,
               struct mk_error *err);
 void mk_db_statement_fini(struct mk_db_statement *statement);

@@ -114,6 +114,7 @@ local function collect(options)
     list[#list + 1], by_name[name] = not by_name[name] and one or nil, one
     table.insert(one.stores, place.store)
   end
+  catalog.open()
   task.each(list, { parallel = AT_ONCE }, function(one)
     for _, store in ipairs(one.stores) do
       add(one, store, with)

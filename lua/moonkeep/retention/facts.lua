@@ -146,6 +146,7 @@ function M.of(folders, store)
       list[#list + 1] = { job = folder, series = series }
     end
   end
+  catalog.open()
   task.each(list, { parallel = AT_ONCE }, function(of)
     local common, read, facts = commons(of.job, of.series), {}, by_series[of.series]
     local ids, states = store:survey(of.job, of.series)

@@ -23,8 +23,7 @@
 ---                              stages of a flow; a sink's object is there, whole, when that ended
 ---                              well. nil: one piece
 ---   names(folder)              what is directly below it, objects and folders; {}: it is not there
----   stems(folder)              the same by what is before the first dot of each, as stems of core.fs
---- has it
+---   stems(folder)              the same by what is before the first dot of each: see stems of core.fs
 ---   folders(folder)            the folders among them
 ---   make_folder(folder)        where folders must be made
 ---   remove(keys)               objects; those that are not there are no error
