@@ -117,13 +117,19 @@ local function ask_policies(verdicts, context)
   end
 end
 
+-- There may be very many verdicts, of which most are alike: on one that counts and that nothing defends;
+-- and on such a one that goes.
+local COUNTS = { __index = { counts = true, keep = false, reasons = NOTHING } }
+local GOES = { __index = { counts = true, keep = false, reasons = { "no rule keeps it" } } }
+
 local function new_verdict(backup, wanted, now)
   local why, doubt = why_not(backup, wanted, now)
-  local verdict = { backup = backup, counts = not why, reasons = defences(backup, now), keep = false }
-  if why then
-    verdict.why_not, verdict.doubt = why, doubt
+  local reasons = defences(backup, now)
+  if not why and reasons == NOTHING then
+    return setmetatable({ backup = backup }, COUNTS)
   end
-  return verdict
+  return { backup = backup, counts = not why, keep = false, reasons = reasons, why_not = why,
+    doubt = doubt }
 end
 
 -- Adds reasons, of which most have none.
@@ -147,8 +153,6 @@ local function ask_rules(verdicts, with_doubtful, keep, context, use)
     use(chosen[i], reasons)
   end
 end
-
-local NO_RULE = { "no rule keeps it" } -- of most
 
 -- Why one stays that does not count, of which `n` newer ones do; nil: it goes.
 local function why_all_the_same(verdict, n, floor, possible)
@@ -183,10 +187,13 @@ local function weigh(verdicts, keep, floor, context)
     else
       add(verdict, { why_all_the_same(verdict, n, floor, possible) })
     end
-    verdict.keep = #verdict.reasons > 0
-    if not verdict.keep then
-      verdict.reasons = verdict.why_not and { ("does not count (%s), and %d newer ones do"):format(
-        verdict.why_not, floor) } or NO_RULE
+    if verdict.reasons[1] then
+      verdict.keep = true
+    elseif verdict.why_not then
+      verdict.reasons = { ("does not count (%s), and %d newer ones do"):format(verdict.why_not, floor) }
+    else
+      verdict.reasons = nil
+      setmetatable(verdict, GOES)
     end
   end
 end
