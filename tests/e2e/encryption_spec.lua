@@ -414,7 +414,8 @@ support.each_major(describe, pending, { 13, 15, 17 }, "an encrypted backup, of %
   it("says what is wrong with a file that is no private key", function()
     backup "files"
     mk.fs.write(dir.path .. "/public", to_first .. "\n")
-    mk.fs.write(dir.path .. "/typo", (mk.fs.read(first):gsub("(AGE%-SECRET%-KEY%-1...).", "%1Q", 1)))
+    mk.fs.write(dir.path .. "/typo", (mk.fs.read(first):gsub("(AGE%-SECRET%-KEY%-1...)(.)",
+      function(head, letter) return head .. (letter == "Q" and "P" or "Q") end, 1)))
     command("keygen", "--sign", dir.path .. "/signing.key")
     mk.fs.write(dir.path .. "/locked", age.seal(mk.fs.read(first), { recipients = { to_second } }))
     for name, why in pairs { public = "it has a public key", typo = "mistyped or cut",
