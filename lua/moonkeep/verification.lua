@@ -13,6 +13,7 @@ local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local proof = require "moonkeep.proof"
+local stores = require "moonkeep.store"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -197,11 +198,8 @@ local function copies_of(jobs)
   for _, job in ipairs(jobs) do
     for _, store in ipairs(job.keys.upload or {}) do
       for _, series in ipairs(store:series(job.name)) do
-        local ids, states = store:survey(job.name, series)
-        for i, id in ipairs(ids) do
-          if states[i].is_there then
-            add(store, job.name, series, id, states[i].marks)
-          end
+        for id, marks in stores.there(store:survey(job.name, series)) do
+          add(store, job.name, series, id, marks)
         end
       end
     end

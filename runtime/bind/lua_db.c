@@ -62,7 +62,7 @@ static void push_row(lua_State *L, const struct mk_db_statement *statement, size
     for (int i = 0; i < statement->n_columns; i++) {
         lua_pushvalue(L, names + i);
         push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i],
-                   statement->texts);
+                   statement->texts.bytes);
         lua_rawset(L, -3);
     }
 }
@@ -93,7 +93,7 @@ static void push_columns(lua_State *L, const struct mk_db_statement *statement)
         lua_createtable(L, (int)statement->n_rows, 0);
         for (size_t row = 0; row < statement->n_rows; row++) {
             push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i],
-                       statement->texts);
+                       statement->texts.bytes);
             lua_rawseti(L, -2, (lua_Integer)row + 1);
         }
         lua_setfield(L, -2, statement->columns[i]);

@@ -50,31 +50,17 @@ static int bind_params(sqlite3_stmt *stmt, const struct mk_db_statement *stateme
     return result;
 }
 
-static bool reserve_texts(struct mk_db_statement *statement, size_t more)
-{
-    size_t needed = statement->texts_len + more + 1, cap = statement->texts_cap;
-    if (needed <= cap)
-        return true;
-    cap = 2 * cap > needed ? 2 * cap : needed;
-    char *larger = mk_realloc(statement->texts, cap);
-    if (!larger)
-        return false;
-    statement->texts = larger;
-    statement->texts_cap = cap;
-    return true;
-}
-
 static bool take_text(sqlite3_stmt *stmt, int column, struct mk_db_statement *statement,
                       struct mk_db_value *value)
 {
     const void *text = sqlite3_column_text(stmt, column);
     value->type = MK_DB_TEXT;
     value->len = (size_t)sqlite3_column_bytes(stmt, column);
-    value->at = statement->texts_len;
-    if (!text || !reserve_texts(statement, value->len))
+    value->at = statement->texts.len;
+    if (!text || !mk_names_reserve(&statement->texts, value->len + 1))
         return false;
-    memcpy(statement->texts + value->at, text, value->len);
-    statement->texts_len += value->len;
+    memcpy(statement->texts.bytes + value->at, text, value->len);
+    statement->texts.len += value->len;
     return true;
 }
 
@@ -196,5 +182,5 @@ void mk_db_statement_fini(struct mk_db_statement *statement)
         mk_free(statement->columns[i]);
     mk_free(statement->columns);
     mk_free(statement->values);
-    mk_free(statement->texts);
+    mk_names_fini(&statement->texts);
 }

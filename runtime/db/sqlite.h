@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/names.h"
 
 /*
  * SQLite, for the catalog. A batch of statements is run on a database file that is opened for it
@@ -42,8 +43,7 @@ struct mk_db_statement {
     int n_columns;
     struct mk_db_value *values; /* row by row */
     size_t n_rows;
-    char *texts; /* of all values: there may be very many */
-    size_t texts_len, texts_cap;
+    struct mk_names texts; /* of all values, without NULs: there may be very many */
     int64_t changes;
 };
 

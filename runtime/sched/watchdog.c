@@ -15,7 +15,6 @@
  * another one. Limits: one scheduler of a process has a watchdog. A C function that computes
  * (string.find with a pattern of many stars) is not interrupted before it returns.
  */
-#include <errno.h>
 #include <lauxlib.h>
 #include <signal.h>
 #include <stdio.h>

@@ -46,8 +46,6 @@ local function places_with()
   end
 end
 
-local AT_ONCE = 3 -- series: what is read of one is worked on while another is read
-
 -- The backups of a series in its stores. There may be very many: a list for each column, by row. Those
 -- from `held` on have something in few rows only.
 local function new_series(job, series)
@@ -91,17 +89,15 @@ local function add(one, store, with)
   local ids, states = store:survey(one.job, one.series)
   local known_of, rows = catalog.known(one.job, one.series, store), one.n > 0 and rows_of(one) or {}
   local alone = with(nil, store)
-  for i, id in ipairs(ids) do
-    if states[i].is_there then
-      local row = rows[id]
-      if row then
-        one.where[row] = with(one.where[row], store)
-      else
-        row = one.n + 1
-        one.n, one.id[row], one.where[row] = row, id, alone
-      end
-      note(one, row, store, states[i].marks, known_of(id))
+  for id, marks in stores.there(ids, states) do
+    local row = rows[id]
+    if row then
+      one.where[row] = with(one.where[row], store)
+    else
+      row = one.n + 1
+      one.n, one.id[row], one.where[row] = row, id, alone
     end
+    note(one, row, store, marks, known_of(id))
   end
 end
 
@@ -115,7 +111,7 @@ local function collect(options)
     table.insert(one.stores, place.store)
   end
   catalog.open()
-  task.each(list, { parallel = AT_ONCE }, function(one)
+  task.each(list, { parallel = stores.SERIES_AT_ONCE }, function(one)
     for _, store in ipairs(one.stores) do
       add(one, store, with)
     end

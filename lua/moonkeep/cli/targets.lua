@@ -273,22 +273,17 @@ function M.series(places, options)
   return list
 end
 
-local AT_ONCE = 3 -- series that are listed
-
 --- Calls fn(store, job, series, id, marks) for every backup of the places, oldest first in each series.
 function M.each(places, options, fn)
-  local list = M.series(places, options)
-  for from = 1, #list, AT_ONCE do
-    local some = table.move(list, from, math.min(from + AT_ONCE - 1, #list), 1, {})
-    local surveys = task.each(some, { parallel = AT_ONCE }, function(of)
+  local list, n = M.series(places, options), stores.SERIES_AT_ONCE
+  for from = 1, #list, n do
+    local some = table.move(list, from, math.min(from + n - 1, #list), 1, {})
+    local surveys = task.each(some, { parallel = n }, function(of)
       return table.pack(of.store:survey(of.job, of.series))
     end)
     for i, of in ipairs(some) do
-      local ids, states = table.unpack(surveys[i])
-      for k, id in ipairs(ids) do
-        if states[k].is_there then
-          fn(of.store, of.job, of.series, id, states[k].marks)
-        end
+      for id, marks in stores.there(table.unpack(surveys[i])) do
+        fn(of.store, of.job, of.series, id, marks)
       end
     end
   end

@@ -17,8 +17,8 @@ local M = {}
 --- When a backup was made, by its id: seconds since 1970.
 function M.time_of(id)
   local date, clock = tonumber(id:sub(1, 8)), tonumber(id:sub(10, 15)) -- 20261122T020000Z
-  return zone.days(date // 10000, date // 100 % 100, date % 100) * 86400 + clock // 10000 * 3600 +
-    clock // 100 % 100 * 60 + clock % 100
+  return zone.unix(date // 10000, date // 100 % 100, date % 100, clock // 10000, clock // 100 % 100,
+    clock % 100)
 end
 
 local proofs = setmetatable({}, { __mode = "k" }) -- by marks, of which many backups have the same
@@ -132,8 +132,6 @@ local function fact_of(store, common, id, marks, read, known, row)
   return fact
 end
 
-local AT_ONCE = 3 -- series: what is read of one is worked on while another is read
-
 --- The backups of a job in a store by series: { [series] = facts }, as retention/judge.lua takes them,
 --- with job (the folder), series and marks; what has expired: a list of { job, series, id };
 --- and the folders that there are. `folders`: the names that the job has or had.
@@ -147,7 +145,7 @@ function M.of(folders, store)
     end
   end
   catalog.open()
-  task.each(list, { parallel = AT_ONCE }, function(of)
+  task.each(list, { parallel = stores.SERIES_AT_ONCE }, function(of)
     local common, read, facts = commons(of.job, of.series), {}, by_series[of.series]
     local ids, states = store:survey(of.job, of.series)
     local known = catalog.known(of.job, of.series, store)

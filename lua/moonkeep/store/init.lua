@@ -102,4 +102,20 @@ function M.unseries(series)
   end))
 end
 
+--- How many series are read at once: what is read of one is worked on while another is.
+M.SERIES_AT_ONCE = 3
+
+--- Of a survey (Store:survey): the id and the marks of each backup that is there, oldest first.
+function M.there(ids, states)
+  local i = 0
+  return function()
+    repeat
+      i = i + 1
+    until not ids[i] or states[i].is_there
+    if ids[i] then
+      return ids[i], states[i].marks
+    end
+  end
+end
+
 return M

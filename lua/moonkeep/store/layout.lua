@@ -68,10 +68,9 @@ end
 --- The ids of the backups of a series, oldest first.
 function Store:list(job, series)
   local ids = {}
-  for _, name in ipairs(self.driver:names(keys.folder(job, series))) do
-    ids[#ids + 1] = name:match("^(" .. keys.ID .. ")%.json$")
+  for id in stores.there(self:survey(job, series)) do
+    ids[#ids + 1] = id
   end
-  table.sort(ids)
   return ids
 end
 
