@@ -187,9 +187,9 @@ function M.nothing_runs(cluster, database)
   end)
 end
 
---- Calls fn until it returns something true; raises after ten seconds.
+--- Calls fn until it returns something true; raises after a minute.
 function M.eventually(what, fn)
-  for _ = 1, 1000 do
+  for _ = 1, 6000 do
     local value = fn()
     if value then
       return value

@@ -35,7 +35,7 @@ local function whole_stage(found)
   if found.format == "tar" then
     return { kind = "process", argv = { "tar", "--extract", "--to-stdout", "--file=-", "restore.sql" } }
   end
-  return { kind = "process", argv = { tools.find("pg_restore", found.major), "--file=/dev/null",
+  return { kind = "process", argv = { tools.reader(found.major), "--file=/dev/null",
     "--format=" .. found.format } }
 end
 

@@ -234,6 +234,13 @@ describe("a native dump", function()
       standby:close()
     end)
 
+    local function rows_are_read()
+      local c <close> = standby.source:connect()
+      support.eventually("rows are read from the standby", function()
+        return c:value [[SELECT 1 FROM pg_stat_activity WHERE query LIKE 'COPY "%' AND state = 'active']]
+      end)
+    end
+
     it("prefers it, and says when there is none", function()
       local run = backup("preferred", { host = cluster.folder .. "," .. standby.folder,
         dump = 'prefer = "standby", max_lag = "1h"' })
@@ -271,7 +278,7 @@ describe("a native dump", function()
       local primary <close> = cluster:database("app"):connect()
       local scope <close> = require("moonkeep.core.task").scope()
       scope:spawn(function()
-        mk.sleep "700ms"
+        rows_are_read()
         primary:query "UPDATE shop.log SET line = line || '!'"
         primary:query "VACUUM shop.log"
       end)
@@ -284,7 +291,7 @@ describe("a native dump", function()
     it("goes on when it is promoted in the middle", function()
       local scope <close> = require("moonkeep.core.task").scope()
       scope:spawn(function()
-        mk.sleep "700ms"
+        rows_are_read()
         standby.promote()
       end)
       local _, _, manifest = backup("promoted", { host = standby.folder,

@@ -51,7 +51,8 @@ describe("a stranger", function()
     text = text:gsub("/tmp/moonkeep%-tmp%-%w+", "/tmp/moonkeep-tmp")
     text = text:gsub("%d%d%d%d%d%d%d%dT%d%d%d%d%d%dZ%-%x+", "20261122T020000Z-3f9a2c")
     text = text:gsub("%f[%w]%x%x%x%x%x%x%f[%W]", "3f9a2c"):gsub("%f[%d]%d+ B%f[%W]", "333 B")
-    text = text:gsub("  %d+s ", "  1s ")
+    text = text:gsub("  %d+s ", "  1s "):gsub("  %d+m%d*s? ", "  1s ")
+    text = text:gsub("  %d+m%d*s? ago ", "  just now ")
     text = text:gsub("%f[%d]%d%d:%d%d:%d%d  ", "02:00:00  "):gsub("in %d+%.?%d* ?m?s%f[%W]", "in 1 s")
     text = text:gsub("%d+%.?%d* [KMG]iB", "1.0 KiB")
     text = text:gsub("20%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%dZ", "2026-11-22T02:00:00Z")
@@ -99,7 +100,10 @@ describe("a stranger", function()
     if os.getenv "MOONKEEP_GOLDEN" == "write" then
       mk.fs.write(PAGE, text, 420)
     end
-    assert.equal(text, mk.fs.read(PAGE))
+    local function without_widths(all) -- columns are as wide as the ages of this run
+      return (all:gsub(" +", " "))
+    end
+    assert.equal(without_widths(text), without_widths(mk.fs.read(PAGE)))
   end)
 
   it("who types another name changes nothing", function()

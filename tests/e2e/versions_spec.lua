@@ -139,4 +139,25 @@ describe("versions that differ", function()
       assert.matches("apt%-get install postgresql%-client%-17", run.result.error.hint)
       assert.same({}, support.manifests(dir.path .. "/x"))
     end)
+
+  it("of pg_restore may be newer than the archive's: the nearest reads it", function()
+    for _, version in ipairs { "39.1", "41.2", "43.0" } do
+      local folder = ("%s/programs %s"):format(dir.path, version)
+      mk.fs.mkdir(folder)
+      mk.fs.write(folder .. "/pg_restore", ("#!/bin/sh\necho 'pg_restore (PostgreSQL) %s'\n"):format(
+        version), 448) -- 0700
+    end
+    local function reader(major)
+      mk.fs.write(dir.path .. "/reader.lua", ([[
+        local ok, found = pcall(require("moonkeep.pg.tools").reader, %d)
+        print(ok and found or found.code)]]):format(major))
+      local folders = ("%s/programs 43.0:%s/programs 39.1:%s/programs 41.2"):gsub("%%s", dir.path)
+      return mk.process.run { argv = { support.binary, "--script", dir.path .. "/reader.lua" },
+        env = { MOONKEEP_PG_PATH = folders } }
+    end
+    for major, version in pairs { [39] = "39.1", [40] = "41.2", [42] = "43.0" } do
+      assert.equal(("%s/programs %s/pg_restore\n"):format(dir.path, version), reader(major))
+    end
+    assert.equal("PG_VERSION_MISMATCH\n", reader(44))
+  end)
 end)

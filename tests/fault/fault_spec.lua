@@ -104,7 +104,11 @@ describe("whatever ends a run", function()
       ("printf 'local all guarded scram-sha-256\\n%%s\\n' \"$(cat %s)\" >%s.new && cat %s.new >%s")
         :format(hba, hba, hba, hba) } }
     c:query "SELECT pg_reload_conf()"
-    mk.sleep "200ms"
+    support.eventually("a password is asked for", function()
+      return not pcall(function()
+        mk.pg { host = cluster.folder, user = "guarded", dbname = "big" }:connect():close()
+      end)
+    end)
     local keys = ("{ host = %q, user = 'guarded', dbname = 'big', password = 'wr0ng-s3cret' }")
       :format(cluster.folder)
     fails(keys, "PG_CONNECT", "password authentication failed", "pgpass")

@@ -89,6 +89,23 @@ describe("a native dump", function()
     nothing_is_left "restarted"
   end)
 
+  it("fails whole, and says what was lost, when a new connection is refused after that", function()
+    local run = in_the_middle "refused"
+    do
+      local c <close> = cluster:database("postgres"):connect()
+      c:query "ALTER DATABASE app ALLOW_CONNECTIONS false"
+    end
+    terminate "state = 'idle in transaction' AND query NOT LIKE 'COPY%'"
+    terminate "query LIKE 'COPY %'"
+    run:finish()
+    local c <close> = cluster:database("postgres"):connect()
+    c:query "ALTER DATABASE app ALLOW_CONNECTIONS true"
+    assert.equal(1, run.code)
+    assert.equal("PG_CONNECTION_LOST", run.result.error.code)
+    assert.matches("holds the dump's snapshot was lost", run.result.error.message)
+    nothing_is_left "refused"
+  end)
+
   -- What a server can't be made to do to pg_dump at a given moment, a program in its place does.
   describe("by a pg_dump that dies", function()
     local real
@@ -180,7 +197,9 @@ describe("a native dump", function()
     c:query "BEGIN"
     c:query "LOCK TABLE two IN ACCESS EXCLUSIVE MODE"
     local run = start "late"
-    mk.sleep "2500ms"
+    support.eventually("it tells whom it waits for", function()
+      return mk.fs.exists(run.err) and mk.fs.read(run.err):find "has been waiting"
+    end)
     c:query "COMMIT"
     run:finish()
     assert.equal(0, run.code, run.stderr)

@@ -71,7 +71,7 @@ function Leader:set_encoding(encoding)
   sessions.set(self.connection, "client_encoding", encoding)
 end
 
--- Why a follower could not take the snapshot: the leader may be gone.
+-- Why there is no follower: the leader may be gone, and its server with it.
 function Leader:explain(err)
   local ok, lost = pcall(self.connection.value, self.connection, "SELECT 1")
   if ok then
@@ -83,7 +83,10 @@ end
 
 --- A connection that sees the leader's snapshot.
 function Leader:follower()
-  local connection = self.source:connect { patient = true }
+  local reached, connection = pcall(self.source.connect, self.source, { patient = true })
+  if not reached then
+    error(self:explain(connection), 0)
+  end
   local ok, err = pcall(function()
     prepare(connection, self.options)
     sessions.set(connection, "client_encoding", self.encoding)

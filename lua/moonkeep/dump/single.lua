@@ -27,7 +27,7 @@ function M.proof_stage(format, major)
       argv = { "tail", "--bytes=" .. TAIL_BYTES } }
   end
   return { kind = "process", label = "proof", early = true, keep_stdout = true,
-    argv = { tools.find("pg_restore", major), "--list", "--format=" .. format } }
+    argv = { tools.reader(major), "--list", "--format=" .. format } }
 end
 
 -- Entries of `pg_restore -l`, whose other lines are comments.

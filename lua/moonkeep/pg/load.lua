@@ -48,7 +48,7 @@ function M.contents(backup, store)
     return table.concat(toc.lines(contents.archive(backup, store).entries), "\n") .. "\n"
   end
   return stream(backup, store, { kind = "process", label = "list", early = true,
-    keep_stdout = true, argv = { tools.find("pg_restore", backup.manifest.needs.pg_restore),
+    keep_stdout = true, argv = { tools.reader(backup.manifest.needs.pg_restore),
       "--list", "--format=" .. backup.manifest.dump.format } }).list.result
 end
 

@@ -71,33 +71,66 @@ function M.has_server()
   return M.newest() ~= nil or #candidates("initdb", 0) > 0
 end
 
+-- Those of other versions too: { path, major, shown }.
+local function all(program, major)
+  local list = {}
+  for _, path in ipairs(candidates(program, major)) do
+    local found = major_of(path)
+    list[#list + 1] = found and { path = path, major = found,
+      shown = ("%s, %s"):format(M.version(path), path) } or nil
+  end
+  for _, other in ipairs(installed_majors(program)) do
+    local folder = ("%s/%d/bin"):format(DEBIAN, other)
+    list[#list + 1] = other ~= major and { path = folder .. "/" .. program, major = other,
+      shown = ("%d, %s"):format(other, folder) } or nil
+  end
+  return list
+end
+
+local function missing(program, major, others)
+  local shown = {}
+  for i, other in ipairs(others) do
+    shown[i] = other.shown
+  end
+  errors.raise(#others > 0 and "PG_VERSION_MISMATCH" or "PG_PROGRAM_MISSING",
+    ("the server is version %d, but there is no %s %d here%s"):format(major, program, major,
+      #others > 0 and (" (only " .. table.concat(shown, "; ") .. ")") or ""),
+    { hint = ("install it: apt-get install postgresql%s-%d; or name its folder in MOONKEEP_PG_PATH")
+      :format(program == "initdb" and "" or "-client", major) })
+end
+
 local found = {} -- "program major" -> path
 
 --- The path of a program ("pg_dump") of that major version. Raises PG_VERSION_MISMATCH when there
 --- are only others, PG_PROGRAM_MISSING when there is none; with the package to install.
 function M.find(program, major)
   local key = program .. " " .. major
-  if found[key] then
-    return found[key]
-  end
-  local others = {}
-  for _, path in ipairs(candidates(program, major)) do
-    local version = major_of(path)
-    if version == major then
-      found[key] = path
-      return path
-    elseif version then
-      others[#others + 1] = ("%s, %s"):format(M.version(path), path)
+  if not found[key] then
+    local list = all(program, major)
+    for _, one in ipairs(list) do
+      found[key] = found[key] or one.major == major and one.path or nil
+    end
+    if not found[key] then
+      missing(program, major, list)
     end
   end
-  for _, other in ipairs(installed_majors(program)) do
-    others[#others + 1] = ("%d, %s/%d/bin"):format(other, DEBIAN, other)
+  return found[key]
+end
+
+--- The path of a pg_restore that reads what pg_dump of that major version has written: one of that
+--- version, else of the next newer one there is, for archives stay readable. Raises as `find` does.
+function M.reader(major)
+  local ok, path = pcall(M.find, "pg_restore", major)
+  if ok then
+    return path
   end
-  errors.raise(#others > 0 and "PG_VERSION_MISMATCH" or "PG_PROGRAM_MISSING",
-    ("the server is version %d, but there is no %s %d here%s"):format(major, program, major,
-      #others > 0 and (" (only " .. table.concat(others, "; ") .. ")") or ""),
-    { hint = ("install it: apt-get install postgresql%s-%d; or name its folder in MOONKEEP_PG_PATH")
-      :format(program == "initdb" and "" or "-client", major) })
+  local next_newer
+  for _, one in ipairs(all("pg_restore", major)) do
+    if one.major > major and (not next_newer or one.major < next_newer.major) then
+      next_newer = one
+    end
+  end
+  return next_newer and next_newer.path or error(path, 0)
 end
 
 return M
