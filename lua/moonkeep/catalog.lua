@@ -317,11 +317,11 @@ function M.backups_before(job, series, id)
   return rows and rows[1] or {}
 end
 
---- The newest backup of a job that is not known to be damaged: { id, created_at }, or nil.
+--- The newest backup of a job that is not known to be damaged: its id, or nil.
 function M.last_good(job)
-  local rows = M.run { { [[SELECT id, created_at FROM backups WHERE job = ?1 AND proof <> 'damaged'
-    AND series NOT LIKE '\_%' ESCAPE '\' ORDER BY created_at DESC LIMIT 1]], job } }
-  return rows and rows[1][1]
+  local rows = M.run { { [[SELECT max(id) AS id FROM backups WHERE job = ?1 AND proof <> 'damaged'
+    AND series NOT LIKE '\_%' ESCAPE '\']], job } }
+  return rows and rows[1][1] and rows[1][1].id
 end
 
 --- The newest backup of a series that was published in the store of that URL and has not expired, nor is
@@ -414,15 +414,15 @@ end
 local PAGE = 10000
 
 -- What was in a manifest counts only if it was believed as it would be now.
-local KNOWN = [[SELECT id, created_at, size, seconds, proof, proved_ms,
-    iif(trusted = ?6, tags, NULL) AS tags, globals
+local KNOWN = [[SELECT id, size, proof, iif(trusted = ?6, tags, NULL) AS tags, globals%s
   FROM backups WHERE job = ?1 AND series = ?2 AND store = ?3 AND id > ?4 ORDER BY id LIMIT ?5]]
+local MORE = ", seconds, proved_ms"
 
 -- All that is known of the backups of a series in a store, in pages: { n, [column] = { value... } }.
-local function pages_of(job, series, url)
-  local pages, id, n = {}, "", PAGE
+local function pages_of(job, series, url, more)
+  local pages, id, n, sql = {}, "", PAGE, KNOWN:format(more)
   while n == PAGE do
-    local found = M.run({ { KNOWN, job, series, url, id, PAGE, trust.fingerprint(job), n = 6,
+    local found = M.run({ { sql, job, series, url, id, PAGE, trust.fingerprint(job), n = 6,
       by_column = true } }, true)
     local page = found and found[1] or { n = 0 }
     pages[#pages + 1], n = page, page.n
@@ -431,12 +431,9 @@ local function pages_of(job, series, url)
   return pages
 end
 
---- What is known of a series in a store, which is read at once: a function (id) -> columns and a row of
---- them, or nil when nothing is: columns.size[row], and so created_at, seconds, proof, proved_ms, tags
---- (as JSON; nil: its manifest was never looked at), globals. There may be very many, so they are never
---- made into tables, and are to be asked for in the order of ids.
-function M.known(job, series, store)
-  local pages = pages_of(job, series, store.url)
+-- See M.known.
+local function known_in(job, series, store, more)
+  local pages = pages_of(job, series, store.url, more)
   local at, row, before = 1, 0, ""
   return function(id)
     if id < before then
@@ -462,18 +459,26 @@ function M.known(job, series, store)
   end
 end
 
---- A function (job, series, id, store) -> the same as a table, or nil. It remembers one series in one
---- store.
+--- What is known of a series in a store, which is read at once: a function (id) -> columns and a row of
+--- them, or nil when nothing is: columns.size[row], and so proof, tags (as JSON; nil: its manifest was
+--- never looked at), globals. There may be very many, so they are never made into tables, and are to be
+--- asked for in the order of ids.
+function M.known(job, series, store)
+  return known_in(job, series, store, "")
+end
+
+--- A function (job, series, id, store) -> the same as a table, with seconds and proved_ms, or nil. It
+--- remembers one series in one store.
 function M.knowledge()
   local known, of_job, of_series, of_url
   return function(job, series, id, store)
     if job ~= of_job or series ~= of_series or store.url ~= of_url then
-      known, of_job, of_series, of_url = M.known(job, series, store), job, series, store.url
+      known, of_job, of_series, of_url = known_in(job, series, store, MORE), job, series, store.url
     end
     local columns, row = known(id)
-    return columns and { created_at = columns.created_at[row], size = columns.size[row],
-      seconds = columns.seconds[row], proof = columns.proof[row], proved_ms = columns.proved_ms[row],
-      tags = columns.tags[row], globals = columns.globals[row] }
+    return columns and { size = columns.size[row], seconds = columns.seconds[row],
+      proof = columns.proof[row], proved_ms = columns.proved_ms[row], tags = columns.tags[row],
+      globals = columns.globals[row] }
   end
 end
 

@@ -189,7 +189,7 @@ function M.import(job, path, targets, options)
     restore_text.properties_sql(source))
   local manifest = manifests.make({ kind = "logical", options = {}, codec = codec }, { id = copies.id,
     job = job, series = series, source = source, major = found.major, program = found.program,
-    format = found.format, time = found.time, imported = { file = path:match "([^/]+)/*$",
+    format = found.format, imported = { file = path:match "([^/]+)/*$",
     at = clock.iso() } }, result)
   local backup = copies:publish(job, series, manifest)
   copies:complete(backup)

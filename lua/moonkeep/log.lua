@@ -1,6 +1,5 @@
 --- Messages of a run. Levels: debug, info, warn, error. Arguments as for string.format.
 local host = require "moonkeep.core.host"
-local json = require "moonkeep.core.json"
 local redact = require "moonkeep.redact"
 
 local M = {}
@@ -14,7 +13,7 @@ end
 --- One event to the supervisor; see docs/reference/events.md.
 function M.event(event, important)
   event.time = event.time or host.iso_time()
-  host.emit(json.encode(redact.value(event), false, true), important or false)
+  host.emit(redact.value(event), important or false)
 end
 
 -- What one event carries of a long text: the supervisor takes lines of up to 16 MiB, JSON's escapes

@@ -25,6 +25,7 @@
 --- large objects; "list", their names; "contents", toc.dat; "properties", database.sql; "proof" and
 --- "key" of what is encrypted. Rows and bytes are those of COPY's text, hash is the content hash
 --- (runtime/codec/content_hash.h).
+local backup_id = require "moonkeep.store.backup_id"
 local clock = require "moonkeep.clock"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"
@@ -219,12 +220,12 @@ function M.decode(text)
 end
 
 --- The manifest of a stream (backup.lua), of what is known of it (`fields`: id, job, series, began,
---- source, system, major, program, format, time, run, tags, globals, imported) and of what an engine
+--- source, system, major, program, format, run, tags, globals, imported) and of what an engine
 --- has said (`result`).
 function M.make(stream, fields, result)
   local is_globals = stream.kind == "globals"
   return {
-    format = M.FORMAT, kind = stream.kind, created_at = clock.iso(fields.time),
+    format = M.FORMAT, kind = stream.kind, created_at = backup_id.created_at(fields.id),
     moonkeep = host.version(), host = host.name(), id = fields.id, job = fields.job,
     series = fields.series, source = fields.source, system_identifier = fields.system,
     run = fields.began and { id = fields.run, seconds = (clock.monotonic() - fields.began) / 1000 } or

@@ -7,7 +7,7 @@ local M = {}
 
 --- Asks and returns the line that was typed; nil when there is no terminal, or it was closed.
 function M.ask(text)
-  local reply = host.ask(json.encode({ event = "prompt", text = text }, false, true))
+  local reply = host.ask { event = "prompt", text = text }
   return reply and json.decode(reply).answer
 end
 

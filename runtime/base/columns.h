@@ -13,11 +13,18 @@ struct mk_columns {
     bool right[MK_COLUMNS_MAX]; /* its cells stand at its right edge */
     size_t widths[MK_COLUMNS_MAX];
     struct mk_names cells; /* row by row */
-    size_t shown;          /* how much of them has been shown */
+    size_t *rows;          /* where in `cells` each begins, in the order in which they are shown */
+    size_t n_rows, cap_rows;
+    size_t shown; /* how many of them have been shown */
 };
 
 /* The next cell. False when memory is out: then it was not added. */
 bool mk_columns_add(struct mk_columns *columns, const char *cell, size_t len);
+
+/* Puts the rows from `first` on into the order of their bytes in a column; of those that are the
+ * same there, in another one; of those that are the same in both, as they were added. All cells
+ * must be there. False when memory is out: then nothing was changed. */
+bool mk_columns_sort(struct mk_columns *columns, size_t first, int column, int then);
 
 /* Adds the line of the next row to `text`, without what is blank at its end. False when memory is
  * out. All cells of the row must be there, and all rows should be, for they decide on the widths.

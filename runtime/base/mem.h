@@ -9,6 +9,9 @@
  * fail. All of runtime/ allocates through it, so that a test can sweep every failure point of an
  * operation and prove that each is reported and leaks nothing. Thread-safe.
  */
+/* At the program's beginning. */
+void mk_mem_init(void);
+
 void *mk_alloc(size_t size);
 void *mk_calloc(size_t size); /* zeroed */
 void *mk_realloc(void *ptr, size_t size);

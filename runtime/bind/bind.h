@@ -49,6 +49,10 @@ MK_RAISES void mk_check_error(lua_State *L, int index, struct mk_error *err);
  * `where`, the nearest line that is not the library's own. */
 int mk_error_handler(lua_State *L);
 
+/* JSON of what is at `index` (not a relative one), to be freed by free(). `lenient`: strings may be
+ * in any encoding. Raises when it cannot be written. */
+MK_RAISES char *mk_json_text(lua_State *L, int index, bool pretty, bool lenient);
+
 /* Field helpers for option tables. Strings stay valid while the table holds them. */
 const char *mk_opt_field_string(lua_State *L, int table, const char *key, const char *standard);
 MK_RAISES const char *mk_check_field_string(lua_State *L, int table, const char *key);

@@ -50,6 +50,21 @@ static int l_add(lua_State *L)
     return 0;
 }
 
+/* columns:sort(row, column, then): those from that row on; see mk_columns_sort. All from 1 on. */
+static int l_sort(lua_State *L)
+{
+    struct mk_columns *columns = &check(L)->columns;
+    lua_Integer row = luaL_checkinteger(L, 2), keys[2];
+    luaL_argcheck(L, row >= 1, 2, "no row");
+    for (int i = 0; i < 2; i++) {
+        keys[i] = luaL_checkinteger(L, 3 + i);
+        luaL_argcheck(L, keys[i] >= 1 && keys[i] <= columns->n, 3 + i, "no column");
+    }
+    if (!mk_columns_sort(columns, (size_t)row - 1, (int)keys[0] - 1, (int)keys[1] - 1))
+        mk_raise_nomem(L);
+    return 0;
+}
+
 /* columns:show(n) -> the lines of the next n rows; nil after the last one */
 static int l_show(lua_State *L)
 {
@@ -77,7 +92,7 @@ int luaopen_core_columns(lua_State *L)
 {
     luaL_newmetatable(L, COLUMNS_TYPE);
     static const luaL_Reg methods[] = {
-        {"add", l_add}, {"show", l_show}, {"__gc", l_gc}, {NULL, NULL}};
+        {"add", l_add}, {"sort", l_sort}, {"show", l_show}, {"__gc", l_gc}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

@@ -84,16 +84,28 @@ static void push_rows(lua_State *L, const struct mk_db_statement *statement)
     lua_settop(L, names);
 }
 
-/* A table for each column, and `n`, how many rows there are. */
+static bool is_same_text(const struct mk_db_value *a, const struct mk_db_value *b,
+                         const char *texts)
+{
+    return a->type == MK_DB_TEXT && b->type == MK_DB_TEXT && a->len == b->len &&
+           memcmp(texts + a->at, texts + b->at, a->len) == 0;
+}
+
+/* A table for each column, and `n`, how many rows there are. A text is often that of the row
+ * before: then Lua need not look for that string. */
 static void push_columns(lua_State *L, const struct mk_db_statement *statement)
 {
     luaL_checkstack(L, 4, NULL);
     lua_createtable(L, 0, statement->n_columns + 2);
     for (int i = 0; i < statement->n_columns; i++) {
+        const struct mk_db_value *value = statement->values + i;
         lua_createtable(L, (int)statement->n_rows, 0);
-        for (size_t row = 0; row < statement->n_rows; row++) {
-            push_value(L, &statement->values[row * (size_t)statement->n_columns + (size_t)i],
-                       statement->texts.bytes);
+        for (size_t row = 0; row < statement->n_rows; row++, value += statement->n_columns) {
+            if (row > 0 &&
+                is_same_text(value, value - statement->n_columns, statement->texts.bytes))
+                lua_rawgeti(L, -1, (lua_Integer)row);
+            else
+                push_value(L, value, statement->texts.bytes);
             lua_rawseti(L, -2, (lua_Integer)row + 1);
         }
         lua_setfield(L, -2, statement->columns[i]);

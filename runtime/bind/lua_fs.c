@@ -237,15 +237,21 @@ static int run_stems(struct mk_call *call)
 
 static int push_stems(lua_State *L, struct op *op)
 {
-    const char *text = op->names.bytes;
-    size_t n = op->names.n / 2;
+    const char *text = op->names.bytes, *before = "";
+    lua_Integer n = (lua_Integer)(op->names.n / 2);
     lua_createtable(L, (int)n, 0);
     lua_createtable(L, (int)n, 0);
-    for (size_t i = 1; i <= n; i++) {
-        for (int list = -3; list <= -2; list++, text += strlen(text) + 1) {
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_pushstring(L, text);
+        lua_rawseti(L, -3, i);
+        text += strlen(text) + 1;
+        if (strcmp(text, before) == 0) /* as for most: Lua need not look for that string */
+            lua_rawgeti(L, -1, i - 1);
+        else
             lua_pushstring(L, text);
-            lua_rawseti(L, list, (lua_Integer)i);
-        }
+        lua_rawseti(L, -2, i);
+        before = text;
+        text += strlen(text) + 1;
     }
     return 2;
 }

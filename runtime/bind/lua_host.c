@@ -13,14 +13,16 @@
 #include "base/mem.h"
 #include "bind/bind.h"
 
-/* emit(json, important): one event to the supervisor */
+/* emit(event, important): a table that becomes one line of JSON to the supervisor; its texts may be
+ * in any encoding */
 static int l_emit(lua_State *L)
 {
-    size_t len;
-    const char *json = luaL_checklstring(L, 1, &len);
     struct mk_runtime *runtime = mk_runtime_of(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
+    char *json = mk_json_text(L, 1, false, true);
     if (runtime->emit)
-        runtime->emit(runtime->host_arg, json, len, lua_toboolean(L, 2));
+        runtime->emit(runtime->host_arg, json, strlen(json), lua_toboolean(L, 2));
+    free(json);
     return 0;
 }
 
@@ -122,29 +124,32 @@ static int ask_push(lua_State *L, struct mk_wait *wait)
 
 static const struct mk_await_ops ask_ops = {.push = ask_push, .drop = ask_drop};
 
-/* ask(json) -> json, the answer to the event given; nil when there is nobody to answer. One
- * question at a time. */
+/* ask(event) -> JSON, the answer to it; nil when there is nobody to answer. One question at a
+ * time. */
 static int l_ask(lua_State *L)
 {
-    size_t len;
-    const char *json = luaL_checklstring(L, 1, &len);
     struct mk_runtime *runtime = mk_runtime_of(L);
+    luaL_checktype(L, 1, LUA_TTABLE);
     mk_await_check(L);
     if (runtime->ask)
         return luaL_error(L, "another question is open");
+    char *json = mk_json_text(L, 1, false, true);
     if (!runtime->listen || !runtime->listen(runtime->host_arg, true)) {
+        free(json);
         lua_pushnil(L);
         return 1;
     }
     struct mk_ask *ask = mk_calloc(sizeof *ask);
     if (!ask) {
+        free(json);
         runtime->listen(runtime->host_arg, false);
         mk_raise_nomem(L);
     }
     mk_wait_init(&ask->wait, on_ask_cancel);
     ask->runtime = runtime;
     runtime->ask = ask;
-    runtime->emit(runtime->host_arg, json, len, true);
+    runtime->emit(runtime->host_arg, json, strlen(json), true);
+    free(json);
     return mk_await(L, &ask->wait, &ask_ops);
 }
 

@@ -136,20 +136,26 @@ static int protected_text(lua_State *L)
     return 1;
 }
 
-/* encode(value, pretty, lenient) -> text. lenient: strings may be in any encoding. */
-static int l_encode(lua_State *L)
+char *mk_json_text(lua_State *L, int index, bool pretty, bool lenient)
 {
-    luaL_checkany(L, 1);
-    struct conversion conversion = {lua_toboolean(L, 3), "out of memory"};
-    json_t *json = to_json(L, 1, 0, &conversion);
+    struct conversion conversion = {lenient, "out of memory"};
+    json_t *json = to_json(L, index, 0, &conversion);
     if (!json)
-        return luaL_error(L, "cannot write JSON: %s", conversion.why);
+        luaL_error(L, "cannot write JSON: %s", conversion.why);
     size_t flags = JSON_ENCODE_ANY | JSON_SORT_KEYS | JSON_REAL_PRECISION(15) |
-                   (lua_toboolean(L, 2) ? JSON_INDENT(2) : JSON_COMPACT);
+                   (pretty ? JSON_INDENT(2) : JSON_COMPACT);
     char *text = json_dumps(json, flags);
     json_decref(json);
     if (!text)
         mk_raise_nomem(L);
+    return text;
+}
+
+/* encode(value, pretty) -> text */
+static int l_encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    char *text = mk_json_text(L, 1, lua_toboolean(L, 2), false);
     lua_pushcfunction(L, protected_text);
     lua_pushlightuserdata(L, text);
     int status = lua_pcall(L, 1, 1, 0);

@@ -55,7 +55,7 @@ static bool take_text(sqlite3_stmt *stmt, int column, struct mk_db_statement *st
 {
     const void *text = sqlite3_column_text(stmt, column);
     value->type = MK_DB_TEXT;
-    value->len = (size_t)sqlite3_column_bytes(stmt, column);
+    value->len = (uint32_t)sqlite3_column_bytes(stmt, column);
     value->at = statement->texts.len;
     if (!text || !mk_names_reserve(&statement->texts, value->len + 1))
         return false;

@@ -25,7 +25,7 @@ struct mk_db_param {
 
 struct mk_db_value {
     enum mk_db_type type;
-    size_t len; /* of a text */
+    uint32_t len; /* of a text, of which SQLite allows a billion bytes */
     union {
         int64_t integer;
         double real;

@@ -62,7 +62,7 @@ describe("list", function()
       "000001  2026-11-01T02:00:00Z  AGE  j  b  SIZE  read  one",
       "000002  2026-11-02T02:00:00Z  AGE  j  a  SIZE  stored  one",
       "000003  2026-11-03T02:00:00Z  AGE  j  b  SIZE  decoded, damaged in one  one, two",
-      "000004  ?  ?  j  b  ?  damaged  two",
+      "000004  2026-11-04T02:00:00Z  AGE  j  b  ?  damaged  two",
     }, lines)
   end)
 

@@ -144,9 +144,9 @@ describe("PostgreSQL", function()
     it("is rolled back when its task is stopped", function()
       local c <close> = db:connect()
       c:query "CREATE TABLE tx2 (i int)"
-      caught(mk.timeout, "50ms", c.transaction, c, function()
+      caught(mk.timeout, "500ms", c.transaction, c, function()
         c:query "INSERT INTO tx2 VALUES (1)"
-        mk.sleep "10s"
+        mk.sleep "60s"
       end)
       assert.equal(0, c:value "SELECT count(*) FROM tx2")
     end)

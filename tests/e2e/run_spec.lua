@@ -309,8 +309,8 @@ describe("moonkeep", function()
       local result = run [[
         local mk = require "moonkeep"
         return {
-          mk.job { name = "a", deadline = "300ms", run = function() end },
-          mk.job { name = "b", run = function() mk.sleep "600ms" end },
+          mk.job { name = "a", deadline = "2s", run = function() end },
+          mk.job { name = "b", run = function() mk.sleep "2500ms" end },
           mk.job { name = "c", deadline = "200ms", run = function() mk.sleep "20s" end },
         }]]
       assert.equal(1, result.code)

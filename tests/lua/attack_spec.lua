@@ -6,7 +6,9 @@ local core_process = require "moonkeep.core.process"
 local core_flow = require "moonkeep.core.flow"
 local host = require "moonkeep.core.host"
 local mk = require "moonkeep"
-local caught = require("support").caught
+local support = require "support"
+
+local caught, eventually = support.caught, support.eventually
 
 local function closer(fn)
   return setmetatable({}, { __close = fn })
@@ -160,16 +162,24 @@ end)
 
 describe("a handle", function()
   it("is closed in a closer of a cancelled task without a strike against it", function()
-    local path
-    caught(mk.timeout, "30ms", function()
-      local dir <close> = mk.fs.tempdir()
-      path = dir.path
-      local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
-      local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
-      local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
-      local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
-      mk.sleep "10s"
-    end)
+    local path, is_ready
+    local err = caught(mk.all, {
+      function()
+        local dir <close> = mk.fs.tempdir()
+        path = dir.path
+        local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
+        local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
+        local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
+        local _ <close> = mk.process.spawn { argv = { "sleep", "60" } }
+        is_ready = true
+        mk.sleep "60s"
+      end,
+      function()
+        eventually("all are there", function() return is_ready end)
+        error "enough"
+      end,
+    })
+    assert.equal("enough", err.message)
     assert.is_false(mk.fs.exists(path))
   end)
 

@@ -1,4 +1,5 @@
 --- moonkeep list: the backups of stores, in restic's spirit.
+local backup_id = require "moonkeep.store.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
@@ -13,18 +14,17 @@ local stores = require "moonkeep.store"
 local task = require "moonkeep.task"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
-local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
--- What its manifest says: its size, when it was made, whether it is not trusted, why it cannot be read.
+-- What its manifest says: its size, whether it is not trusted, why it cannot be read.
 local function read(store, job, series, id)
   local ok, manifest = pcall(store.manifest, store, job, series, id)
   if ok then
-    return (manifests.sizes(manifest)), manifest.created_at
+    return (manifests.sizes(manifest))
   end
   local err = errors.of(manifest)
-  return nil, nil, err.code == "UNTRUSTED", err.message
+  return nil, err.code == "UNTRUSTED", err.message
 end
 
 -- A function (where, store) -> the stores of `where` (nil: none) and that one: { names, urls }. There
@@ -50,8 +50,7 @@ end
 -- from `held` on have something in few rows only.
 local function new_series(job, series)
   return { job = job, series = series, database = stores.unseries(series), stores = {}, n = 0, id = {},
-    where = {}, size = {}, created_at = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {},
-    error = {} }
+    where = {}, size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
 end
 
 -- The rows by id, when another store had some of them.
@@ -68,11 +67,9 @@ end
 -- as if there were no backup.
 local function note(one, row, store, marks, known, at)
   if not one.size[row] and known and known.tags[at] then
-    one.size[row], one.created_at[row] = known.size[at], known.created_at[at]
-    one.untrusted[row], one.error[row] = nil, nil
+    one.size[row], one.untrusted[row], one.error[row] = known.size[at], nil, nil
   elseif not one.size[row] then
-    one.size[row], one.created_at[row], one.untrusted[row], one.error[row] = read(store, one.job,
-      one.series, one.id[row])
+    one.size[row], one.untrusted[row], one.error[row] = read(store, one.job, one.series, one.id[row])
   end
   local known_proof = known and known.proof[at]
   local proof = facts.proof_of(marks, known_proof)
@@ -119,68 +116,6 @@ local function collect(options)
   return list
 end
 
--- The rows of several stores are not in the order of ids.
-local function order_of(one)
-  local order = {}
-  for row = 1, one.n do
-    order[row] = row
-  end
-  table.sort(order, function(a, b) return one.id[a] < one.id[b] end)
-  return order
-end
-
--- A series and its next row: by that row's second, then by the series, for ids end at random.
-local function is_before(a, b)
-  return a.second < b.second or a.second == b.second and a.one.series < b.one.series
-end
-
-local function advance(head)
-  head.at = head.at + 1
-  head.row = head.order and head.order[head.at] or head.at
-  head.second = head.at <= head.one.n and head.one.id[head.row]:sub(1, #"20261122T020000Z") or nil
-end
-
--- Puts the first of a heap, which may have become greater, where it belongs.
-local function sift(heap)
-  local i, n, moved = 1, #heap, heap[1]
-  while true do
-    local child = 2 * i
-    if child < n and is_before(heap[child + 1], heap[child]) then
-      child = child + 1
-    end
-    if child > n or not is_before(heap[child], moved) then
-      heap[i] = moved
-      return
-    end
-    heap[i], i = heap[child], child
-  end
-end
-
--- Calls fn(series, row) for each backup in order. Returns how many there are.
-local function each(list, fn)
-  local heap, n = {}, 0
-  for _, one in ipairs(list) do
-    local head = { one = one, order = #one.stores > 1 and order_of(one) or nil, at = 0 }
-    advance(head)
-    heap[#heap + 1] = head.second and head or nil
-  end
-  table.sort(heap, is_before)
-  while heap[1] do
-    local head = heap[1]
-    fn(head.one, head.row)
-    n = n + 1
-    advance(head)
-    if not head.second then
-      heap[1] = heap[#heap]
-      heap[#heap] = nil
-    end
-    if heap[2] then
-      sift(heap)
-    end
-  end
-  return n
-end
-
 local function proof_of(one, row)
   local proof, damaged_in = one.proof[row] or "stored", one.damaged_in[row]
   if one.untrusted[row] then
@@ -195,35 +130,58 @@ end
 
 local function show_json(list)
   local entries = {}
-  each(list, function(one, row)
-    entries[#entries + 1] = { id = one.id[row], job = one.job, series = one.series,
-      database = one.database, created_at = one.created_at[row], size = one.size[row],
-      proof = one.proof[row] or "stored", held = one.held[row], damaged_in = one.damaged_in[row],
-      error = one.error[row], untrusted = one.untrusted[row], stores = one.where[row].urls }
+  for _, one in ipairs(list) do
+    for row = 1, one.n do
+      entries[#entries + 1] = { id = one.id[row], job = one.job, series = one.series,
+        database = one.database, created_at = backup_id.created_at(one.id[row]), size = one.size[row],
+        proof = one.proof[row] or "stored", held = one.held[row], damaged_in = one.damaged_in[row],
+        error = one.error[row], untrusted = one.untrusted[row], stores = one.where[row].urls }
+    end
+  end
+  table.sort(entries, function(a, b)
+    return a.created_at < b.created_at or a.created_at == b.created_at and (a.series < b.series or
+      a.series == b.series and a.id < b.id)
   end)
   output.json("list", { backups = entries })
 end
 
+-- A function (id) -> when it was made, and how long ago. There are fewer minutes than backups, and
+-- seconds tell only of young ones.
+local function clock()
+  local now, minutes = host.wall() // 1000, {}
+  return function(id)
+    local minute = id:sub(1, #"20261122T0200")
+    local known = minutes[minute]
+    if not known then
+      local time = backup_id.time_of(id)
+      known = { text = backup_id.created_at(id):sub(1, #"2026-11-22T02:00:"),
+        age = now - time > 3600 and output.age(time, now) or nil }
+      minutes[minute] = known
+    end
+    return known.text .. id:sub(#minute + 1, #"20261122T020000Z"),
+      known.age or output.age(backup_id.time_of(id), now)
+  end
+end
+
 local function show(list)
   local rows = output.rows { "ID", "CREATED", ">AGE", "JOB", "DATABASE", ">SIZE", "PROOF", "STORES" }
-  local total, now = 0, host.wall() // 1000
-  local ages = {} -- by the minute, which databases of one job share
-  local n = each(list, function(one, row)
-    local size, created = one.size[row], one.created_at[row] or "?"
-    local minute = created:sub(1, 16)
-    if not ages[minute] then
-      local time = zone.parse_time(created)
-      ages[minute] = time and output.age(time, now) or "?"
+  local n, total, when = 0, 0, clock()
+  for _, one in ipairs(list) do
+    for row = 1, one.n do
+      local id, size, proof = one.id[row], one.size[row], proof_of(one, row)
+      local created, age = when(id)
+      rows:add(output.short(id), created, age, one.job, one.database,
+        size and units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
+        one.where[row].text)
+      total = total + (size or 0)
     end
-    total = total + (size or 0)
-    rows:add(output.short(one.id[row]), created, ages[minute], one.job, one.database,
-      size and units.format_size(size) or "?",
-      one.held[row] and proof_of(one, row) .. ", held" or proof_of(one, row), one.where[row].text)
-  end)
+    n = n + one.n
+  end
   if n == 0 then
     log.show "no backup yet"
     return
   end
+  rows:sort(2, 2, 5)
   output.show_rows(rows)
   log.show("%s", output.paint("dim", ("%s, %s"):format(units.format_count(n, "backup"),
     units.format_size(total))))

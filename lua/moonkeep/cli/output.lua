@@ -17,7 +17,7 @@ function M.json(command, fields)
     -- Lists are lists also when they are empty.
     document[key] = type(value) == "table" and next(value) == nil and json.array(value) or value
   end
-  log.show("%s", json.encode(document, true))
+  log.show(json.encode(document, true))
 end
 
 local CODES = { bold = "1", dim = "2", red = "31", green = "32", yellow = "33" }
@@ -51,7 +51,7 @@ function M.show_rows(rows)
   log.show("%s", M.paint("bold", rows:show(1)))
   local lines = rows:show(LINES_AT_ONCE)
   while lines do
-    log.show("%s", lines)
+    log.show(lines)
     lines = rows:show(LINES_AT_ONCE)
   end
 end

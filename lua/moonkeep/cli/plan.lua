@@ -1,9 +1,9 @@
 --- moonkeep plan: what a run would do, and where it would go. Nothing is connected to; stores are
 --- looked into.
+local backup_id = require "moonkeep.store.backup_id"
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
-local facts = require "moonkeep.retention.facts"
 local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local merge = require "moonkeep.merge"
@@ -69,7 +69,7 @@ local function look(store, job)
     for _, series in ipairs(store:series(job)) do
       local ids = store:list(job, series)
       n = n + #ids
-      newest = math.max(#ids > 0 and facts.time_of(ids[#ids]) or 0, newest or 0)
+      newest = math.max(#ids > 0 and backup_id.time_of(ids[#ids]) or 0, newest or 0)
     end
   end)
   return { name = store.name, url = store.url, backups = n, newest = newest,

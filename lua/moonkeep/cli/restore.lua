@@ -1,4 +1,5 @@
 --- moonkeep restore: with only a store and an id, or `latest`.
+local backup_id = require "moonkeep.store.backup_id"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
@@ -38,7 +39,7 @@ local function describe(backup, keys, plan)
     ACTIONS[keys.existing or ""] and "and " .. ACTIONS[keys.existing] .. " the database" or
     plan.objects_there == 0 and "into the empty database" or "into the database"
   return ("%s of %s, %s, %s %s on %s"):format(backup.id, backup.manifest.source.database,
-    backup.manifest.created_at, what, plan.database, keys.into.keys.host or "the local server")
+    backup_id.created_at(backup.id), what, plan.database, keys.into.keys.host or "the local server")
 end
 
 -- ---- plans --------------------------------------------------------------------------------------

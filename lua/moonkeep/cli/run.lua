@@ -1,4 +1,5 @@
 --- moonkeep run
+local backup_id = require "moonkeep.store.backup_id"
 local clock = require "moonkeep.clock"
 local json = require "moonkeep.core.json"
 local kept = require "moonkeep.notify.kept"
@@ -29,7 +30,7 @@ function M.describe(backup, proof)
     names[i] = store.url
   end
   return { id = backup.id, job = backup.job, series = backup.series,
-    database = backup.manifest.source.database, created_at = backup.manifest.created_at,
+    database = backup.manifest.source.database, created_at = backup_id.created_at(backup.id),
     size = size, decoded_size = decoded, proof = proof or backup.proof, stores = names,
     missing = runner.missing(backup), encrypted = backup.manifest.encryption ~= nil or nil,
     format = backup.manifest.dump.format,

@@ -1,4 +1,5 @@
 --- moonkeep show: everything that is known of one backup.
+local backup_id = require "moonkeep.store.backup_id"
 local catalog = require "moonkeep.catalog"
 local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"
@@ -11,7 +12,6 @@ local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
-local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
@@ -54,8 +54,8 @@ local function show(backup, knowledge)
   local manifest = backup.manifest
   local source, described = manifest.source, run.describe(backup)
   log.show("%s", output.paint("bold", backup.id))
-  line("created", ("%s (%s)"):format(manifest.created_at, output.age(zone.parse_time(
-    manifest.created_at) or 0)))
+  line("created", ("%s (%s)"):format(backup_id.created_at(backup.id),
+    output.age(backup_id.time_of(backup.id))))
   line("job", backup.job)
   line(manifest.kind == "globals" and "holds" or "database", manifest.kind == "globals" and
     "roles and tablespaces" .. (manifest.dump.passwords and ", with password hashes" or

@@ -1,5 +1,6 @@
 --- moonkeep status: the last good backup of every job. For monitoring: exits with 5 when one is
 --- older than the job's `fresh`, also when there is none.
+local backup_id = require "moonkeep.store.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local escrow = require "moonkeep.encryption.escrow"
@@ -65,7 +66,7 @@ local function newest_of(job, knowledge)
           end
           read = read and not facts.is_damaged(marks, proof)
           if read and (not best or id > best.id) then
-            by_series[series] = { id = id, created_at = manifest.created_at,
+            by_series[series] = { id = id, created_at = backup_id.created_at(id),
               proof = facts.proof_of(marks, proof) }
           end
           if read then

@@ -16,11 +16,11 @@
 ---   held_back       how many messages were not sent before this one
 ---   delayed_since   when it happened, if it is delivered later
 ---   is_test         `moonkeep notify test`
+local backup_id = require "moonkeep.store.backup_id"
 local catalog = require "moonkeep.catalog"
 local host = require "moonkeep.core.host"
 local stores = require "moonkeep.store"
 local usual = require "moonkeep.usual"
-local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
@@ -30,10 +30,9 @@ local STATUS = { start = "started", ok = "ok", degraded = "degraded", failed = "
 local BY_SUPERVISOR = { WORKER_DIED = true, DEADLINE = true, CANCELED = true }
 
 local function last_good(job)
-  local row = catalog.last_good(job)
-  local created = row and zone.parse_time(row.created_at)
-  return created and { id = row.id, created_at = row.created_at,
-    age_seconds = math.max(1, host.wall() // 1000 - created) }
+  local id = catalog.last_good(job)
+  return id and { id = id, created_at = backup_id.created_at(id),
+    age_seconds = math.max(1, host.wall() // 1000 - backup_id.time_of(id)) }
 end
 
 -- What the catalog knows of the job. `limits`: the job's `unusual`.

@@ -2,6 +2,7 @@
 --- store's marks (and, for what was proved before there were any, from the catalog); what manifests
 --- say, which never changes, is asked of the catalog first. What cannot be read raises, so that nothing
 --- is judged by half of what there is.
+local backup_id = require "moonkeep.store.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
@@ -10,16 +11,8 @@ local manifests = require "moonkeep.manifest"
 local stores = require "moonkeep.store"
 local task = require "moonkeep.task"
 local units = require "moonkeep.units"
-local zone = require "moonkeep.schedule.zone"
 
 local M = {}
-
---- When a backup was made, by its id: seconds since 1970.
-function M.time_of(id)
-  local date, clock = tonumber(id:sub(1, 8)), tonumber(id:sub(10, 15)) -- 20261122T020000Z
-  return zone.unix(date // 10000, date // 100 % 100, date % 100, clock // 10000, clock // 100 % 100,
-    clock % 100)
-end
 
 local proofs = setmetatable({}, { __mode = "k" }) -- by marks, of which many backups have the same
 
@@ -115,8 +108,8 @@ end
 -- The manifest is read when the catalog (`known`, columns and a row) does not know it.
 local function fact_of(store, common, id, marks, read, known, row)
   local is_known = known and known.tags[row] ~= nil
-  local fact = setmetatable({ id = id, time = M.time_of(id), size = is_known and known.size[row] or nil,
-    is_from_catalog = is_known or nil }, common(marks, known and known.proof[row]))
+  local fact = setmetatable({ id = id, time = backup_id.time_of(id), is_from_catalog = is_known or nil,
+    size = is_known and known.size[row] or nil }, common(marks, known and known.proof[row]))
   local tags
   if is_known then
     tags, fact.globals = tags_of(known.tags[row]), known.globals[row]

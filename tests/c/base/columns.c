@@ -57,6 +57,27 @@ static void what_follows_a_nul_is_left_out(void **state)
     check(&columns, "a  x\n");
 }
 
+static void rows_are_sorted_by_two_columns_and_else_as_they_were_added(void **state)
+{
+    (void)state;
+    struct mk_columns columns = {.n = 3};
+    assert_true(mk_columns_sort(&columns, 0, 0, 1)); /* nothing */
+    add(&columns, (const char *const[]){"WHEN", "WHO", "N", NULL});
+    add(&columns, (const char *const[]){"3", "b", "1", NULL});
+    add(&columns, (const char *const[]){"1", "b", "2", NULL});
+    add(&columns, (const char *const[]){"3", "a", "3", NULL});
+    add(&columns, (const char *const[]){"", "z", "4", NULL});
+    add(&columns, (const char *const[]){"3", "a", "5", NULL});
+    assert_true(mk_columns_sort(&columns, 6, 0, 1)); /* nothing is left */
+    assert_true(mk_columns_sort(&columns, 1, 0, 1));
+    check(&columns, "WHEN  WHO  N\n"
+                    "      z    4\n"
+                    "1     b    2\n"
+                    "3     a    3\n"
+                    "3     a    5\n"
+                    "3     b    1\n");
+}
+
 static int show_some(struct mk_error *err)
 {
     struct mk_columns columns = {.n = 2};
@@ -64,6 +85,7 @@ static int show_some(struct mk_error *err)
     bool ok = true;
     for (int i = 0; ok && i < 500; i++)
         ok = mk_columns_add(&columns, "a cell", 6);
+    ok = ok && mk_columns_sort(&columns, 0, 0, 1);
     while (ok && !mk_columns_at_end(&columns))
         ok = mk_columns_show(&columns, &text);
     mk_names_fini(&text);
@@ -83,6 +105,7 @@ int main(void)
         cmocka_unit_test(cells_stand_below_each_other),
         cmocka_unit_test(characters_count_not_bytes_and_colours_have_no_width),
         cmocka_unit_test(what_follows_a_nul_is_left_out),
+        cmocka_unit_test(rows_are_sorted_by_two_columns_and_else_as_they_were_added),
         cmocka_unit_test(without_memory_nothing_leaks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
