@@ -178,7 +178,7 @@
 ---@field deadline? moonkeep.Duration the supervisor stops the run after this long
 ---@field retry? moonkeep.RetryKeys what to do when a run fails
 ---@field overlap? "skip"|"queue" when the job is still running: `skip` this run (exit code 4), or `queue` behind it (default: "skip")
----@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5
+---@field fresh? moonkeep.Duration the age from which the last good backup is stale: `status` then exits with 5. A backup is as old as what is in it: its age counts from when its dump began
 ---@field keep? moonkeep.KeepKeys|false|fun(backup: table, all: table[]): string|boolean? what stays when older backups expire, after every run that went well, and by `moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. Without it nothing ever expires
 ---@field unusual? moonkeep.UnusualKeys from where on a backup is unusual, beside the median of the last 7
 ---@field sign? moonkeep.Secret the file of a secret key: every manifest gets a signature in minisign's format. `moonkeep keygen --sign` makes one

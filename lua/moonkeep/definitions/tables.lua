@@ -51,7 +51,7 @@ M.job = { title = "mk.job", doc = "A job: what is backed up, when, where to, and
     { "overlap", "string", "when the job is still running: `skip` this run (exit code 4), or " ..
       "`queue` behind it", one_of = { "skip", "queue" }, default = '"skip"' },
     { "fresh", "duration", "the age from which the last good backup is stale: `status` then exits " ..
-      "with 5" },
+      "with 5. A backup is as old as what is in it: its age counts from when its dump began" },
     { "keep", "keep", "what stays when older backups expire, after every run that went well, and by " ..
       "`moonkeep prune`: rules, or a function(backup, all) that returns why one stays, or nil. " ..
       "Without it nothing ever expires", keys = "keep" },
