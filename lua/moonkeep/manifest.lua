@@ -25,7 +25,7 @@
 --- large objects; "list", their names; "contents", toc.dat; "properties", database.sql; "proof" and
 --- "key" of what is encrypted. Rows and bytes are those of COPY's text, hash is the content hash
 --- (runtime/codec/content_hash.h).
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local clock = require "moonkeep.clock"
 local dump_options = require "moonkeep.pg.dump_options"
 local errors = require "moonkeep.errors"

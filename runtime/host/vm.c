@@ -83,6 +83,7 @@ static const luaL_Reg native_modules[] = {
     {"moonkeep.core.hash", luaopen_core_hash},
     {"moonkeep.core.keys", luaopen_core_keys},
     {"moonkeep.core.xml", luaopen_core_xml},
+    {"moonkeep.core.backup_id", luaopen_core_backup_id},
     {"moonkeep.core.columns", luaopen_core_columns},
     {NULL, NULL},
 };

@@ -251,7 +251,7 @@ describe("whatever ends a run", function()
 
   it("a deadline: the same, told as DEADLINE", function()
     local store = dir.path .. "/deadline"
-    local run = in_the_middle(store, "deadline = '4s', dump = { throttle = '1MiB' },"):finish()
+    local run = in_the_middle(store, "deadline = '10s', dump = { throttle = '512KiB' },"):finish()
     assert.equal(1, run.code)
     assert.equal("DEADLINE", run.result.error.code)
     nothing_is_published(store)

@@ -86,6 +86,9 @@ describe("a native dump", function()
     run:finish()
     assert.equal(1, run.code)
     assert.equal("PG_CONNECTION_LOST", run.result.error.code)
+    support.eventually("the server is up again", function()
+      return (pcall(function() cluster:database("app"):connect():close() end))
+    end)
     nothing_is_left "restarted"
   end)
 

@@ -1,5 +1,5 @@
 --- moonkeep list: the backups of stores, in restic's spirit.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
@@ -145,33 +145,25 @@ local function show_json(list)
   output.json("list", { backups = entries })
 end
 
--- A function (id) -> when it was made, and how long ago. There are fewer minutes than backups, and
--- seconds tell only of young ones.
-local function clock()
-  local now, minutes = host.wall() // 1000, {}
+-- A function (id) -> how old it is. Ages are told by the minute at most, of which there are fewer.
+local function ages()
+  local now, known = host.wall() // 1000, {}
   return function(id)
-    local minute = id:sub(1, #"20261122T0200")
-    local known = minutes[minute]
-    if not known then
-      local time = backup_id.time_of(id)
-      known = { text = backup_id.created_at(id):sub(1, #"2026-11-22T02:00:"),
-        age = now - time > 3600 and output.age(time, now) or nil }
-      minutes[minute] = known
-    end
-    return known.text .. id:sub(#minute + 1, #"20261122T020000Z"),
-      known.age or output.age(backup_id.time_of(id), now)
+    local time = backup_id.time_of(id)
+    local minute = (now - time) // 60
+    known[minute] = known[minute] or output.age(time, now)
+    return known[minute]
   end
 end
 
 local function show(list)
   local rows = output.rows { "ID", "CREATED", ">AGE", "JOB", "DATABASE", ">SIZE", "PROOF", "STORES" }
-  local n, total, when = 0, 0, clock()
+  local n, total, age_of = 0, 0, ages()
   for _, one in ipairs(list) do
     for row = 1, one.n do
       local id, size, proof = one.id[row], one.size[row], proof_of(one, row)
-      local created, age = when(id)
-      rows:add(output.short(id), created, age, one.job, one.database,
-        size and units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
+      rows:add(output.short(id), backup_id.created_at(id), age_of(id), one.job, one.database, size and
+        units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
         one.where[row].text)
       total = total + (size or 0)
     end

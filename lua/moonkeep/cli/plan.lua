@@ -1,6 +1,6 @@
 --- moonkeep plan: what a run would do, and where it would go. Nothing is connected to; stores are
 --- looked into.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local backups = require "moonkeep.backup"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"

@@ -1,5 +1,5 @@
 --- moonkeep restore: with only a store and an id, or `latest`.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local clock = require "moonkeep.clock"
 local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"

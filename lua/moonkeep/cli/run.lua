@@ -1,5 +1,5 @@
 --- moonkeep run
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local clock = require "moonkeep.clock"
 local json = require "moonkeep.core.json"
 local kept = require "moonkeep.notify.kept"

@@ -1,5 +1,5 @@
 --- moonkeep show: everything that is known of one backup.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
 local envelope = require "moonkeep.encryption.envelope"
 local errors = require "moonkeep.errors"

@@ -1,6 +1,6 @@
 --- moonkeep status: the last good backup of every job. For monitoring: exits with 5 when one is
 --- older than the job's `fresh`, also when there is none.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local escrow = require "moonkeep.encryption.escrow"

@@ -16,7 +16,7 @@
 ---   held_back       how many messages were not sent before this one
 ---   delayed_since   when it happened, if it is delivered later
 ---   is_test         `moonkeep notify test`
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
 local host = require "moonkeep.core.host"
 local stores = require "moonkeep.store"

@@ -2,7 +2,7 @@
 --- store's marks (and, for what was proved before there were any, from the catalog); what manifests
 --- say, which never changes, is asked of the catalog first. What cannot be read raises, so that nothing
 --- is judged by half of what there is.
-local backup_id = require "moonkeep.store.backup_id"
+local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
 local errors = require "moonkeep.errors"
 local json = require "moonkeep.core.json"
