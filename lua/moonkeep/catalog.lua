@@ -416,11 +416,10 @@ local PAGE = 10000
 -- What was in a manifest counts only if it was believed as it would be now.
 local KNOWN = [[SELECT id, size, proof, iif(trusted = ?6, tags, NULL) AS tags, globals%s
   FROM backups WHERE job = ?1 AND series = ?2 AND store = ?3 AND id > ?4 ORDER BY id LIMIT ?5]]
-local MORE = ", seconds, proved_ms"
 
 -- All that is known of the backups of a series in a store, in pages: { n, [column] = { value... } }.
 local function pages_of(job, series, url, more)
-  local pages, id, n, sql = {}, "", PAGE, KNOWN:format(more)
+  local pages, id, n, sql = {}, "", PAGE, KNOWN:format(more and ", seconds, proved_ms" or "")
   while n == PAGE do
     local found = M.run({ { sql, job, series, url, id, PAGE, trust.fingerprint(job), n = 6,
       by_column = true } }, true)
@@ -431,8 +430,11 @@ local function pages_of(job, series, url, more)
   return pages
 end
 
--- See M.known.
-local function known_in(job, series, store, more)
+--- What is known of a series in a store, which is read at once: a function (id) -> columns and a row of
+--- them, or nil when nothing is: columns.size[row], and so proof, tags (as JSON; nil: its manifest was
+--- never looked at), globals; if `more`, seconds and proved_ms, too. There may be very many, so they are
+--- never made into tables, and are to be asked for in the order of ids.
+function M.known(job, series, store, more)
   local pages = pages_of(job, series, store.url, more)
   local at, row, before = 1, 0, ""
   return function(id)
@@ -459,21 +461,13 @@ local function known_in(job, series, store, more)
   end
 end
 
---- What is known of a series in a store, which is read at once: a function (id) -> columns and a row of
---- them, or nil when nothing is: columns.size[row], and so proof, tags (as JSON; nil: its manifest was
---- never looked at), globals. There may be very many, so they are never made into tables, and are to be
---- asked for in the order of ids.
-function M.known(job, series, store)
-  return known_in(job, series, store, "")
-end
-
---- A function (job, series, id, store) -> the same as a table, with seconds and proved_ms, or nil. It
---- remembers one series in one store.
+--- A function (job, series, id, store) -> all of that as a table, or nil. It remembers one series in one
+--- store.
 function M.knowledge()
   local known, of_job, of_series, of_url
   return function(job, series, id, store)
     if job ~= of_job or series ~= of_series or store.url ~= of_url then
-      known, of_job, of_series, of_url = known_in(job, series, store, MORE), job, series, store.url
+      known, of_job, of_series, of_url = M.known(job, series, store, true), job, series, store.url
     end
     local columns, row = known(id)
     return columns and { size = columns.size[row], seconds = columns.seconds[row],

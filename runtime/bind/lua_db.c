@@ -98,9 +98,10 @@ static void push_columns(lua_State *L, const struct mk_db_statement *statement)
     luaL_checkstack(L, 4, NULL);
     lua_createtable(L, 0, statement->n_columns + 2);
     for (int i = 0; i < statement->n_columns; i++) {
-        const struct mk_db_value *value = statement->values + i;
         lua_createtable(L, (int)statement->n_rows, 0);
-        for (size_t row = 0; row < statement->n_rows; row++, value += statement->n_columns) {
+        for (size_t row = 0; row < statement->n_rows; row++) {
+            const struct mk_db_value *value =
+                &statement->values[row * (size_t)statement->n_columns + (size_t)i];
             if (row > 0 &&
                 is_same_text(value, value - statement->n_columns, statement->texts.bytes))
                 lua_rawgeti(L, -1, (lua_Integer)row);

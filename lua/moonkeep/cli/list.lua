@@ -162,8 +162,8 @@ local function show(list)
   for _, one in ipairs(list) do
     for row = 1, one.n do
       local id, size, proof = one.id[row], one.size[row], proof_of(one, row)
-      rows:add(output.short(id), backup_id.created_at(id), age_of(id), one.job, one.database, size and
-        units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
+      rows:add(output.short(id), backup_id.created_at(id), age_of(id), one.job, one.database,
+        size and units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
         one.where[row].text)
       total = total + (size or 0)
     end
@@ -173,7 +173,7 @@ local function show(list)
     log.show "no backup yet"
     return
   end
-  rows:sort(2, 2, 5)
+  rows:sort(2, 2, 5) -- below their heads: by CREATED, then by DATABASE
   output.show_rows(rows)
   log.show("%s", output.paint("dim", ("%s, %s"):format(units.format_count(n, "backup"),
     units.format_size(total))))

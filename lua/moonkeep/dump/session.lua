@@ -83,11 +83,9 @@ end
 
 --- A connection that sees the leader's snapshot.
 function Leader:follower()
-  local reached, connection = pcall(self.source.connect, self.source, { patient = true })
-  if not reached then
-    error(self:explain(connection), 0)
-  end
+  local connection
   local ok, err = pcall(function()
+    connection = self.source:connect { patient = true }
     prepare(connection, self.options)
     sessions.set(connection, "client_encoding", self.encoding)
     sessions.set(connection, "lock_timeout", FOLLOWER_LOCK_TIMEOUT)
@@ -95,7 +93,9 @@ function Leader:follower()
     connection:query("SET TRANSACTION SNAPSHOT " .. pg.literal(self.snapshot))
   end)
   if not ok then
-    connection:close()
+    if connection then
+      connection:close()
+    end
     error(self:explain(err), 0)
   end
   return connection

@@ -105,16 +105,16 @@ local found = {} -- "program major" -> path
 --- are only others, PG_PROGRAM_MISSING when there is none; with the package to install.
 function M.find(program, major)
   local key = program .. " " .. major
-  if not found[key] then
-    local list = all(program, major)
-    for _, one in ipairs(list) do
-      found[key] = found[key] or one.major == major and one.path or nil
-    end
-    if not found[key] then
-      missing(program, major, list)
+  if found[key] then
+    return found[key]
+  end
+  for _, path in ipairs(candidates(program, major)) do
+    if major_of(path) == major then
+      found[key] = path
+      return path
     end
   end
-  return found[key]
+  missing(program, major, all(program, major))
 end
 
 --- The path of a pg_restore that reads what pg_dump of that major version has written: one of that
