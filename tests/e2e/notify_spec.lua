@@ -198,7 +198,7 @@ describe("a job that tells", function()
 
   it("has the outcome that it has, whatever becomes of its messages", function()
     local place = job([[success = { hook("s", { template = function() error "broken" end }),
-      hook("t", { template = function() while true do end end, timeout = "1s" }),
+      hook("t", { template = function() while true do end end, timeout = "10s" }),
       mk.notify.command { argv = { "sleep", "60" }, timeout = "500ms" },
       mk.notify.command { argv = { "false" } }, mk.notify.slack "http://127.0.0.1:1/x" }]])
     local run = place.run()
