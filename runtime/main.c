@@ -10,7 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/mem.h"
 #include "host/supervisor.h"
 #include "host/worker.h"
 
@@ -81,7 +80,6 @@ static void normalize(void)
 
 int main(int argc, char **argv)
 {
-    mk_mem_init();
     normalize();
     const char *command = argc > 1 ? argv[1] : "";
     if (strcmp(command, "--worker") == 0)

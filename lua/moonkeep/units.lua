@@ -1,4 +1,5 @@
 --- Durations and sizes: strings in recipes, numbers inside.
+local core = require "moonkeep.core.units"
 local errors = require "moonkeep.errors"
 
 local M = {}
@@ -39,16 +40,8 @@ function M.check_duration(text, what)
   return ms
 end
 
-local SIZES = { "B", "KiB", "MiB", "GiB", "TiB" }
-
 --- 1536 -> "1.5 KiB"
-function M.format_size(bytes)
-  local i = 1
-  while bytes >= 1024 and i < #SIZES do
-    bytes, i = bytes / 1024, i + 1
-  end
-  return (i == 1 and "%d %s" or "%.1f %s"):format(bytes, SIZES[i])
-end
+M.format_size = core.format_size
 
 --- 1, "row" -> "1 row"; 2, "row" -> "2 rows"; 2, "entry" -> "2 entries"
 function M.format_count(n, noun)

@@ -9,7 +9,8 @@
  * fail. All of runtime/ allocates through it, so that a test can sweep every failure point of an
  * operation and prove that each is reported and leaks nothing. Thread-safe.
  */
-/* At the program's beginning. */
+
+/* At the beginning of a process that may come to need much. */
 void mk_mem_init(void);
 
 void *mk_alloc(size_t size);

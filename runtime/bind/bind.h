@@ -98,6 +98,7 @@ int luaopen_core_flow(lua_State *L);
 int luaopen_core_pg(lua_State *L);
 int luaopen_core_backup_id(lua_State *L);
 int luaopen_core_columns(lua_State *L);
+int luaopen_core_units(lua_State *L);
 int luaopen_core_db(lua_State *L);
 int luaopen_core_http(lua_State *L);
 int luaopen_core_json(lua_State *L);

@@ -4,27 +4,33 @@
  */
 #include <string.h>
 
+#include "base/backup_id.h"
 #include "base/columns.h"
+#include "base/size.h"
 #include "bind/bind.h"
 
 #define COLUMNS_TYPE "moonkeep.columns"
 
 struct table {
     struct mk_columns columns;
+    char kinds[MK_COLUMNS_MAX + 1];
     struct mk_names text; /* what is shown next; kept for the room it has */
 };
 
-/* new("lrl") -> columns, of which r ones are set to the right */
+/* new("lrics") -> columns: texts, set to the left or to the right; ids of backups, of which the
+ * last digits are shown, or when they were made; sizes in bytes (nil: "?") */
 static int l_new(lua_State *L)
 {
     size_t n = 0;
-    const char *sides = luaL_checklstring(L, 1, &n);
+    const char *kinds = luaL_checklstring(L, 1, &n);
     luaL_argcheck(L, n > 0 && n <= MK_COLUMNS_MAX, 1, "too many columns");
+    luaL_argcheck(L, strspn(kinds, "lrics") == n, 1, "no kind of column");
     struct table *table = lua_newuserdatauv(L, sizeof *table, 0);
     memset(table, 0, sizeof *table);
     table->columns.n = (int)n;
+    memcpy(table->kinds, kinds, n);
     for (size_t i = 0; i < n; i++)
-        table->columns.right[i] = sides[i] == 'r';
+        table->columns.right[i] = kinds[i] == 'r' || kinds[i] == 's';
     luaL_setmetatable(L, COLUMNS_TYPE);
     return 1;
 }
@@ -34,19 +40,73 @@ static struct table *check(lua_State *L)
     return luaL_checkudata(L, 1, COLUMNS_TYPE);
 }
 
-/* columns:add(cell...): a row; cells that are missing are empty */
+static bool add_text(lua_State *L, struct mk_columns *columns, int arg)
+{
+    size_t len = 0;
+    const char *cell = lua_isnoneornil(L, arg) ? "" : lua_tolstring(L, arg, &len);
+    return mk_columns_add(columns, cell, len);
+}
+
+/* A cell is made here, not as a string of Lua, which would be looked up among all others. */
+static bool add_cell(lua_State *L, struct mk_columns *columns, char kind, int arg)
+{
+    char text[MK_SIZE_TEXT] = "?";
+    switch (kind) {
+    case 'i': {
+        const char *digits = mk_backup_id_short(lua_tostring(L, arg));
+        return mk_columns_add(columns, digits, strlen(digits));
+    }
+    case 'c':
+        mk_backup_id_created(lua_tostring(L, arg), text);
+        return mk_columns_add(columns, text, MK_BACKUP_ID_CREATED_LEN);
+    case 's':
+        if (!lua_isnoneornil(L, arg))
+            mk_size_text(lua_tonumber(L, arg), text);
+        return mk_columns_add(columns, text, strlen(text));
+    default:
+        return add_text(L, columns, arg);
+    }
+}
+
+static void check_cell(lua_State *L, char kind, int arg)
+{
+    if (kind == 'i' || kind == 'c')
+        luaL_argcheck(L, mk_backup_id_is(luaL_checkstring(L, arg)), arg, "no id of a backup");
+    else if (kind == 's')
+        luaL_optnumber(L, arg, 0);
+    else
+        luaL_optstring(L, arg, "");
+}
+
+static struct table *check_row(lua_State *L)
+{
+    struct table *table = check(L);
+    luaL_argcheck(L, lua_gettop(L) - 1 <= table->columns.n, table->columns.n + 2,
+                  "the row is too long");
+    return table;
+}
+
+/* columns:add(cell...): a row; texts that are missing are empty */
 static int l_add(lua_State *L)
 {
-    struct mk_columns *columns = &check(L)->columns;
-    luaL_argcheck(L, lua_gettop(L) - 1 <= columns->n, columns->n + 2, "the row is too long");
-    for (int i = 2; i <= lua_gettop(L); i++)
-        luaL_checkstring(L, i);
-    for (int i = 0; i < columns->n; i++) {
-        size_t len = 0;
-        const char *cell = lua_isnoneornil(L, i + 2) ? "" : lua_tolstring(L, i + 2, &len);
-        if (!mk_columns_add(columns, cell, len))
+    struct table *table = check_row(L);
+    for (int i = 0; i < table->columns.n; i++)
+        check_cell(L, table->kinds[i], i + 2);
+    for (int i = 0; i < table->columns.n; i++)
+        if (!add_cell(L, &table->columns, table->kinds[i], i + 2))
             mk_raise_nomem(L);
-    }
+    return 0;
+}
+
+/* columns:heads(text...): a row of texts, whatever the columns are of */
+static int l_heads(lua_State *L)
+{
+    struct table *table = check_row(L);
+    for (int i = 0; i < table->columns.n; i++)
+        luaL_optstring(L, i + 2, "");
+    for (int i = 0; i < table->columns.n; i++)
+        if (!add_text(L, &table->columns, i + 2))
+            mk_raise_nomem(L);
     return 0;
 }
 
@@ -91,8 +151,8 @@ static int l_gc(lua_State *L)
 int luaopen_core_columns(lua_State *L)
 {
     luaL_newmetatable(L, COLUMNS_TYPE);
-    static const luaL_Reg methods[] = {
-        {"add", l_add}, {"sort", l_sort}, {"show", l_show}, {"__gc", l_gc}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"add", l_add},   {"heads", l_heads}, {"sort", l_sort},
+                                       {"show", l_show}, {"__gc", l_gc},     {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

@@ -85,6 +85,7 @@ static const luaL_Reg native_modules[] = {
     {"moonkeep.core.xml", luaopen_core_xml},
     {"moonkeep.core.backup_id", luaopen_core_backup_id},
     {"moonkeep.core.columns", luaopen_core_columns},
+    {"moonkeep.core.units", luaopen_core_units},
     {NULL, NULL},
 };
 

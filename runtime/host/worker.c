@@ -282,6 +282,7 @@ static void report_start(const struct mk_worker_options *options, const struct m
 
 int mk_worker_main(const struct mk_worker_options *options)
 {
+    mk_mem_init();
     struct worker self = {.options = options};
     struct mk_error err;
     if (build(&self, &err) != MK_OK) {

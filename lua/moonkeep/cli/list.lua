@@ -157,14 +157,14 @@ local function ages()
 end
 
 local function show(list)
-  local rows = output.rows { "ID", "CREATED", ">AGE", "JOB", "DATABASE", ">SIZE", "PROOF", "STORES" }
+  local rows = output.rows({ "ID", "CREATED", ">AGE", "JOB", "DATABASE", "SIZE", "PROOF", "STORES" },
+    output.OF_BACKUPS)
   local n, total, age_of = 0, 0, ages()
   for _, one in ipairs(list) do
     for row = 1, one.n do
       local id, size, proof = one.id[row], one.size[row], proof_of(one, row)
-      rows:add(output.short(id), backup_id.created_at(id), age_of(id), one.job, one.database,
-        size and units.format_size(size) or "?", one.held[row] and proof .. ", held" or proof,
-        one.where[row].text)
+      rows:add(id, id, age_of(id), one.job, one.database, size, one.held[row] and proof .. ", held" or
+        proof, one.where[row].text)
       total = total + (size or 0)
     end
     n = n + one.n

@@ -33,18 +33,24 @@ end
 
 local LINES_AT_ONCE = 1000 -- a line by itself is an event by itself, which takes longer than the line
 
+local KINDS = { id = "i", created = "c", size = "s" }
+
 --- A table to be printed: rows:add(cell, ...) adds a row, of which there may be very many. `heads`: the
---- names of its columns; those that begin with ">" are set to the right.
-function M.rows(heads)
-  local sides, names = {}, {}
+--- names of its columns; those that begin with ">" are set to the right. `kinds`, by head, if its cells
+--- are no texts: "id" and "created" take the id of a backup, and "size" bytes, or nil.
+function M.rows(heads, kinds)
+  local columns, names = {}, {}
   for i, head in ipairs(heads) do
-    sides[i] = head:sub(1, 1) == ">" and "r" or "l"
     names[i] = head:gsub("^>", "")
+    columns[i] = kinds and KINDS[kinds[names[i]]] or head:sub(1, 1) == ">" and "r" or "l"
   end
-  local rows = core.new(table.concat(sides))
-  rows:add(table.unpack(names))
+  local rows = core.new(table.concat(columns))
+  rows:heads(table.unpack(names))
   return rows
 end
+
+--- The kinds of columns that tables of backups have.
+M.OF_BACKUPS = { ID = "id", CREATED = "created", SIZE = "size" }
 
 --- Prints such a table, once.
 function M.show_rows(rows)

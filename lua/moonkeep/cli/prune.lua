@@ -9,7 +9,6 @@ local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
-local zone = require "moonkeep.schedule.zone"
 
 local M = {}
 
@@ -17,12 +16,11 @@ local M = {}
 function M.show_table(plan, is_dry)
   local keep, failed = output.paint("green", "KEEP"), output.paint("red", "FAILED")
   local goes = output.paint("yellow", is_dry and "WOULD GO" or "GONE")
-  local rows = output.rows { "", "ID", "CREATED", "DATABASE", ">SIZE", "WHY" }
+  local rows = output.rows({ "", "ID", "CREATED", "DATABASE", "SIZE", "WHY" }, output.OF_BACKUPS)
   prune.each(plan, function(verdict)
     local backup = verdict.backup
-    rows:add(verdict.keep and keep or verdict.error and failed or goes, output.short(backup.id),
-      zone.format_utc(backup.time), backup.database,
-      backup.size and units.format_size(backup.size) or "?", table.concat(verdict.reasons, "; "))
+    rows:add(verdict.keep and keep or verdict.error and failed or goes, backup.id, backup.id,
+      backup.database, backup.size, table.concat(verdict.reasons, "; "))
   end)
   output.show_rows(rows)
 end
