@@ -12,6 +12,7 @@ local judge = require "moonkeep.retention.judge"
 local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local names_of = require "moonkeep.names_of"
 local proof = require "moonkeep.proof"
 local stores = require "moonkeep.store"
 local units = require "moonkeep.units"
@@ -192,15 +193,27 @@ end
 
 -- ---- as a job -------------------------------------------------------------------------------------
 
--- All copies of the backups of jobs.
-local function copies_of(jobs)
+local function add_all(job, store, add)
+  for _, series in ipairs(store:series(job.name)) do
+    for id, marks in stores.there(store:survey(job.name, series)) do
+      add(store, job.name, series, id, marks)
+    end
+  end
+end
+
+-- All copies of the backups of jobs. `unread`: why a store could not be read, by its URL, is added; such
+-- a store is not asked again.
+local function copies_of(jobs, unread)
   local list, add = M.collector()
   for _, job in ipairs(jobs) do
     for _, store in ipairs(job.keys.upload or {}) do
-      for _, series in ipairs(store:series(job.name)) do
-        for id, marks in stores.there(store:survey(job.name, series)) do
-          add(store, job.name, series, id, marks)
-        end
+      local ok, err = unread[store.url] or xpcall(add_all, errors.handler, job, store, add)
+      if not ok and core_task.canceled() then
+        error(err, 0)
+      elseif not ok then
+        err = errors.explain(errors.of(err))
+        unread[store.url] = errors.new(err.code, ("store %s cannot be read: %s"):format(store.name,
+          err.message), { hint = err.hint })
       end
     end
   end
@@ -221,29 +234,35 @@ local function tell(list, chosen, level)
   log.info("%s of %d, %s; %s", units.format_count(#chosen, "copy"), #list, level, since)
 end
 
+-- One error of several, with the others beside it; nil: there are none.
+local function together(list)
+  local first = list[1]
+  return first and errors.new(first.code, first.message, { hint = first.hint,
+    also = table.move(list, 2, #list, 1, {}) })
+end
+
 --- What a job of mk.verify does: `keys` are its own. Raises CORRUPT when a copy is damaged and could not
---- be mended, or what else kept one from being proved, with all of them beside it.
+--- be mended, or what else kept one, or all of a store, from being proved, with all of them beside it.
 function M.run(keys)
-  local first
+  local problems, unread = {}, {}
   local levels = list_of(keys.levels or "read")
   for _, level in ipairs(levels) do
-    local list = copies_of(keys.jobs)
+    local list = copies_of(keys.jobs, unread)
     local chosen = M.choose(list, level, { sample = keys.sample and M.sample(keys.sample),
       again = keys.again and units.duration(keys.again) // 1000 })
     for _, item in ipairs(chosen) do
       local result = M.prove(item, level, keys.repair)
       item.proved_at = result.ok and clock.wall() // 1000 or item.proved_at
-      if not result.ok then
-        first = first or errors.new(result.error.code, result.error.message, { hint = result.error.hint,
-          also = {} })
-        table.insert(first.also, result.error)
-      end
+      problems[#problems + 1] = result.error and not result.ok and result.error or nil
     end
     tell(list, chosen, level)
   end
-  if first then
-    table.remove(first.also, 1) -- itself
-    error(first, 0)
+  for _, url in ipairs(names_of(unread)) do
+    problems[#problems + 1] = unread[url]
+  end
+  local err = together(problems)
+  if err then
+    error(err, 0)
   end
 end
 

@@ -32,9 +32,13 @@ describe("list", function()
     end
   end
 
-  local function list(...)
-    local run = support.start(dir.path, { "list", "--from", dir.path .. "/job.lua", ... }, {
+  local function start(...)
+    return support.start(dir.path, { "list", "--from", dir.path .. "/job.lua", ... }, {
       MOONKEEP_STATE = dir.path .. "/state" }):finish()
+  end
+
+  local function list(...)
+    local run = start(...)
     assert.equal(0, run.code, run.stderr)
     return run.stdout
   end
@@ -82,5 +86,23 @@ describe("list", function()
     local before = list()
     mk.fs.remove(dir.path .. "/state")
     assert.equal(before, list())
+  end)
+
+  it("has what other stores have when one cannot be read, which it tells", function()
+    mk.fs.remove(dir.path .. "/two/j")
+    mk.process.run { argv = { "ln", "-s", "j", dir.path .. "/two/j" } } -- a loop
+    local run = start()
+    assert.equal(1, run.code)
+    assert.matches("4 backups, ", run.stdout)
+    assert.matches("store two", run.stderr)
+    run = start "--json"
+    local document = json.decode(run.stdout)
+    assert.equal(4, #document.backups)
+    assert.same({ "file://" .. dir.path .. "/two" }, { document.left_out[1].store })
+    run = start("--store", "two")
+    assert.equal(1, run.code)
+    assert.equal("", run.stdout)
+    assert.matches("store two", start("--series", "none").stderr)
+    assert.matches("no backup in the stores that could be read", start("--series", "none").stdout)
   end)
 end)

@@ -166,6 +166,24 @@ describe("verifying in turn", function()
     assert.matches("weekly +%- +%S+ ", command(at, "status", at.path).stdout)
   end)
 
+  it("proves what other stores have when one cannot be read, and fails by that one", function()
+    local at = place(1, 'levels = { "read", "decoded" },')
+    mk.fs.remove(at.two .. "/nightly")
+    mk.process.run { argv = { "ln", "-s", "nightly", at.two .. "/nightly" } } -- a loop
+    local done, document = verify(at, "--level", "read")
+    assert.equal(1, done.code)
+    assert.same({ false, true, "file://" .. at.one, "file://" .. at.two }, { document.ok,
+      document.results[1].ok, document.results[1].store, document.left_out[1].store })
+    assert.matches("store two", done.stderr)
+    assert.matches("1 of 1 are read", command(at, "verify", "--all", "--from", at.path, "--level",
+      "read").stdout)
+    done = command(at, "run", at.path, "weekly")
+    assert.equal(1, done.code)
+    assert.matches("^store two cannot be read: ", done.result.error.message)
+    assert.equal(0, #(done.result.error.also or {})) -- it was asked once
+    assert.matches("1 copy of 1, decoded;", done.stderr)
+  end)
+
   it("mends by itself where it may", function()
     local at = place(2, "repair = true,")
     mk.fs.write(pack_of(at.two, at.ids[1]), "damaged")

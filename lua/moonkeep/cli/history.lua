@@ -23,10 +23,11 @@ local function count_of(text)
   return count
 end
 
--- The series of the places, with the ids of their backups, oldest first, and a store that has each.
+-- The series of the places, with the ids of their backups, oldest first, and a store that has each; and
+-- the stores that could not be read.
 local function collect(options)
   local list, by_key = {}, {}
-  for _, place in ipairs(targets.places(options)) do
+  local left_out = targets.each_readable(targets.places(options), function(place)
     targets.each({ place }, options, function(store, job, series, id)
       local key = job .. "\0" .. series
       local one = by_key[key] or { job = job, series = series, database = stores.unseries(series),
@@ -35,11 +36,11 @@ local function collect(options)
       one.ids[#one.ids + 1] = not one.where[id] and id or nil
       one.where[id] = one.where[id] or store
     end)
-  end
+  end)
   for _, one in ipairs(list) do
     table.sort(one.ids)
   end
-  return list
+  return list, left_out
 end
 
 -- { id, size, seconds } of a backup; nil when its manifest cannot be read.
@@ -129,7 +130,8 @@ end
 
 function M.run(options)
   local count, knowledge, list = count_of(options.count), catalog.knowledge(), {}
-  for _, one in ipairs(collect(options)) do
+  local all, left_out = collect(options)
+  for _, one in ipairs(all) do
     one.points = points_of(one, count, knowledge)
     list[#list + 1] = #one.points > 0 and one or nil
   end
@@ -141,15 +143,16 @@ function M.run(options)
       end
       documents[i] = { job = one.job, series = one.series, backups = json.array(one.points) }
     end
-    output.json("history", { series = json.array(documents) })
+    output.json("history", { series = json.array(documents), left_out = targets.plain(left_out) })
   elseif #list == 0 then
-    log.show "no backup yet"
+    log.show("%s", #left_out == 0 and "no backup yet" or "no backup in the stores that could be read")
   else
     for _, one in ipairs(list) do
       show(one)
     end
   end
-  return runner.OK
+  targets.report(left_out)
+  return #left_out == 0 and runner.OK or runner.FAILED
 end
 
 return M

@@ -49,8 +49,8 @@ end
 -- The backups of a series in its stores. There may be very many: a list for each column, by row. Those
 -- from `held` on have something in few rows only.
 local function new_series(job, series)
-  return { job = job, series = series, database = stores.unseries(series), stores = {}, n = 0, id = {},
-    where = {}, size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
+  return { job = job, series = series, database = stores.unseries(series), n = 0, id = {}, where = {},
+    size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
 end
 
 -- The rows by id, when another store had some of them.
@@ -98,22 +98,19 @@ local function add(one, store, with)
   end
 end
 
--- All series of the places.
+-- All series of the places; and the stores that could not be read.
 local function collect(options)
   local list, by_name, with = {}, {}, places_with()
-  for _, place in ipairs(targets.series(targets.places(options), options)) do
-    local name = place.job .. "\0" .. place.series
-    local one = by_name[name] or new_series(place.job, place.series)
-    list[#list + 1], by_name[name] = not by_name[name] and one or nil, one
-    table.insert(one.stores, place.store)
-  end
   catalog.open()
-  task.each(list, { parallel = stores.SERIES_AT_ONCE }, function(one)
-    for _, store in ipairs(one.stores) do
-      add(one, store, with)
-    end
+  local left_out = targets.each_readable(targets.places(options), function(place)
+    task.each(targets.series({ place }, options), { parallel = stores.SERIES_AT_ONCE }, function(of)
+      local name = of.job .. "\0" .. of.series
+      local one = by_name[name] or new_series(of.job, of.series)
+      list[#list + 1], by_name[name] = not by_name[name] and one or nil, one
+      add(one, of.store, with)
+    end)
   end)
-  return list
+  return list, left_out
 end
 
 local function proof_of(one, row)
@@ -128,7 +125,7 @@ local function proof_of(one, row)
   return proof
 end
 
-local function show_json(list)
+local function show_json(list, left_out)
   local entries = {}
   for _, one in ipairs(list) do
     for row = 1, one.n do
@@ -142,7 +139,7 @@ local function show_json(list)
     return a.created_at < b.created_at or a.created_at == b.created_at and (a.series < b.series or
       a.series == b.series and a.id < b.id)
   end)
-  output.json("list", { backups = entries })
+  output.json("list", { backups = entries, left_out = targets.plain(left_out) })
 end
 
 -- A function (id) -> how old it is. Ages are told by the minute at most, of which there are fewer.
@@ -156,7 +153,7 @@ local function ages()
   end
 end
 
-local function show(list)
+local function show(list, left_out)
   local rows = output.rows({ "ID", "CREATED", ">AGE", "JOB", "DATABASE", "SIZE", "PROOF", "STORES" },
     output.OF_BACKUPS)
   local n, total, age_of = 0, 0, ages()
@@ -170,7 +167,7 @@ local function show(list)
     n = n + one.n
   end
   if n == 0 then
-    log.show "no backup yet"
+    log.show("%s", #left_out == 0 and "no backup yet" or "no backup in the stores that could be read")
     return
   end
   rows:sort(2, 2, 5) -- below their heads: by CREATED, then by DATABASE
@@ -180,13 +177,14 @@ local function show(list)
 end
 
 function M.run(options)
-  local list = collect(options)
+  local list, left_out = collect(options)
   if options.json then
-    show_json(list)
+    show_json(list, left_out)
   else
-    show(list)
+    show(list, left_out)
   end
-  return runner.OK
+  targets.report(left_out)
+  return #left_out == 0 and runner.OK or runner.FAILED
 end
 
 return M

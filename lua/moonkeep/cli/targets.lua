@@ -4,11 +4,13 @@ local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
+local json = require "moonkeep.core.json"
 local keyring = require "moonkeep.encryption.keyring"
 local log = require "moonkeep.log"
 local pg = require "moonkeep.pg"
 local recipe = require "moonkeep.recipe"
 local rollback = require "moonkeep.rollback"
+local runner = require "moonkeep.runner"
 local settings = require "moonkeep.settings"
 local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
@@ -256,6 +258,48 @@ function M.places(options)
   return places
 end
 
+-- Errors of a store where nobody answers; asking again would take as long again.
+local NOBODY = { NETWORK = true, TIMEOUT = true }
+
+--- Calls fn(place) for each of the places. Returns the stores of which it has raised: a list of { store,
+--- error }. What one cannot tell keeps nobody from what others have; raises when it is all of them.
+function M.each_readable(places, fn)
+  local left_out, skip, n = {}, {}, 0
+  for _, place in ipairs(places) do
+    if not skip[place.store.url] then
+      local ok, err = xpcall(fn, errors.handler, place)
+      if not ok and core_task.canceled() then
+        error(err, 0)
+      elseif not ok then
+        left_out[#left_out + 1] = { store = place.store, error = errors.explain(errors.of(err)) }
+        skip[place.store.url] = NOBODY[errors.of(err).code]
+      else
+        n = n + 1
+      end
+    end
+  end
+  if n == 0 and left_out[1] then
+    error(left_out[1].error, 0)
+  end
+  return left_out
+end
+
+--- Tells of stores that were left out.
+function M.report(left_out)
+  for _, one in ipairs(left_out) do
+    runner.report(one.error, "store " .. one.store.name)
+  end
+end
+
+--- The same as a list for JSON.
+function M.plain(left_out)
+  local list = {}
+  for i, one in ipairs(left_out) do
+    list[i] = { store = one.store.url, error = runner.plain(one.error) }
+  end
+  return json.array(list)
+end
+
 --- The series of the places: a list of { store, job, series }.
 function M.series(places, options)
   local list = {}
@@ -354,39 +398,29 @@ local function open(items, found)
   return backup
 end
 
--- All backups of the places: { store, job, series, id } of each; the URLs of the stores; and those that
--- could not be read, { store, error }, which does not keep anybody from what others have.
-local function look(places, options)
-  local items, where, left_out = {}, {}, {}
-  for _, place in ipairs(places) do
-    local n, url = #items, place.store.url
-    local ok, err = xpcall(M.each, errors.handler, { place }, options, function(store, job, series, id)
-      items[#items + 1] = { store = store, job = job, series = series, id = id }
+--- All backups of the places: a list of { store, job, series, id, marks }; the URLs of the stores; and
+--- the stores that could not be read (see M.each_readable).
+function M.all(places, options)
+  local items, where = {}, {}
+  local left_out = M.each_readable(places, function(place)
+    local found, url = {}, place.store.url
+    M.each({ place }, options, function(store, job, series, id, marks)
+      found[#found + 1] = { store = store, job = job, series = series, id = id, marks = marks }
     end)
-    if ok and not where[url] then
-      where[url], where[#where + 1] = true, url
-    elseif not ok and (core_task.canceled() or #places == 1) then
-      error(err, 0)
-    elseif not ok then
-      for i = #items, n + 1, -1 do
-        items[i] = nil
-      end
-      left_out[#left_out + 1] = { store = place.store, error = errors.explain(errors.of(err)) }
-      log.warn("store %s is left out, for it cannot be read: %s", place.store.name,
-        errors.of(err).message)
-    end
-  end
-  if #where == 0 and left_out[1] then
-    error(left_out[1].error, 0)
-  end
+    table.move(found, 1, #found, #items + 1, items)
+    where[#where + 1], where[url] = not where[url] and url or nil, true
+  end)
   return items, where, left_out
 end
 
 --- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it;
 --- `left_out` are those that could not be read, { store, error }. Raises NOT_FOUND, USAGE.
 function M.find(options, text)
-  local items, where, left_out = look(M.places(options), options)
+  local items, where, left_out = M.all(M.places(options), options)
   local id, found
+  for _, one in ipairs(left_out) do
+    log.warn("store %s is left out, for it cannot be read: %s", one.store.name, one.error.message)
+  end
   if text == "latest" then
     found = newest(items, options)
     if found then

@@ -18,8 +18,7 @@ local function parsed(option, value, parse)
   return result
 end
 
--- The copies that are meant, how many there are in all, and of one backup the stores that could not be
--- read.
+-- The copies that are meant, how many there are in all, and the stores that could not be read.
 local function chosen(options, level)
   local list, add = verification.collector()
   local sample = options.limit and parsed("limit", options.limit, verification.sample)
@@ -34,8 +33,12 @@ local function chosen(options, level)
     end
     return list, #list, backup.left_out
   end
-  targets.each(targets.places(options), options, add)
-  return verification.choose(list, level, { sample = sample, again = again and again // 1000 }), #list
+  local items, _, left_out = targets.all(targets.places(options), options)
+  for _, item in ipairs(items) do
+    add(item.store, item.job, item.series, item.id, item.marks)
+  end
+  return verification.choose(list, level, { sample = sample, again = again and again // 1000 }), #list,
+    left_out
 end
 
 local function show(result, item, level)
@@ -55,10 +58,8 @@ function M.run(options)
   local level = options.level or "decoded"
   run.open_log()
   local list, n, left_out = chosen(options, level)
-  local results, n_bad = {}, #(left_out or {})
-  for _, one in ipairs(left_out or {}) do
-    runner.report(one.error, "store " .. one.store.name)
-  end
+  local results, n_bad = {}, 0
+  targets.report(left_out)
   for i, item in ipairs(list) do
     local result = verification.prove(item, level, options.repair)
     results[i] = { id = item.id, job = item.job, series = item.series, store = item.store.url,
@@ -72,13 +73,15 @@ function M.run(options)
       show(result, item, level)
     end
   end
+  local ok = n_bad == 0 and #left_out == 0
   if options.json then
-    output.json("verify", { ok = n_bad == 0, level = level, results = results })
+    output.json("verify", { ok = ok, level = level, results = results,
+      left_out = targets.plain(left_out) })
   elseif options.all then
     log.show("%d of %d are %s%s", #list - n_bad, #list, level, n > #list and
       ("; %d others were not looked at"):format(n - #list) or "")
   end
-  return n_bad == 0 and runner.OK or runner.FAILED
+  return ok and runner.OK or runner.FAILED
 end
 
 return M
