@@ -132,15 +132,12 @@ local function new_verdict(backup, wanted, now)
     doubt = doubt }
 end
 
--- Adds reasons, of which most have none.
 local function add(verdict, reasons)
-  if reasons[1] then
-    verdict.reasons = table.move(reasons, 1, #reasons, #verdict.reasons + 1,
-      table.move(verdict.reasons, 1, #verdict.reasons, 1, {}))
-  end
+  verdict.reasons = table.move(reasons, 1, #reasons, #verdict.reasons + 1,
+    table.move(verdict.reasons, 1, #verdict.reasons, 1, {}))
 end
 
--- Calls use(verdict, reasons) with what the rules say of those that count, and, `with_doubtful`, of
+-- Calls use(verdict, reasons) with what the rules want of those that count, and, `with_doubtful`, of
 -- those that are only proved less as if they counted.
 local function ask_rules(verdicts, with_doubtful, keep, context, use)
   local chosen, backups = {}, {}
@@ -150,7 +147,9 @@ local function ask_rules(verdicts, with_doubtful, keep, context, use)
     end
   end
   for i, reasons in ipairs(wanted_by(keep, backups, context)) do
-    use(chosen[i], reasons)
+    if reasons[1] then -- most have none
+      use(chosen[i], reasons)
+    end
   end
 end
 
@@ -174,7 +173,7 @@ local function weigh(verdicts, keep, floor, context)
   ask_rules(verdicts, false, keep, context, add)
   if is_any_doubtful then
     ask_rules(verdicts, true, keep, context, function(verdict, reasons)
-      possible[verdict] = not verdict.counts and reasons[1] and table.concat(reasons, "; ") or nil
+      possible[verdict] = not verdict.counts and table.concat(reasons, "; ") or nil
     end)
   end
   local n = 0

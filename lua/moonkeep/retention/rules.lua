@@ -50,12 +50,10 @@ local function add(reasons, i, text)
   end
 end
 
-local function add_tags(reasons, list, wanted)
+local function add_tag(reasons, list, tag)
   for i, backup in ipairs(list) do
-    for _, tag in ipairs(list_of(wanted)) do
-      if M.has_tag(backup.tags or {}, tag) then
-        add(reasons, i, "tag " .. tag)
-      end
+    if backup.tags and M.has_tag(backup.tags, tag) then
+      add(reasons, i, "tag " .. tag)
     end
   end
 end
@@ -83,7 +81,9 @@ function M.apply(list, keep, tz)
   for i, backup in ipairs(list) do
     reasons[i], walls[i] = NONE, backup.time + tz:offset(backup.time)
   end
-  add_tags(reasons, list, keep.tags)
+  for _, tag in ipairs(list_of(keep.tags)) do
+    add_tag(reasons, list, tag)
+  end
   if keep.within and list[1] then
     local from = list[1].time - units.duration(keep.within) // 1000
     for i, backup in ipairs(list) do

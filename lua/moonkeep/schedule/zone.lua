@@ -146,7 +146,7 @@ local function parse(name, text)
   local h = header(text, 1)
   local at = h.after + h.n_time * 5 + h.n_type * 6 + h.n_char + h.n_leap * 8 + h.n_std + h.n_ut
   h = header(text, at)
-  local zone = setmetatable({ name = name, times = {}, kinds = {} }, Zone)
+  local zone = setmetatable({ name = name, times = {}, kinds = {}, days = {}, n_days = 0 }, Zone)
   local types, names = {}, h.after + h.n_time * 9 + h.n_type * 6
   for i = 0, h.n_type - 1 do
     local offset, _, index = (">i4I1I1"):unpack(text, h.after + h.n_time * 9 + i * 6)
@@ -165,7 +165,7 @@ end
 -- A zone that is only a rule; UTC when it is none, as in the C library.
 local function posix(text)
   local ok, rule = pcall(parse_rule, text)
-  return setmetatable({ name = text, times = {}, kinds = {}, rule = ok and rule or
+  return setmetatable({ name = text, times = {}, kinds = {}, days = {}, n_days = 0, rule = ok and rule or
     { std = { offset = 0, name = "UTC" } } }, Zone)
 end
 
@@ -221,15 +221,34 @@ local function find(times, utc)
   return low
 end
 
+local function kind_at(self, utc)
+  local i = find(self.times, utc)
+  if i == #self.times and self.rule then
+    return by_rule(self.rule, utc)
+  end
+  return i > 0 and self.kinds[i] or self.first
+end
+
+local MAX_DAYS = 10000
+
+-- What holds all day, for very many times are asked for; false: it changes. (No zone changes and changes
+-- back within a day.)
+local function kind_of_day(self, day)
+  local kind = self.days[day]
+  if kind == nil then
+    kind = kind_at(self, day * DAY)
+    kind = kind == kind_at(self, (day + 1) * DAY - 1) and kind
+    if self.n_days >= MAX_DAYS then
+      self.days, self.n_days = {}, 0
+    end
+    self.days[day], self.n_days = kind, self.n_days + 1
+  end
+  return kind
+end
+
 --- Seconds east of UTC, and the abbreviation ("CEST"), at an instant.
 function Zone:offset(utc)
-  local i = find(self.times, utc)
-  local kind
-  if i == #self.times and self.rule then
-    kind = by_rule(self.rule, utc)
-  else
-    kind = i > 0 and self.kinds[i] or self.first
-  end
+  local kind = kind_of_day(self, utc // DAY) or kind_at(self, utc)
   return kind.offset, kind.name
 end
 
