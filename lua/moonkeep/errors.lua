@@ -32,6 +32,15 @@ function M.of(raised)
   return M.new("LUA_ERROR", tostring(raised))
 end
 
+--- One error of a list of them, with the others beside it; nil when there are none.
+function M.together(list)
+  local first = list[1]
+  if #list > 1 then
+    first.also = table.move(list, 2, #list, #(first.also or {}) + 1, first.also or {})
+  end
+  return first
+end
+
 --- Whether a store's service does not allow what was asked for: credentials may lack some rights, and
 --- what they allow be enough all the same.
 function M.is_denied(raised)

@@ -12,9 +12,8 @@ local judge = require "moonkeep.retention.judge"
 local list_of = require "moonkeep.list_of"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
-local names_of = require "moonkeep.names_of"
 local proof = require "moonkeep.proof"
-local stores = require "moonkeep.store"
+local surveys = require "moonkeep.surveys"
 local units = require "moonkeep.units"
 local zone = require "moonkeep.schedule.zone"
 
@@ -22,15 +21,15 @@ local M = {}
 
 -- ---- which ------------------------------------------------------------------------------------------
 
---- A list of copies, and a function that adds one: { store, job, series, id, marks, where (all stores
---- that have the backup) }.
+--- A list of copies, { store, job, series, id, marks, where (all stores that have the backup) }, and a
+--- function ({ store, job, series }, id, marks) that adds one.
 function M.collector()
   local list, by_backup = {}, {}
-  return list, function(store, job, series, id, marks)
-    local key = table.concat({ job, series, id }, "\0")
+  return list, function(of, id, marks)
+    local key = table.concat({ of.job, of.series, id }, "\0")
     by_backup[key] = by_backup[key] or {}
-    table.insert(by_backup[key], store)
-    list[#list + 1] = { store = store, job = job, series = series, id = id, marks = marks,
+    table.insert(by_backup[key], of.store)
+    list[#list + 1] = { store = of.store, job = of.job, series = of.series, id = id, marks = marks,
       where = by_backup[key] }
   end
 end
@@ -193,35 +192,26 @@ end
 
 -- ---- as a job -------------------------------------------------------------------------------------
 
-local function add_all(job, store, add)
-  for _, series in ipairs(store:series(job.name)) do
-    for id, marks in stores.there(store:survey(job.name, series)) do
-      add(store, job.name, series, id, marks)
-    end
-  end
-end
-
--- All copies of the backups of jobs. `unread`: why a store could not be read, by its URL, is added; such
--- a store is not asked again.
-local function copies_of(jobs, unread)
-  local list, add = M.collector()
+local function places_of(jobs)
+  local places = {}
   for _, job in ipairs(jobs) do
     for _, store in ipairs(job.keys.upload or {}) do
-      local ok, err = unread[store.url] or xpcall(add_all, errors.handler, job, store, add)
-      if not ok and core_task.canceled() then
-        error(err, 0)
-      elseif not ok then
-        err = errors.explain(errors.of(err))
-        unread[store.url] = errors.new(err.code, ("store %s cannot be read: %s"):format(store.name,
-          err.message), { hint = err.hint })
-      end
+      places[#places + 1] = { store = store, job = job.name }
     end
   end
-  return list
+  return places
+end
+
+-- All copies in the places; what was left out, as errors; and the places that were not.
+local function copies_in(places)
+  local list, add = M.collector()
+  local found, left_out, read = surveys.of(places)
+  surveys.each(found, add)
+  return list, surveys.errors_of(left_out), read
 end
 
 -- How much of all has been done, and since when nothing has been left out.
-local function tell(list, chosen, level)
+local function tell(list, chosen, level, is_all)
   local oldest = math.huge
   for _, item in ipairs(list) do
     oldest = math.min(oldest, item.proved_at)
@@ -231,36 +221,29 @@ local function tell(list, chosen, level)
     local age = math.max(1, clock.wall() // 1000 - oldest)
     since = "all have been within the last " .. units.format_duration(age * 1000)
   end
-  log.info("%s of %d, %s; %s", units.format_count(#chosen, "copy"), #list, level, since)
-end
-
--- One error of several, with the others beside it; nil: there are none.
-local function together(list)
-  local first = list[1]
-  return first and errors.new(first.code, first.message, { hint = first.hint,
-    also = table.move(list, 2, #list, 1, {}) })
+  log.info("%s of %d, %s; %s%s", units.format_count(#chosen, "copy"), #list, level, since,
+    is_all and "" or "; but not all stores could be read")
 end
 
 --- What a job of mk.verify does: `keys` are its own. Raises CORRUPT when a copy is damaged and could not
 --- be mended, or what else kept one, or all of a store, from being proved, with all of them beside it.
 function M.run(keys)
-  local problems, unread = {}, {}
+  local places, problems, unread = places_of(keys.jobs), {}, {}
   local levels = list_of(keys.levels or "read")
   for _, level in ipairs(levels) do
-    local list = copies_of(keys.jobs, unread)
+    local list, failed
+    list, failed, places = copies_in(places) -- what could not be read is not asked again
+    table.move(failed, 1, #failed, #unread + 1, unread)
     local chosen = M.choose(list, level, { sample = keys.sample and M.sample(keys.sample),
       again = keys.again and units.duration(keys.again) // 1000 })
     for _, item in ipairs(chosen) do
       local result = M.prove(item, level, keys.repair)
       item.proved_at = result.ok and clock.wall() // 1000 or item.proved_at
-      problems[#problems + 1] = result.error and not result.ok and result.error or nil
+      problems[#problems + 1] = not result.ok and result.error or nil
     end
-    tell(list, chosen, level)
+    tell(list, chosen, level, #unread == 0)
   end
-  for _, url in ipairs(names_of(unread)) do
-    problems[#problems + 1] = unread[url]
-  end
-  local err = together(problems)
+  local err = errors.together(table.move(unread, 1, #unread, #problems + 1, problems))
   if err then
     error(err, 0)
   end

@@ -8,7 +8,7 @@
 
 #define SHAPE "00000000T000000Z-"
 
-bool mk_backup_id_is(const char *text)
+bool mk_backup_id_begins(const char *text)
 {
     for (size_t i = 0; i < strlen(SHAPE); i++) /* ends at the end of the text at the latest */
         if (SHAPE[i] == '0' ? text[i] < '0' || text[i] > '9' : text[i] != SHAPE[i])

@@ -7,8 +7,9 @@
 /* What an id of a backup, "20261122T020000Z-3f9a2c", tells: when what it has was read from the
  * server, and six digits that tell it from others of that second. */
 
-/* Whether a text begins like an id; its numbers may be those of no date. The others want such. */
-bool mk_backup_id_is(const char *text);
+/* Whether a text begins like an id; its numbers may be those of no date. What follows wants such.
+ */
+bool mk_backup_id_begins(const char *text);
 
 /* Seconds since 1970. */
 time_t mk_backup_id_time(const char *id);

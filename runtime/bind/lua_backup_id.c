@@ -5,7 +5,7 @@
 static const char *check_id(lua_State *L)
 {
     const char *id = luaL_checkstring(L, 1);
-    luaL_argcheck(L, mk_backup_id_is(id), 1, "no id of a backup");
+    luaL_argcheck(L, mk_backup_id_begins(id), 1, "no id of a backup");
     return id;
 }
 

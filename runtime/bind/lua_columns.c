@@ -2,6 +2,7 @@
  * moonkeep.core.columns: tables that commands print; see base/columns.h. Lua gives the rows, one by
  * one, which need not all be there at once as Lua values, and takes the lines.
  */
+#include <assert.h>
 #include <string.h>
 
 #include "base/backup_id.h"
@@ -51,6 +52,7 @@ static bool add_text(lua_State *L, struct mk_columns *columns, int arg)
 static bool add_cell(lua_State *L, struct mk_columns *columns, char kind, int arg)
 {
     char text[MK_SIZE_TEXT] = "?";
+    static_assert(sizeof text > MK_BACKUP_ID_CREATED_LEN, "a time does not fit");
     switch (kind) {
     case 'i': {
         const char *digits = mk_backup_id_short(lua_tostring(L, arg));
@@ -71,7 +73,7 @@ static bool add_cell(lua_State *L, struct mk_columns *columns, char kind, int ar
 static void check_cell(lua_State *L, char kind, int arg)
 {
     if (kind == 'i' || kind == 'c')
-        luaL_argcheck(L, mk_backup_id_is(luaL_checkstring(L, arg)), arg, "no id of a backup");
+        luaL_argcheck(L, mk_backup_id_begins(luaL_checkstring(L, arg)), arg, "no id of a backup");
     else if (kind == 's')
         luaL_optnumber(L, arg, 0);
     else

@@ -61,6 +61,21 @@ nightly  app  9 backups, the last of 2026-11-09
     assert.equal(1100, shown.backups[1].usual.size)
   end)
 
+  it("is of what can be read, and tells of what cannot", function()
+    local path = store_of("half", { 10, 11 }, { 60, 61 })
+    local recipe = mk.fs.read(path):gsub("upload = {", "%0 mk.store(\"lost\", \"file://" .. dir.path ..
+      "/lost\"),")
+    mk.fs.write(path, recipe)
+    mk.fs.mkdir(dir.path .. "/lost")
+    mk.process.run { argv = { "ln", "-s", "nightly", dir.path .. "/lost/nightly" } } -- a loop
+    local done = support.start(dir.path, { "history", "--from", path, "--json" }):finish()
+    assert.equal(1, done.code)
+    local document = json.decode(done.stdout)
+    assert.same({ 2, "file://" .. dir.path .. "/lost" }, { #document.series[1].backups,
+      document.left_out[1].store })
+    assert.matches("nightly in store lost", done.stderr)
+  end)
+
   it("goes by the thresholds of the job", function()
     local path = store_of("own", { 10, 11, 10, 12, 11, 14 }, { 60, 61, 60, 62, 61, 100 },
       "unusual = { above = 120, slower = 150 },")

@@ -88,17 +88,32 @@ describe("list", function()
     assert.equal(before, list())
   end)
 
+  it("takes no backup for damaged whose manifest its store does not give", function()
+    mk.fs.mkdir(dir.path .. "/three/j/b/")
+    local path = dir.path .. "/three/j/b/20261101T020000Z-000001.json"
+    mk.process.run { argv = { "ln", "-s", path, path } } -- a loop
+    mk.fs.write(path:gsub("json$", "proof-read"), "{}")
+    local run = support.start(dir.path, { "list", "--from", "file://" .. dir.path .. "/three" }, {
+      MOONKEEP_STATE = dir.path .. "/state" }):finish()
+    assert.equal(1, run.code)
+    assert.matches("000001 .* %? +read +store", run.stdout)
+    assert.matches("Too many levels of symbolic links", run.stderr)
+  end)
+
   it("has what other stores have when one cannot be read, which it tells", function()
     mk.fs.remove(dir.path .. "/two/j")
     mk.process.run { argv = { "ln", "-s", "j", dir.path .. "/two/j" } } -- a loop
     local run = start()
     assert.equal(1, run.code)
     assert.matches("4 backups, ", run.stdout)
-    assert.matches("store two", run.stderr)
+    assert.matches("j in store two", run.stderr)
     run = start "--json"
+    assert.equal(1, run.code)
     local document = json.decode(run.stdout)
     assert.equal(4, #document.backups)
-    assert.same({ "file://" .. dir.path .. "/two" }, { document.left_out[1].store })
+    assert.same({ "file://" .. dir.path .. "/two", "j" }, { document.left_out[1].store,
+      document.left_out[1].job })
+    assert.matches("Too many levels of symbolic links", document.left_out[1].error.message)
     run = start("--store", "two")
     assert.equal(1, run.code)
     assert.equal("", run.stdout)

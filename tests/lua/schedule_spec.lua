@@ -68,6 +68,19 @@ describe("a zone", function()
     end
   end)
 
+  it("has two offsets on the day on which clocks change, whichever is asked for first", function()
+    for _, hours in ipairs { { 0, 23, 1 }, { 23, 0, 1 } } do
+      local tz, day = zone.get "Europe/Berlin", at "2026-03-29T00:00:00Z"
+      tz.days, tz.n_days = {}, 0
+      local found = {}
+      for i, hour in ipairs(hours) do
+        found[i] = tz:offset(day + 3600 * hour)
+      end
+      assert.same({ hours[1] == 0 and 3600 or 7200, hours[2] == 0 and 3600 or 7200, 7200 }, found)
+      assert.equal(3600, (tz:offset(day + 3599)))
+    end
+  end)
+
   it("that is none is refused, also when it is a path", function()
     for _, name in ipairs { "Europe/Pariss", "../../etc/passwd", "/etc/passwd", "", "a b" } do
       local ok, err = pcall(zone.get, name)

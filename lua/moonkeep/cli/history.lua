@@ -7,6 +7,7 @@ local manifests = require "moonkeep.manifest"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
+local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local usual = require "moonkeep.usual"
@@ -24,18 +25,17 @@ local function count_of(text)
 end
 
 -- The series of the places, with the ids of their backups, oldest first, and a store that has each; and
--- the stores that could not be read.
+-- what was left out.
 local function collect(options)
   local list, by_key = {}, {}
-  local left_out = targets.each_readable(targets.places(options), function(place)
-    targets.each({ place }, options, function(store, job, series, id)
-      local key = job .. "\0" .. series
-      local one = by_key[key] or { job = job, series = series, database = stores.unseries(series),
-        limits = place.unusual, ids = {}, where = {} }
-      list[#list + 1], by_key[key] = not by_key[key] and one or nil, one
-      one.ids[#one.ids + 1] = not one.where[id] and id or nil
-      one.where[id] = one.where[id] or store
-    end)
+  local found, left_out = targets.surveys(targets.places(options), options)
+  surveys.each(found, function(of, id)
+    local key = of.job .. "\0" .. of.series
+    local one = by_key[key] or { job = of.job, series = of.series,
+      database = stores.unseries(of.series), limits = of.place.unusual, ids = {}, where = {} }
+    list[#list + 1], by_key[key] = not by_key[key] and one or nil, one
+    one.ids[#one.ids + 1] = not one.where[id] and id or nil
+    one.where[id] = one.where[id] or of.store
   end)
   for _, one in ipairs(list) do
     table.sort(one.ids)

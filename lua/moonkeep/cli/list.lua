@@ -1,6 +1,7 @@
 --- moonkeep list: the backups of stores, in restic's spirit.
 local backup_id = require "moonkeep.core.backup_id"
 local catalog = require "moonkeep.catalog"
+local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local facts = require "moonkeep.retention.facts"
 local host = require "moonkeep.core.host"
@@ -8,6 +9,7 @@ local json = require "moonkeep.core.json"
 local judge = require "moonkeep.retention.judge"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
+local names_of = require "moonkeep.names_of"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
@@ -17,14 +19,26 @@ local units = require "moonkeep.units"
 
 local M = {}
 
--- What its manifest says: its size, whether it is not trusted, why it cannot be read.
-local function read(store, job, series, id)
+-- What a manifest may be; all else is its store's failure.
+local BAD = { CORRUPT = true, UNSUPPORTED = true, UNTRUSTED = true, NOT_FOUND = true }
+
+-- What its manifest says: its size, whether it is not trusted, why it cannot be read. A store that fails
+-- is asked no more, and `failed` has why, by its URL.
+local function read(store, job, series, id, failed)
+  if failed[store.url] then
+    return nil
+  end
   local ok, manifest = pcall(store.manifest, store, job, series, id)
   if ok then
     return (manifests.sizes(manifest))
   end
   local err = errors.of(manifest)
-  return nil, err.code == "UNTRUSTED", err.message
+  if core_task.canceled() then
+    error(err, 0)
+  elseif BAD[err.code] then
+    return nil, err.code == "UNTRUSTED", err.message
+  end
+  failed[store.url] = { store = store, error = errors.explain(err) }
 end
 
 -- A function (where, store) -> the stores of `where` (nil: none) and that one: { names, urls }. There
@@ -49,7 +63,8 @@ end
 -- The backups of a series in its stores. There may be very many: a list for each column, by row. Those
 -- from `held` on have something in few rows only.
 local function new_series(job, series)
-  return { job = job, series = series, database = stores.unseries(series), n = 0, id = {}, where = {},
+  return { job = job, series = series, database = stores.unseries(series), found = {}, n = 0, id = {},
+    where = {},
     size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
 end
 
@@ -65,11 +80,12 @@ end
 -- What a store has of a row, beside what others have. What the manifest says need not be read if the
 -- catalog knows it (columns and a row of theirs). One that cannot be read is there too: it must not look
 -- as if there were no backup.
-local function note(one, row, store, marks, known, at)
+local function note(one, row, store, marks, known, at, failed)
   if not one.size[row] and known and known.tags[at] then
     one.size[row], one.untrusted[row], one.error[row] = known.size[at], nil, nil
   elseif not one.size[row] then
-    one.size[row], one.untrusted[row], one.error[row] = read(store, one.job, one.series, one.id[row])
+    one.size[row], one.untrusted[row], one.error[row] = read(store, one.job, one.series, one.id[row],
+      failed)
   end
   local known_proof = known and known.proof[at]
   local proof = facts.proof_of(marks, known_proof)
@@ -82,34 +98,41 @@ local function note(one, row, store, marks, known, at)
   end
 end
 
-local function add(one, store, with)
-  local ids, states = store:survey(one.job, one.series)
-  local known_of, rows = catalog.known(one.job, one.series, store), one.n > 0 and rows_of(one) or {}
-  local alone = with(nil, store)
-  for id, marks in stores.there(ids, states) do
+local function add(one, of, with, failed)
+  local known_of, rows = catalog.known(one.job, one.series, of.store), one.n > 0 and rows_of(one) or {}
+  local alone = with(nil, of.store)
+  for id, marks in stores.there(of.ids, of.states) do
     local row = rows[id]
     if row then
-      one.where[row] = with(one.where[row], store)
+      one.where[row] = with(one.where[row], of.store)
     else
       row = one.n + 1
       one.n, one.id[row], one.where[row] = row, id, alone
     end
-    note(one, row, store, marks, known_of(id))
+    local known, at = known_of(id)
+    note(one, row, of.store, marks, known, at, failed)
   end
 end
 
--- All series of the places; and the stores that could not be read.
+-- All series of the places; and what was left out.
 local function collect(options)
-  local list, by_name, with = {}, {}, places_with()
+  local found, left_out = targets.surveys(targets.places(options), options)
+  local list, by_name, with, failed = {}, {}, places_with(), {}
+  for _, of in ipairs(found) do
+    local name = of.job .. "\0" .. of.series
+    local one = by_name[name] or new_series(of.job, of.series)
+    list[#list + 1], by_name[name] = not by_name[name] and one or nil, one
+    table.insert(one.found, of)
+  end
   catalog.open()
-  local left_out = targets.each_readable(targets.places(options), function(place)
-    task.each(targets.series({ place }, options), { parallel = stores.SERIES_AT_ONCE }, function(of)
-      local name = of.job .. "\0" .. of.series
-      local one = by_name[name] or new_series(of.job, of.series)
-      list[#list + 1], by_name[name] = not by_name[name] and one or nil, one
-      add(one, of.store, with)
-    end)
+  task.each(list, { parallel = stores.SERIES_AT_ONCE }, function(one)
+    for _, of in ipairs(one.found) do
+      add(one, of, with, failed)
+    end
   end)
+  for _, url in ipairs(names_of(failed)) do
+    left_out[#left_out + 1] = failed[url]
+  end
   return list, left_out
 end
 

@@ -1,6 +1,5 @@
 --- What a command line is about: the jobs of recipes, the backups of stores.
 local arg = require "moonkeep.arg"
-local core_task = require "moonkeep.core.task"
 local errors = require "moonkeep.errors"
 local fs = require "moonkeep.fs"
 local jobs = require "moonkeep.job"
@@ -14,7 +13,7 @@ local runner = require "moonkeep.runner"
 local settings = require "moonkeep.settings"
 local spec = require "moonkeep.spec"
 local stores = require "moonkeep.store"
-local task = require "moonkeep.task"
+local surveys = require "moonkeep.surveys"
 
 local M = {}
 
@@ -258,36 +257,28 @@ function M.places(options)
   return places
 end
 
--- Errors of a store where nobody answers; asking again would take as long again.
-local NOBODY = { NETWORK = true, TIMEOUT = true }
-
---- Calls fn(place) for each of the places. Returns the stores of which it has raised: a list of { store,
---- error }. What one cannot tell keeps nobody from what others have; raises when it is all of them.
-function M.each_readable(places, fn)
-  local left_out, skip, n = {}, {}, 0
-  for _, place in ipairs(places) do
-    if not skip[place.store.url] then
-      local ok, err = xpcall(fn, errors.handler, place)
-      if not ok and core_task.canceled() then
-        error(err, 0)
-      elseif not ok then
-        left_out[#left_out + 1] = { store = place.store, error = errors.explain(errors.of(err)) }
-        skip[place.store.url] = NOBODY[errors.of(err).code]
-      else
-        n = n + 1
-      end
-    end
+-- Whether a series is one that the options ask for.
+local function is_wanted(options)
+  local wanted = options.series
+  return wanted and function(series)
+    return stores.series(wanted) == series or wanted == series
   end
-  if n == 0 and left_out[1] then
-    error(left_out[1].error, 0)
-  end
-  return left_out
 end
 
---- Tells of stores that were left out.
+--- The series of the places with what there is of each; what was left out, for it cannot be read; and
+--- the places that can: see surveys.of. Raises when there are none.
+function M.surveys(places, options)
+  local found, left_out, read = surveys.of(places, is_wanted(options))
+  if #read == 0 and #left_out > 0 then
+    error(#places == 1 and left_out[1].error or errors.together(surveys.errors_of(left_out)), 0)
+  end
+  return found, left_out, read
+end
+
+--- Tells of what was left out.
 function M.report(left_out)
   for _, one in ipairs(left_out) do
-    runner.report(one.error, "store " .. one.store.name)
+    runner.report(one.error, (one.job and one.job .. " in " or "") .. "store " .. one.store.name)
   end
 end
 
@@ -295,42 +286,21 @@ end
 function M.plain(left_out)
   local list = {}
   for i, one in ipairs(left_out) do
-    list[i] = { store = one.store.url, error = runner.plain(one.error) }
+    list[i] = { store = one.store.url, job = one.job, error = runner.plain(one.error) }
   end
   return json.array(list)
 end
 
---- The series of the places: a list of { store, job, series }.
-function M.series(places, options)
-  local list = {}
-  for _, place in ipairs(places) do
-    local names = place.job and { place.job } or place.store:jobs()
-    for _, job in ipairs(names) do
-      for _, series in ipairs(place.store:series(job)) do
-        if not options.series or stores.series(options.series) == series or
-          options.series == series then
-          list[#list + 1] = { store = place.store, job = job, series = series }
-        end
-      end
-    end
-  end
-  return list
-end
-
 --- Calls fn(store, job, series, id, marks) for every backup of the places, oldest first in each series.
+--- Raises when not all of them can be read, before fn is called.
 function M.each(places, options, fn)
-  local list, n = M.series(places, options), stores.SERIES_AT_ONCE
-  for from = 1, #list, n do
-    local some = table.move(list, from, math.min(from + n - 1, #list), 1, {})
-    local surveys = task.each(some, { parallel = n }, function(of)
-      return table.pack(of.store:survey(of.job, of.series))
-    end)
-    for i, of in ipairs(some) do
-      for id, marks in stores.there(table.unpack(surveys[i])) do
-        fn(of.store, of.job, of.series, id, marks)
-      end
-    end
+  local found, left_out = M.surveys(places, options)
+  if left_out[1] then
+    error(errors.together(surveys.errors_of(left_out)), 0)
   end
+  surveys.each(found, function(of, id, marks)
+    fn(of.store, of.job, of.series, id, marks)
+  end)
 end
 
 local MIN_SHORT = 4
@@ -398,29 +368,29 @@ local function open(items, found)
   return backup
 end
 
---- All backups of the places: a list of { store, job, series, id, marks }; the URLs of the stores; and
---- the stores that could not be read (see M.each_readable).
-function M.all(places, options)
+-- All backups of the places: a list of { store, job, series, id }; the URLs of the stores that could be
+-- read; and what was left out.
+local function look(options)
+  local found, left_out, read = M.surveys(M.places(options), options)
   local items, where = {}, {}
-  local left_out = M.each_readable(places, function(place)
-    local found, url = {}, place.store.url
-    M.each({ place }, options, function(store, job, series, id, marks)
-      found[#found + 1] = { store = store, job = job, series = series, id = id, marks = marks }
-    end)
-    table.move(found, 1, #found, #items + 1, items)
+  for _, place in ipairs(read) do
+    local url = place.store.url
     where[#where + 1], where[url] = not where[url] and url or nil, true
+  end
+  surveys.each(found, function(of, id)
+    items[#items + 1] = { store = of.store, job = of.job, series = of.series, id = id }
   end)
+  for _, one in ipairs(surveys.errors_of(left_out)) do
+    log.warn("%s", one.message)
+  end
   return items, where, left_out
 end
 
 --- The backup that is meant by an id, a part of one, or "latest", with all the stores that have it;
 --- `left_out` are those that could not be read, { store, error }. Raises NOT_FOUND, USAGE.
 function M.find(options, text)
-  local items, where, left_out = M.all(M.places(options), options)
+  local items, where, left_out = look(options)
   local id, found
-  for _, one in ipairs(left_out) do
-    log.warn("store %s is left out, for it cannot be read: %s", one.store.name, one.error.message)
-  end
   if text == "latest" then
     found = newest(items, options)
     if found then

@@ -4,6 +4,7 @@ local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
+local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 local verification = require "moonkeep.verification"
@@ -18,7 +19,7 @@ local function parsed(option, value, parse)
   return result
 end
 
--- The copies that are meant, how many there are in all, and the stores that could not be read.
+-- The copies that are meant, how many there are in all, and what was left out.
 local function chosen(options, level)
   local list, add = verification.collector()
   local sample = options.limit and parsed("limit", options.limit, verification.sample)
@@ -29,14 +30,13 @@ local function chosen(options, level)
     end
     local backup = targets.find(options, options.backup)
     for _, store in ipairs(backup.stores) do
-      add(store, backup.job, backup.series, backup.id, store:marks_of(backup))
+      add({ store = store, job = backup.job, series = backup.series }, backup.id,
+        store:marks_of(backup))
     end
     return list, #list, backup.left_out
   end
-  local items, _, left_out = targets.all(targets.places(options), options)
-  for _, item in ipairs(items) do
-    add(item.store, item.job, item.series, item.id, item.marks)
-  end
+  local found, left_out = targets.surveys(targets.places(options), options)
+  surveys.each(found, add)
   return verification.choose(list, level, { sample = sample, again = again and again // 1000 }), #list,
     left_out
 end
