@@ -380,8 +380,8 @@ local function look(options)
   surveys.each(found, function(of, id)
     items[#items + 1] = { store = of.store, job = of.job, series = of.series, id = id }
   end)
-  for _, one in ipairs(surveys.errors_of(left_out)) do
-    log.warn("%s", one.message)
+  for _, one in ipairs(left_out) do
+    log.warn("store %s is left out, for it cannot be read: %s", one.store.name, one.error.message)
   end
   return items, where, left_out
 end
