@@ -80,7 +80,8 @@ describe("verifying in turn", function()
 
   it("takes a share of all bytes, and at least one", function()
     local at = place(3)
-    local _, result = verify(at, "--level", "read", "--limit", "50%")
+    -- of six, whose sizes differ by a few bytes
+    local _, result = verify(at, "--level", "read", "--limit", "60%")
     assert.equal(3, #result.results)
     _, result = verify(at, "--level", "read", "--limit", "1%")
     assert.equal(1, #result.results)
