@@ -56,13 +56,15 @@ local function fill(hint, captures)
   end))
 end
 
+local LOOKED_AT = 64 * 1024 -- bytes of what is said: more is not shown either, and there are many faults
+
 --- Gives an error value the name (`fault`) and the hint of a known fault, if it has no hint that
 --- helps: the server's own ("Check free disk space.") gives way. See moonkeep.pg.faults.
 function M.explain(err)
   if not core.is_error(err) or err.fault or err.hint and err.code ~= "PG_ERROR" then
     return err
   end
-  local text = (err.message or "") .. "\n" .. (err.detail or "")
+  local text = (err.message or ""):sub(1, LOOKED_AT) .. "\n" .. (err.detail or ""):sub(1, LOOKED_AT)
   for _, pattern in ipairs(QUOTED) do
     text = text:gsub(pattern, "")
   end
