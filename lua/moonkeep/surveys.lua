@@ -7,6 +7,17 @@ local task = require "moonkeep.task"
 
 local M = {}
 
+--- The places of jobs: each of their stores.
+function M.places_of(jobs)
+  local places = {}
+  for _, job in ipairs(jobs) do
+    for _, store in ipairs(job.keys.upload or {}) do
+      places[#places + 1] = { store = store, job = job.name }
+    end
+  end
+  return places
+end
+
 -- Errors of a store where nobody answers; asking it again would take as long again.
 local NOBODY = { NETWORK = true, TIMEOUT = true }
 

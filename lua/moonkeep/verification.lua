@@ -192,16 +192,6 @@ end
 
 -- ---- as a job -------------------------------------------------------------------------------------
 
-local function places_of(jobs)
-  local places = {}
-  for _, job in ipairs(jobs) do
-    for _, store in ipairs(job.keys.upload or {}) do
-      places[#places + 1] = { store = store, job = job.name }
-    end
-  end
-  return places
-end
-
 -- All copies in the places; what was left out, as errors; and the places that were not.
 local function copies_in(places)
   local list, add = M.collector()
@@ -228,7 +218,7 @@ end
 --- What a job of mk.verify does: `keys` are its own. Raises CORRUPT when a copy is damaged and could not
 --- be mended, or what else kept one, or all of a store, from being proved, with all of them beside it.
 function M.run(keys)
-  local places, problems, unread = places_of(keys.jobs), {}, {}
+  local places, problems, unread = surveys.places_of(keys.jobs), {}, {}
   local levels = list_of(keys.levels or "read")
   for _, level in ipairs(levels) do
     local list, failed

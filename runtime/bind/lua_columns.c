@@ -18,8 +18,8 @@ struct table {
     struct mk_names text; /* what is shown next; kept for the room it has */
 };
 
-/* new("lrics") -> columns: texts, set to the left or to the right; ids of backups, of which the
- * last digits are shown, or when they were made; sizes in bytes (nil: "?") */
+/* new("lrics") -> columns, by letters: texts that are set to the left (l) or right (r); ids of
+ * backups, shown by their last digits (i) or by when they were made (c); bytes (s; nil: "?") */
 static int l_new(lua_State *L)
 {
     size_t n = 0;

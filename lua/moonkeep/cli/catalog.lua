@@ -4,18 +4,14 @@ local errors = require "moonkeep.errors"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local runner = require "moonkeep.runner"
+local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 
 local M = {}
 
 function M.run(options)
-  local places, found = {}, {}
-  for _, job in ipairs(targets.load(options, options.recipe)) do
-    for _, store in ipairs(job.kind == "job" and job.keys.upload or {}) do
-      places[#places + 1] = { store = store, job = job.name }
-    end
-  end
+  local places, found = surveys.places_of(targets.load(options, options.recipe)), {}
   targets.each(places, {}, function(store, job, series, id)
     local ok, backup = pcall(store.backup, store, job, series, id)
     if ok then

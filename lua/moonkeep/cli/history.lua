@@ -5,7 +5,6 @@ local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local output = require "moonkeep.cli.output"
-local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
 local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
@@ -145,14 +144,13 @@ function M.run(options)
     end
     output.json("history", { series = json.array(documents), left_out = targets.plain(left_out) })
   elseif #list == 0 then
-    log.show("%s", #left_out == 0 and "no backup yet" or "no backup in the stores that could be read")
+    targets.show_none(left_out)
   else
     for _, one in ipairs(list) do
       show(one)
     end
   end
-  targets.report(left_out)
-  return #left_out == 0 and runner.OK or runner.FAILED
+  return targets.report(left_out)
 end
 
 return M

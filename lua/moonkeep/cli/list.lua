@@ -11,7 +11,6 @@ local log = require "moonkeep.log"
 local manifests = require "moonkeep.manifest"
 local names_of = require "moonkeep.names_of"
 local output = require "moonkeep.cli.output"
-local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
 local task = require "moonkeep.task"
 local targets = require "moonkeep.cli.targets"
@@ -64,8 +63,7 @@ end
 -- from `held` on have something in few rows only.
 local function new_series(job, series)
   return { job = job, series = series, database = stores.unseries(series), found = {}, n = 0, id = {},
-    where = {},
-    size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
+    where = {}, size = {}, proof = {}, held = {}, damaged_in = {}, untrusted = {}, error = {} }
 end
 
 -- The rows by id, when another store had some of them.
@@ -190,7 +188,7 @@ local function show(list, left_out)
     n = n + one.n
   end
   if n == 0 then
-    log.show("%s", #left_out == 0 and "no backup yet" or "no backup in the stores that could be read")
+    targets.show_none(left_out)
     return
   end
   rows:sort(2, 2, 5) -- below their heads: by CREATED, then by DATABASE
@@ -206,8 +204,7 @@ function M.run(options)
   else
     show(list, left_out)
   end
-  targets.report(left_out)
-  return #left_out == 0 and runner.OK or runner.FAILED
+  return targets.report(left_out)
 end
 
 return M

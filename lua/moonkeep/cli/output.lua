@@ -33,24 +33,22 @@ end
 
 local LINES_AT_ONCE = 1000 -- a line by itself is an event by itself, which takes longer than the line
 
-local KINDS = { id = "i", created = "c", size = "s" }
-
 --- A table to be printed: rows:add(cell, ...) adds a row, of which there may be very many. `heads`: the
---- names of its columns; those that begin with ">" are set to the right. `kinds`, by head, if its cells
---- are no texts: "id" and "created" take the id of a backup, and "size" bytes, or nil.
+--- names of its columns; those that begin with ">" are set to the right. `kinds`, by head: see
+--- core.columns's new; all others are texts.
 function M.rows(heads, kinds)
   local columns, names = {}, {}
   for i, head in ipairs(heads) do
     names[i] = head:gsub("^>", "")
-    columns[i] = kinds and KINDS[kinds[names[i]]] or head:sub(1, 1) == ">" and "r" or "l"
+    columns[i] = kinds and kinds[names[i]] or head:sub(1, 1) == ">" and "r" or "l"
   end
   local rows = core.new(table.concat(columns))
   rows:heads(table.unpack(names))
   return rows
 end
 
---- The kinds of columns that tables of backups have.
-M.OF_BACKUPS = { ID = "id", CREATED = "created", SIZE = "size" }
+--- The kinds of columns that tables of backups have: the first two take ids, the third bytes, or nil.
+M.OF_BACKUPS = { ID = "i", CREATED = "c", SIZE = "s" }
 
 --- Prints such a table, once.
 function M.show_rows(rows)

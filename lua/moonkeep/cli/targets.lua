@@ -275,11 +275,17 @@ function M.surveys(places, options)
   return found, left_out, read
 end
 
---- Tells of what was left out.
+--- Tells of what was left out. Returns the exit code of a command to which nothing else happens.
 function M.report(left_out)
   for _, one in ipairs(left_out) do
     runner.report(one.error, (one.job and one.job .. " in " or "") .. "store " .. one.store.name)
   end
+  return #left_out == 0 and runner.OK or runner.FAILED
+end
+
+--- Says that there is no backup in what was not left out.
+function M.show_none(left_out)
+  log.show("%s", #left_out == 0 and "no backup yet" or "no backup in the stores that could be read")
 end
 
 --- The same as a list for JSON.
