@@ -52,6 +52,62 @@ static void an_existing_file_is_never_replaced(void **state)
     unlink(path);
 }
 
+static int write_pieces(uint64_t total, uint64_t fail_at, uint64_t piece_bytes)
+{
+    struct rig rig;
+    rig_up(&rig, 4);
+    struct counting_source *source = counting_new(total, 12345);
+    source->fail_at = fail_at;
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &source->base),
+                 mk_sink_file(rig.loop, path, piece_bytes, &rig.err));
+    int status = rig_run(&rig);
+    rig_down(&rig);
+    return status;
+}
+
+/* Drops what is behind `kept` bytes from memory, as far as the file system does so. */
+static void evict(off_t kept)
+{
+    int fd = open(path, O_RDONLY);
+    assert_int_equal(fsync(fd), 0);
+    assert_int_equal(posix_fadvise(fd, kept, 0, POSIX_FADV_DONTNEED), 0);
+    close(fd);
+}
+
+static void a_file_is_read_whole_whatever_of_it_is_in_memory(void **state)
+{
+    (void)state;
+    const uint64_t totals[] = {MK_BLOCK_BYTES - 1, MK_BLOCK_BYTES, MK_BLOCK_BYTES + 1,
+                               20ULL * MK_BLOCK_BYTES, 20ULL * MK_BLOCK_BYTES + 7};
+    for (size_t i = 0; i < sizeof totals / sizeof totals[0]; i++) {
+        assert_int_equal(write_pieces(totals[i], 0, 0), MK_OK);
+        read_pieces(totals[i], 1);
+        evict(4096);
+        read_pieces(totals[i], 1);
+        evict((off_t)totals[i] / 2);
+        read_pieces(totals[i], 1);
+        unlink(path);
+    }
+}
+
+static void a_flow_that_only_reads_a_file_lets_the_loop_run(void **state)
+{
+    (void)state;
+    assert_int_equal(write_pieces(40ULL * MK_BLOCK_BYTES, 0, 0), MK_OK);
+    struct rig rig;
+    rig_up(&rig, 4);
+    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, mk_source_file(rig.loop, path, 1, &rig.err)),
+                 mk_sink_null(&rig.err));
+    mk_flow_start(rig.flow);
+    int rounds = 0;
+    for (struct mk_wait *wait = mk_flow_wait(rig.flow); wait->state == MK_WAIT_ARMED; rounds++)
+        mk_loop_run_once(rig.loop);
+    assert_ok(mk_flow_wait(rig.flow)->status, *mk_flow_error(rig.flow));
+    assert_in_range(rounds, 4, 1000);
+    rig_down(&rig);
+    unlink(path);
+}
+
 static void a_failed_flow_leaves_no_file_behind(void **state)
 {
     (void)state;
@@ -74,19 +130,6 @@ static long long piece_size(unsigned number)
     long long size = stat(name, &st) == 0 ? (long long)st.st_size : -1;
     mk_free(name);
     return size;
-}
-
-static int write_pieces(uint64_t total, uint64_t fail_at, uint64_t piece_bytes)
-{
-    struct rig rig;
-    rig_up(&rig, 4);
-    struct counting_source *source = counting_new(total, 12345);
-    source->fail_at = fail_at;
-    mk_flow_sink(rig.flow, mk_flow_source(rig.flow, &source->base),
-                 mk_sink_file(rig.loop, path, piece_bytes, &rig.err));
-    int status = rig_run(&rig);
-    rig_down(&rig);
-    return status;
 }
 
 static void a_large_file_lies_in_pieces_and_is_read_as_one(void **state)
@@ -391,6 +434,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_file_sink_publishes_a_private_file_that_a_file_source_reads),
         cmocka_unit_test(an_existing_file_is_never_replaced),
+        cmocka_unit_test(a_file_is_read_whole_whatever_of_it_is_in_memory),
+        cmocka_unit_test(a_flow_that_only_reads_a_file_lets_the_loop_run),
         cmocka_unit_test(a_failed_flow_leaves_no_file_behind),
         cmocka_unit_test(a_large_file_lies_in_pieces_and_is_read_as_one),
         cmocka_unit_test(a_failed_flow_leaves_no_piece_behind_but_those_of_others),
