@@ -1,4 +1,4 @@
-/* A ring of block references: see queue.h. Loop thread only. */
+/* A ring of block references: see queue.h. One thread at a time. */
 #include "buf/queue.h"
 
 #include <assert.h>
@@ -31,6 +31,13 @@ struct mk_block *mk_queue_get(struct mk_queue *queue)
     queue->head = (queue->head + 1) % MK_QUEUE_SLOTS;
     queue->count--;
     return block;
+}
+
+void mk_queue_move(struct mk_queue *to, struct mk_queue *from)
+{
+    assert(to->count == 0);
+    *to = *from;
+    from->head = from->count = 0;
 }
 
 void mk_queue_clear(struct mk_queue *queue)

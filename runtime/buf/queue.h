@@ -25,6 +25,8 @@ int mk_queue_has_room(const struct mk_queue *queue);
 void mk_queue_put(struct mk_queue *queue, struct mk_block *block);
 /* Hands its reference to the caller; NULL when empty. */
 struct mk_block *mk_queue_get(struct mk_queue *queue);
+/* Everything, into one that is empty. */
+void mk_queue_move(struct mk_queue *to, struct mk_queue *from);
 void mk_queue_clear(struct mk_queue *queue);
 
 #endif

@@ -28,7 +28,8 @@ static int keep_result(struct mk_node *node, struct mk_text text, struct mk_erro
 static bool nothing_in_flight(const struct mk_flow *flow)
 {
     for (int i = 0; i < flow->n_nodes; i++)
-        if (flow->nodes[i]->busy || flow->nodes[i]->in.count > 0 || flow->nodes[i]->block)
+        if (flow->nodes[i]->busy || flow->nodes[i]->in.count > 0 || flow->nodes[i]->block ||
+            flow->nodes[i]->taken.count > 0)
             return false;
     return true;
 }
@@ -113,17 +114,33 @@ static struct mk_block *stream_out(struct mk_node *node)
     return last;
 }
 
-/* Worker. Runs until the input is used up, enough blocks are full, or everything has come out. */
+/* The block that is being read, the next one if the last is used up; NULL when there is none. */
+static struct mk_block *stream_in(struct mk_node *node)
+{
+    if (node->block && node->block_used == node->block->len) {
+        mk_block_unref(node->block);
+        node->block = NULL;
+    }
+    if (!node->block) {
+        node->block = mk_queue_get(&node->taken);
+        node->block_used = 0;
+    }
+    return node->block;
+}
+
+/* Worker. Runs until the input is used up, enough blocks are full, or everything has come out. A
+ * job that begins without input is one of the end. */
 static void stream_job_run(struct mk_job *job)
 {
     struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
+    bool at_end = !stream_in(node);
     node->job_status = MK_OK;
     for (struct mk_block *out; (out = stream_out(node));) {
         struct mk_block *in = node->block;
         struct mk_stream_io io = {
             .in = in ? in->data + node->block_used : NULL,
             .in_len = in ? in->len - node->block_used : 0,
-            .end = !in,
+            .end = at_end,
             .out = out->data + out->len,
             .out_cap = MK_BLOCK_BYTES - out->len,
         };
@@ -133,7 +150,7 @@ static void stream_job_run(struct mk_job *job)
         node->block_used += io.in_used;
         out->len += io.out_used;
         node->job_done = io.done;
-        if (io.done || (in && node->block_used == in->len))
+        if (io.done || (!stream_in(node) && !at_end))
             return;
     }
 }
@@ -173,10 +190,6 @@ static void stream_job_done(struct mk_job *job)
     } else if (node->job_status != MK_OK) {
         mk__flow_fail(flow, node, node->job_status, &node->err);
     } else if (!flow->stopping) {
-        if (node->block && node->block_used == node->block->len) {
-            mk_block_unref(node->block);
-            node->block = NULL;
-        }
         stream_emit(node);
         if (node->job_done)
             end_stream(node);
@@ -194,12 +207,11 @@ static bool run_stream(struct mk_node *node)
 {
     if (node->busy || node->ended || !mk__flow_children_have_room(node))
         return false;
-    if (!node->block) {
-        node->block = mk_queue_get(&node->in);
-        node->block_used = 0;
-        if (!node->block && !node->in_ended)
-            return false;
-    }
+    /* All that has come, in one job: each costs two changes of threads. */
+    if (!node->block && node->taken.count == 0)
+        mk_queue_move(&node->taken, &node->in);
+    if (!node->block && node->taken.count == 0 && !node->in_ended)
+        return false;
     node->busy = true;
     mk_workers_submit(node->flow->engine->loop, &node->job);
     return true;
@@ -255,7 +267,9 @@ static bool run_sink(struct mk_node *node)
         return false;
     if (node->limiter && !mk__limiter_allows(node->limiter, node))
         return false;
-    node->block = mk_queue_get(&node->in);
+    if (node->taken.count == 0)
+        mk_queue_move(&node->taken, &node->in);
+    node->block = mk_queue_get(&node->taken);
     if (!node->block && !node->in_ended)
         return false;
     node->busy = true;
@@ -271,15 +285,33 @@ static bool run_sink(struct mk_node *node)
     return true;
 }
 
+static void let_go(struct mk_node *node)
+{
+    if (node->block)
+        node->bytes_taken += node->block->len;
+    mk_block_unref(node->block);
+    node->block = NULL;
+}
+
+struct mk_block *mk_sink_more(struct mk_sink *sink)
+{
+    struct mk_node *node = sink->node;
+    if (node->limiter || node->taken.count == 0)
+        return NULL;
+    let_go(node);
+    return node->block = mk_queue_get(&node->taken);
+}
+
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
 {
     struct mk_node *node = sink->node;
     assert(node->busy);
     node->busy = false;
-    if (node->block)
-        node->bytes_out += node->block->len;
-    mk_block_unref(node->block);
-    node->block = NULL;
+    let_go(node);
+    node->bytes_out += node->bytes_taken;
+    node->bytes_taken = 0;
+    if (node->dead)
+        mk__flow_drop_blocks(node);
     struct mk_error result_err;
     if (status == MK_OK && node->finishing) {
         node->ended = true;

@@ -9,6 +9,8 @@
  *   lasting when the source failed, however much of it had passed.
  * - After the first failure nothing new is started; what is under way is waited for; then every
  *   stage is closed; only then the wait fires. So no callback can come after the flow is freed.
+ * - What a busy node has taken (`block`, `taken`) is its job's or its sink's alone: the pump looks
+ * at it only when the node has answered.
  * - Callbacks may come from inside the call that started the work: they set a mark and return to
  *   the pump loop, which never nests.
  * - A sink that stalls is cut off only while another one that matters is well, so what holds all of
@@ -135,10 +137,11 @@ static bool has_optional_sink(const struct mk_flow *flow)
     return false;
 }
 
-static void drop_stream_blocks(struct mk_node *node)
+static void drop_taken_blocks(struct mk_node *node)
 {
     mk_block_unref(node->block);
     node->block = NULL;
+    mk_queue_clear(&node->taken);
     while (node->n_outs > 0)
         mk_block_unref(node->outs[--node->n_outs]);
 }
@@ -146,9 +149,8 @@ static void drop_stream_blocks(struct mk_node *node)
 void mk__flow_drop_blocks(struct mk_node *node)
 {
     mk_queue_clear(&node->in);
-    if (node->kind != NODE_STREAM || node->busy)
-        return; /* what a job or a stage has is given back when it answers */
-    drop_stream_blocks(node);
+    if (!node->busy) /* what a job or a stage has is given back when it answers */
+        drop_taken_blocks(node);
 }
 
 /* Cuts a failed sink off, and the transforms that fed only it. Their blocks go back to the pool,
@@ -287,7 +289,7 @@ static void stream_free_done(struct mk_job *job)
 
 static void close_stream(struct mk_node *node)
 {
-    drop_stream_blocks(node);
+    drop_taken_blocks(node);
     if (!node->flow->started) {
         mk_stream_free(node->stream);
         node->closed = true;
@@ -304,6 +306,7 @@ void mk__flow_close_node(struct mk_node *node)
         return;
     node->closing = true;
     mk_queue_clear(&node->in);
+    mk_queue_clear(&node->taken);
     switch (node->kind) {
     case NODE_SOURCE:
         node->source->type->close(node->source);

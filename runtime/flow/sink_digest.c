@@ -25,8 +25,11 @@ static struct sink_digest *of_job(struct mk_job *job)
 static void on_run(struct mk_job *job)
 {
     struct sink_digest *self = of_job(job);
-    self->status =
-        self->digest->type->update(self->digest, self->block->data, self->block->len, &self->err);
+    struct mk_block *block = self->block;
+    do
+        self->status =
+            self->digest->type->update(self->digest, block->data, block->len, &self->err);
+    while (self->status == MK_OK && (block = mk_sink_more(&self->base)));
 }
 
 static void on_done(struct mk_job *job)

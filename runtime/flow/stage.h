@@ -43,7 +43,8 @@ void mk_source_closed(struct mk_source *source);
 struct mk_sink;
 struct mk_sink_type {
     const char *name;
-    /* Take the block's bytes, then call mk_sink_done once. The pump keeps the block alive. */
+    /* Take the block's bytes, and, if it likes, those of mk_sink_more; then call mk_sink_done once.
+     * The pump keeps each block alive until the next one, or the end, is asked for. */
     void (*put)(struct mk_sink *sink, struct mk_block *block);
     /* All blocks have come, and the source has vouched for them: make the result last, then call
      * mk_sink_done. */
@@ -61,6 +62,9 @@ struct mk_sink { /* first member of every implementation */
     const struct mk_sink_type *type;
     struct mk_node *node;
 };
+/* From where the sink takes bytes, between put and done: the next of the blocks that had come when
+ * the one at hand was put, or NULL. A sink that asks spares itself a put for each. Any thread. */
+struct mk_block *mk_sink_more(struct mk_sink *sink);
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err);
 void mk_sink_closed(struct mk_sink *sink);
 /* Something moves: whatever it was asked for will take its time, but it does not stall. */

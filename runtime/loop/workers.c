@@ -1,7 +1,9 @@
 /*
  * The worker pool. Two lists under one mutex: jobs to run, taken in order by whichever thread is
  * free, and jobs that have run, drained by the loop thread. uv_async_send coalesces, so the
- * callback drains the whole list. While jobs are out the async handle keeps the loop alive.
+ * callback drains the whole list. While jobs are out the async handle keeps the loop alive. Whoever
+ * wakes another thread has let go of the mutex before: the other one would run into it at once, and
+ * cost two more changes of threads.
  */
 #include "loop/workers.h"
 
@@ -67,7 +69,9 @@ static void *worker_main(void *arg)
         job->run(job);
         pthread_mutex_lock(&workers->mutex);
         list_append(&workers->finished, job);
+        pthread_mutex_unlock(&workers->mutex);
         uv_async_send(&workers->async);
+        pthread_mutex_lock(&workers->mutex);
     }
     pthread_mutex_unlock(&workers->mutex);
     return NULL;
@@ -96,8 +100,8 @@ void mk_workers_submit(struct mk_loop *loop, struct mk_job *job)
         uv_ref((uv_handle_t *)&workers->async);
     pthread_mutex_lock(&workers->mutex);
     list_append(&workers->todo, job);
-    pthread_cond_signal(&workers->wake);
     pthread_mutex_unlock(&workers->mutex);
+    pthread_cond_signal(&workers->wake);
 }
 
 struct mk_workers *mk__workers_new(struct mk_loop *loop, int threads, struct mk_error *err)

@@ -54,6 +54,51 @@ static void a_slow_sink_holds_a_fast_source_within_the_pool(void **state)
     rig_down(&rig);
 }
 
+/* How often a slow sink is given something, of 40 blocks. */
+static int count_puts(bool takes_all, bool is_limited)
+{
+    struct rig rig;
+    rig_up(&rig, 12);
+    const uint64_t total = 40ULL * MK_BLOCK_BYTES;
+    uint64_t received = 0;
+    bool bad = false;
+    int puts = 0;
+    struct checking_sink *sink = checking_new(rig.loop);
+    sink->delay_ms = 1;
+    sink->takes_all = takes_all;
+    sink->received_out = &received;
+    sink->bad_out = &bad;
+    sink->puts_out = &puts;
+    struct mk_limiter *limiter = mk_limiter_new(rig.loop, &rig.err);
+    mk_limiter_set_rate(limiter, 10 * total);
+    struct mk_node *source = mk_flow_source(rig.flow, &counting_new(total, MK_BLOCK_BYTES)->base);
+    struct mk_node *node = mk_flow_sink(rig.flow, source, &sink->base);
+    if (is_limited)
+        mk_flow_set_limiter(node, limiter);
+    mk_limiter_unref(limiter);
+    assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+    assert_int_equal(received, total);
+    assert_false(bad);
+    struct mk_node_report report;
+    mk_flow_node_report(rig.flow, 1, &report);
+    assert_int_equal(report.bytes_out, total);
+    rig_down(&rig);
+    return puts;
+}
+
+static void a_sink_may_take_all_that_has_come_at_once(void **state)
+{
+    (void)state;
+    assert_int_equal(count_puts(false, false), 40);
+    assert_in_range(count_puts(true, false), 10, 25);
+}
+
+static void a_limited_sink_takes_one_block_at_a_time(void **state)
+{
+    (void)state;
+    assert_int_equal(count_puts(true, true), 40);
+}
+
 /* Two flows, one block in the pool: each may always have one in flight, so both end. */
 static void flows_that_share_a_small_pool_do_not_starve(void **state)
 {
@@ -257,6 +302,8 @@ int main(void)
         cmocka_unit_test(everything_arrives_in_order),
         cmocka_unit_test(an_empty_flow_finishes_its_sinks),
         cmocka_unit_test(a_slow_sink_holds_a_fast_source_within_the_pool),
+        cmocka_unit_test(a_sink_may_take_all_that_has_come_at_once),
+        cmocka_unit_test(a_limited_sink_takes_one_block_at_a_time),
         cmocka_unit_test(flows_that_share_a_small_pool_do_not_starve),
         cmocka_unit_test(a_failed_source_never_finishes_a_sink),
         cmocka_unit_test(one_failed_branch_fails_the_flow),

@@ -96,6 +96,24 @@ static void an_optional_sink_that_fails_is_cut_off(void **state)
     rig_down(&rig);
 }
 
+static void what_had_come_for_a_sink_that_fails_is_given_back(void **state)
+{
+    (void)state;
+    for (int takes_all = 0; takes_all <= 1; takes_all++) {
+        struct rig rig;
+        rig_up(&rig, 12);
+        struct mk_node *source = add_source(&rig, TOTAL);
+        struct checking_sink *bad = add_checking(&rig, source, true);
+        bad->delay_ms = add_checking(&rig, source, true)->delay_ms = 1;
+        bad->takes_all = takes_all;
+        bad->fail_at = 3 * MK_BLOCK_BYTES; /* some that it has taken are left */
+        assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
+        assert_true(report_of(&rig, 1).failed);
+        assert_false(report_of(&rig, 2).failed);
+        rig_down(&rig);
+    }
+}
+
 static void a_sink_that_is_not_optional_fails_the_flow(void **state)
 {
     (void)state;
@@ -250,6 +268,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_optional_sink_that_fails_is_cut_off),
+        cmocka_unit_test(what_had_come_for_a_sink_that_fails_is_given_back),
         cmocka_unit_test(a_sink_that_is_not_optional_fails_the_flow),
         cmocka_unit_test(the_flow_fails_when_no_optional_sink_is_left),
         cmocka_unit_test(a_sink_that_stalls_is_cut_off_while_another_goes_on),

@@ -213,16 +213,23 @@ struct checking_sink {
     struct mk_loop *loop;
     struct mk_timer *timer;
     int delay_ms;
+    bool takes_all; /* that has come */
+    int *puts_out;
     uint64_t received, fail_at;
     bool bad, finished;
     bool *finished_out, *bad_out;
     uint64_t *received_out;
 };
 
+static inline bool checking_fails(const struct checking_sink *self)
+{
+    return self->fail_at && self->received >= self->fail_at;
+}
+
 static inline void checking_done(struct checking_sink *self)
 {
     struct mk_error err;
-    if (self->fail_at && self->received >= self->fail_at) {
+    if (checking_fails(self)) {
         mk_error_set(&err, MK_ENOSPC, "checking", "full on purpose");
         mk_sink_done(&self->base, MK_ENOSPC, &err);
     } else {
@@ -238,12 +245,21 @@ static inline void checking_answer(void *arg)
     checking_done(self);
 }
 
-static inline void checking_put(struct mk_sink *sink, struct mk_block *block)
+static inline void checking_check(struct checking_sink *self, const struct mk_block *block)
 {
-    struct checking_sink *self = (struct checking_sink *)sink;
     for (size_t i = 0; i < block->len; i++)
         self->bad = self->bad || block->data[i] != (uint8_t)((self->received + i) % 251);
     self->received += block->len;
+}
+
+static inline void checking_put(struct mk_sink *sink, struct mk_block *block)
+{
+    struct checking_sink *self = (struct checking_sink *)sink;
+    if (self->puts_out)
+        ++*self->puts_out;
+    do
+        checking_check(self, block);
+    while (self->takes_all && !checking_fails(self) && (block = mk_sink_more(sink)));
     if (self->received_out)
         *self->received_out = self->received;
     if (self->bad_out)
