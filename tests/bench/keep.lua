@@ -46,14 +46,19 @@ local open = { through("moonkeep, opening", sealed, to_open, "{ kind = 'null' }"
   { name = "`age --decrypt`", argv = support.shell("age --decrypt -i %s %s >/dev/null", key, sealed) } }
 support.rounds(folder.path, open)
 support.say_table(say, open)
-say "Into another file (ours is synced):"
+say "Into another file, where the disk decides (ours is synced, which `age` leaves to `sync`):"
 say ""
-local seal_file = { through("moonkeep, sealing it", plain, to_seal), { name = "`age`", before = clear,
-  argv = { "age", "-r", recipient, "-o", out, plain } } }
+local seal_file = { through("moonkeep, sealing it", plain, to_seal),
+  { name = "`age`", before = clear, argv = { "age", "-r", recipient, "-o", out, plain } },
+  { name = "`age`, and `sync`", before = clear,
+    argv = support.shell("age -r %s -o %s %s && sync %s", recipient, out, plain, out) } }
 support.rounds(folder.path, seal_file)
 support.say_table(say, seal_file)
-local open_file = { through("moonkeep, opening it", sealed, to_open), { name = "`age --decrypt`",
-  before = clear, argv = { "age", "--decrypt", "-i", key, "-o", out, sealed } } }
+local open_file = { through("moonkeep, opening it", sealed, to_open),
+  { name = "`age --decrypt`", before = clear,
+    argv = { "age", "--decrypt", "-i", key, "-o", out, sealed } },
+  { name = "`age --decrypt`, and `sync`", before = clear,
+    argv = support.shell("age --decrypt -i %s -o %s %s && sync %s", key, out, sealed, out) } }
 support.rounds(folder.path, open_file)
 support.say_table(say, open_file)
 for _, path in ipairs { plain, sealed, out } do
@@ -138,9 +143,10 @@ say "| | measured | target |"
 say "|---|---|---|"
 databases.target(say, "`age` beside sealing, into nothing", support.ratio(seal, 2, 1), 2, true)
 databases.target(say, "`age --decrypt` beside opening, into nothing", support.ratio(open, 2, 1), 2, true)
-databases.target(say, "`age` beside sealing, into a file", support.ratio(seal_file, 2, 1), 2, true)
-databases.target(say, "`age --decrypt` beside opening, into a file", support.ratio(open_file, 2, 1), 2,
+databases.target(say, "`age` and `sync` beside sealing, into a file", support.ratio(seal_file, 3, 1), 1,
   true)
+databases.target(say, "`age --decrypt` and `sync` beside opening, into a file",
+  support.ratio(open_file, 3, 1), 1, true)
 databases.target(say, "an encrypted dump beside an open one", support.ratio(dumps, 2, 1), 1.02)
 databases.target(say, "`read` beside `sha256sum`", support.ratio(reads, 1, 2), 1)
 databases.target(say, "`decoded` beside `zstd -t`", support.ratio(decodes, 1, 2), 1)
