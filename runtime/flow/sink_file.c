@@ -101,37 +101,26 @@ static size_t share(const struct sink_file *self, size_t left)
     return self->piece_bytes > 0 && n > room ? (size_t)room : n;
 }
 
-static int write_block(struct sink_file *self, const struct mk_block *block)
+static int write_block(struct mk_call *call)
 {
-    struct mk_error *err = &self->call.err;
-    const uint8_t *bytes = block->data;
-    for (size_t left = block->len; left > 0;) {
+    struct sink_file *self = of_call(call);
+    const uint8_t *bytes = self->block->data;
+    for (size_t left = self->block->len; left > 0;) {
         size_t n = share(self, left);
-        if (n == 0 ? publish(self, err) != MK_OK : open_partial(self) != MK_OK)
-            return err->status;
+        if (n == 0 ? publish(self, &call->err) != MK_OK : open_partial(self) != MK_OK)
+            return call->err.status;
         ssize_t written = n > 0 ? write(self->fd, bytes, n) : 0;
         if (written < 0 && errno == EINTR)
             continue;
         if (written < 0)
-            return mk_error_errno(err, errno, "file", "could not write %s", self->path);
+            return mk_error_errno(&call->err, errno, "file", "could not write %s", self->path);
         bytes += written;
         left -= (size_t)written;
         self->in_piece += (uint64_t)written;
     }
     if (self->fd >= 0)
-        begin_writeback(self, block->len);
+        begin_writeback(self, self->block->len);
     return MK_OK;
-}
-
-static int write_blocks(struct mk_call *call)
-{
-    struct sink_file *self = of_call(call);
-    struct mk_block *block = self->block;
-    int status;
-    do
-        status = write_block(self, block);
-    while (status == MK_OK && (block = mk_sink_more(&self->base)));
-    return status;
 }
 
 static int finish(struct mk_call *call)
@@ -165,7 +154,7 @@ static void file_put(struct mk_sink *sink, struct mk_block *block)
 {
     struct sink_file *self = (struct sink_file *)sink;
     self->block = block;
-    start(self, write_blocks);
+    start(self, write_block);
 }
 
 static void file_finish(struct mk_sink *sink)
