@@ -212,6 +212,27 @@ describe("a backup into several stores", function()
       assert.matches("in one", done.stdout, 1, true)
       assert.matches("two", done.stderr, 1, true)
     end
+    done = command("rekey", "--all", "--from", made.path, "--json")
+    assert.equal(1, done.code)
+    assert.equal("s3://b/x", mk.json.decode(done.stdout).left_out[1].store)
+  end)
+
+  it("is copied to where it is lacking, when another store cannot be read, and that is told", function()
+    local list = places({ "one", "three" }, {})
+    local made = run(list, { "one" })
+    mk.fs.write(made.path, (mk.fs.read(made.path):gsub("upload = {", ([[%%0
+      mk.store("two", "s3://b/x", { endpoint = "http://127.0.0.1:1", retries = 0, access_key = "x",
+        secret_key = mk.secret.env "HOME" }), mk.store("three", "file://%s"),]]):format(list.three))))
+    for _, which in ipairs { "latest", "--all" } do
+      mk.fs.remove(list.three)
+      local done = support.start(dir.path, { "copy", which, "--from", made.path, "--json" }):finish()
+      assert.equal(1, done.code)
+      local document = mk.json.decode(done.stdout)
+      assert.is_true(document.results[1].ok)
+      assert.equal("s3://b/x", document.left_out[1].store)
+      assert.matches("nightly in store two", done.stderr, 1, true)
+      same(list.one, list.three)
+    end
   end)
 
   it("can be copied to any other store", function()

@@ -2,12 +2,14 @@
 local catalog = require "moonkeep.catalog"
 local copies = require "moonkeep.copy"
 local errors = require "moonkeep.errors"
+local json = require "moonkeep.core.json"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local proof = require "moonkeep.proof"
 local run = require "moonkeep.cli.run"
 local runner = require "moonkeep.runner"
 local stores = require "moonkeep.store"
+local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
 local units = require "moonkeep.units"
 
@@ -23,38 +25,40 @@ local function target_of(options, places)
   return stores.new("target", stores.url_of(options.to))
 end
 
--- The stores that a job's backups belong into.
-local function wanted_stores(places, job, target)
+-- The stores that a job's backups belong into, but those that were left out.
+local function wanted_stores(places, job, target, left_out)
   if target then
     return { target }
   end
-  local list = {}
+  local is_silent, list = {}, {}
+  for _, one in ipairs(left_out) do
+    is_silent[one.store.url] = true
+  end
   for _, place in ipairs(places) do
-    local is_meant = not place.is_bad and (not place.job or place.job == job)
+    local is_meant = not is_silent[place.store.url] and (not place.job or place.job == job)
     list[#list + 1] = is_meant and place.store or nil
   end
   return list
 end
 
--- Every backup of the places, with the stores that have it. A store that cannot be read is told of, and
--- does not keep the others from what they lack: returns how many there are.
-local function all(options, places)
-  local found, by_key, n_bad = {}, {}, 0
-  for _, place in ipairs(places) do
-    local ok, err = pcall(targets.each, { place }, options, function(store, job, series, id)
-      local key = table.concat({ job, series, id }, "\0")
-      if not by_key[key] then
-        by_key[key] = { job = job, series = series, id = id, stores = {} }
-        found[#found + 1] = by_key[key]
-      end
-      table.insert(by_key[key].stores, store)
-    end)
-    if not ok then
-      place.is_bad, n_bad = true, n_bad + 1
-      runner.report(err, "store " .. place.store.name)
-    end
+-- The backups that are meant, with the stores that have them; and what was left out, for it cannot be
+-- read, which does not keep the others from what they lack.
+local function meant(options, places)
+  if not options.all then
+    local backup = targets.find(options, options.backup)
+    return { backup }, backup.left_out
   end
-  return found, n_bad
+  local list, by_key = {}, {}
+  local found, left_out = targets.surveys(places, options)
+  surveys.each(found, function(of, id)
+    local key = table.concat({ of.job, of.series, id }, "\0")
+    if not by_key[key] then
+      by_key[key] = { job = of.job, series = of.series, id = id, stores = {} }
+      list[#list + 1] = by_key[key]
+    end
+    table.insert(by_key[key].stores, of.store)
+  end)
+  return list, left_out
 end
 
 -- A function (store, backup) -> what the store has of it, as its survey says; or nil. Each series is
@@ -70,10 +74,10 @@ end
 
 -- What is to be done: a list of { backup, store }. What has expired in a store is brought back there
 -- only if it is asked for by its id.
-local function missing(options, places, found)
+local function missing(options, places, found, left_out)
   local target, look, list = options.to and target_of(options, places), looker(), {}
   for _, backup in ipairs(found) do
-    for _, store in ipairs(wanted_stores(places, backup.job, target)) do
+    for _, store in ipairs(wanted_stores(places, backup.job, target, left_out)) do
       local there = not copies.is_in(backup.stores, store) and look(store, backup) or nil
       if not copies.is_in(backup.stores, store) and not (there and (there.is_there or
         there.marks.expired and options.all)) then
@@ -135,13 +139,9 @@ function M.run(options)
   targets.check_named(options)
   run.open_log()
   local places = targets.places(options)
-  local found, n_bad
-  if options.all then
-    found, n_bad = all(options, places)
-  else
-    found, n_bad = { targets.find(options, options.backup) }, 0
-  end
-  local list, results = missing(options, places, found), {}
+  local found, left_out = meant(options, places)
+  local list, results, n_bad = missing(options, places, found, left_out), {}, #left_out
+  targets.report(left_out)
   for i, item in ipairs(list) do
     local result = do_one(item, options)
     results[i] = result
@@ -151,7 +151,8 @@ function M.run(options)
     end
   end
   if options.json then
-    output.json("copy", { ok = n_bad == 0, results = results })
+    output.json("copy", { ok = n_bad == 0, results = json.array(results),
+      left_out = targets.plain(left_out) })
   elseif #list == 0 and n_bad == 0 then
     log.show "every store has what it should have"
   end

@@ -12,6 +12,7 @@ local runner = require "moonkeep.runner"
 local secret = require "moonkeep.secret"
 local signatures = require "moonkeep.signature"
 local stores = require "moonkeep.store"
+local surveys = require "moonkeep.surveys"
 local targets = require "moonkeep.cli.targets"
 local types = require "moonkeep.definitions.types"
 local units = require "moonkeep.units"
@@ -28,54 +29,48 @@ local function given(options)
     sign = options.sign and secret.file(options.sign) or nil }
 end
 
--- The copies of a place: a list of { store, job, series, id, place }. What the catalog knows to have
--- been there, and is not, is an error: a disk that is not mounted must not pass for one without backups.
-local function copies_in(place, options)
-  local list, has = {}, {}
-  targets.each({ place }, options, function(store, job, series, id)
-    list[#list + 1] = { store = store, job = job, series = series, id = id, place = place }
-    has[job .. "\0" .. series] = true
-  end)
+-- What the catalog knows to have been in a place, and is not, is an error: a disk that is not mounted
+-- must not pass for one without backups.
+local function check_nothing_is_gone(place, has)
   for series, n in pairs(place.job and catalog.series_in(place.job, place.store.url) or {}) do
-    if not options.series and not has[place.job .. "\0" .. series] then
+    if not has[table.concat({ place.store.url, place.job, series }, "\0")] then
       errors.raise("NOT_FOUND", ("store %s does not have %s of %s that were there"):format(
         place.store.name, units.format_count(n, "backup"), stores.unseries(series)), { hint =
         "their keys are as they were: when the store is back, rekey again" })
     end
   end
-  return list
 end
 
--- The copies that are meant. A place that cannot be read is told of, and does not keep the others from
--- theirs: returns how many there are.
+-- All copies in the places: a list of { store, job, series, id, place }; and what was left out.
+local function all(options, places)
+  local list, has = {}, {}
+  local found, left_out, read = targets.surveys(places, options)
+  surveys.each(found, function(of, id)
+    list[#list + 1] = { store = of.store, job = of.job, series = of.series, id = id, place = of.place }
+    has[table.concat({ of.store.url, of.job, of.series }, "\0")] = true
+  end)
+  for _, place in ipairs(options.series and {} or read) do
+    local ok, err = xpcall(check_nothing_is_gone, errors.handler, place, has)
+    left_out[#left_out + 1] = not ok and { store = place.store, job = place.job, error = err } or nil
+  end
+  return list, left_out
+end
+
+-- The copies that are meant; and what was left out, for it cannot be read, which does not keep the
+-- others from theirs.
 local function copies_of(options, places)
-  local list, n_bad = {}, 0
-  if not options.all then
-    local backup = targets.find(options, options.backup)
-    for i, store in ipairs(backup.stores) do
-      list[i] = { store = store, job = backup.job, series = backup.series, id = backup.id }
-      for _, place in ipairs(places) do
-        list[i].place = place.job == backup.job and place.store.url == store.url and place or
-          list[i].place
-      end
-    end
-    for _, one in ipairs(backup.left_out) do
-      runner.report(one.error, "store " .. one.store.name)
-    end
-    return list, #backup.left_out
+  if options.all then
+    return all(options, places)
   end
-  for _, place in ipairs(places) do
-    local ok, found = xpcall(copies_in, errors.handler, place, options)
-    if ok then
-      table.move(found, 1, #found, #list + 1, list)
-    elseif core_task.canceled() then
-      error(found, 0)
-    else
-      n_bad = n_bad + 1
-      runner.report(found, "store " .. place.store.name)
+  local backup, list = targets.find(options, options.backup), {}
+  for i, store in ipairs(backup.stores) do
+    list[i] = { store = store, job = backup.job, series = backup.series, id = backup.id }
+    for _, place in ipairs(places) do
+      list[i].place = place.job == backup.job and place.store.url == store.url and place or
+        list[i].place
     end
   end
-  return list, n_bad
+  return list, backup.left_out
 end
 
 -- One copy: true when it was sealed anew, false when it is as it should be, nil when it is not
@@ -108,8 +103,9 @@ function M.run(options)
   targets.check_named(options)
   local to, places = given(options), targets.places(options)
   run.open_log()
-  local list, n_bad = copies_of(options, places)
-  local results, counts = {}, { changed = 0, same = 0, failed = n_bad }
+  local list, left_out = copies_of(options, places)
+  local results, counts = {}, { changed = 0, same = 0, failed = #left_out }
+  targets.report(left_out)
   for _, item in ipairs(list) do
     local keys = merge(item.place or {}, to)
     local ok, changed = xpcall(do_one, errors.handler, item, keys, options)
@@ -130,7 +126,8 @@ function M.run(options)
     end
   end
   if options.json then
-    output.json("rekey", { ok = counts.failed == 0, results = json.array(results) })
+    output.json("rekey", { ok = counts.failed == 0, results = json.array(results),
+      left_out = targets.plain(left_out) })
   else
     tell(counts, options)
   end
