@@ -250,6 +250,22 @@ describe("recipes of a folder", function()
     assert.matches("is also the name of a job in b.lua", run.stdout)
   end)
 
+  it("are checked with what is set on the command line, as a run has it", function()
+    mk.fs.write(dir.path .. "/a.lua", [[
+      local mk = require "moonkeep"
+      local places = require "shared.places"
+      return { mk.job { name = "a", source = places.app, upload = { places.disk } },
+        mk.task { name = "t", args = { table = mk.arg.string() }, run = print } }]])
+    assert.equal(0, check("-s", "verify=read", "-s", "compress=none").code)
+    for text, why in pairs { ["verify=bogus"] = 'must be one of stored, read, .*, not "bogus"',
+      ["compres=none"] = 'no key "compres", did you mean "compress"?' } do
+      local run = check("-s", text)
+      assert.equal(2, run.code, text)
+      assert.matches(why, json.decode(run.stdout).failures[1].error.message)
+    end
+    assert.equal(2, check("-s", "nothing").code)
+  end)
+
   it("obey the folder's policy: defaults, requirements", function()
     mk.fs.write(dir.path .. "/policy.lua", [[
       local mk = require "moonkeep"

@@ -1,13 +1,26 @@
 --- moonkeep check: every mistake of every recipe; loads, and does nothing else.
+local errors = require "moonkeep.errors"
 local job_of = require "moonkeep.job"
 local log = require "moonkeep.log"
 local output = require "moonkeep.cli.output"
 local recipe = require "moonkeep.recipe"
 local runner = require "moonkeep.runner"
 local schedule = require "moonkeep.schedule"
-local errors = require "moonkeep.errors"
+local settings = require "moonkeep.settings"
+local targets = require "moonkeep.cli.targets"
 
 local M = {}
+
+-- What --set makes of them, as for a run without names: of the jobs, or of the only task.
+local function set(list, items, failures)
+  for i, job in ipairs(#items > 0 and list or {}) do
+    if job.kind == "job" or #list == 1 then
+      local ok, result = pcall(targets.configured, job, items)
+      list[i] = ok and result.job or job
+      failures[#failures + 1] = not ok and { path = job.path, error = errors.of(result) } or nil
+    end
+  end
+end
 
 -- What only a look at this machine shows: the zone's file.
 local function check_zones(list, failures)
@@ -55,6 +68,7 @@ end
 
 function M.run(options)
   local list, failures = recipe.load_all(#options.recipe > 0 and options.recipe or { "." })
+  set(list, settings.parse(options.set), failures)
   check_zones(list, failures)
   check_names(list, failures)
   check_reach(list, failures)

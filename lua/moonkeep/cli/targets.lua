@@ -125,8 +125,9 @@ local function is_set(items, key)
   return false
 end
 
--- --set for one job or task: arguments first, then the keys of a job.
-local function configure(job, list)
+--- --set (as settings.parse gives it) for one job or task: arguments first, then the keys of a job.
+--- Returns { job, arguments }. Raises USAGE, INVALID.
+function M.configured(job, list)
   local args, texts, rest = job.keys.args or {}, {}, {}
   for _, item in ipairs(list) do
     if args[item.key] or job.kind == "task" then
@@ -165,7 +166,7 @@ function M.chosen(options, on_load)
   end
   local chosen, items = {}, settings.parse(options.set)
   for i, job in ipairs(list) do
-    chosen[i] = configure(job, items)
+    chosen[i] = M.configured(job, items)
     jobs.check_reach(chosen[i].job)
   end
   options.loading = false
