@@ -49,7 +49,7 @@ struct mk_node {
     struct mk_block *block;                /* what is being filled, put or read */
     size_t block_used;                     /* stream: how much of `block` has been read */
     struct mk_queue taken;                 /* stream, sink: what follows `block` */
-    uint64_t bytes_taken;                  /* sink: put, and not yet counted in bytes_out */
+    uint64_t bytes_put;                    /* sink: put, and not yet counted in bytes_out */
     struct mk_block *outs[MK_QUEUE_BURST]; /* stream: what is being written, full ones first */
     int n_outs;
     bool job_done;  /* stream: set by the worker, read after it */

@@ -267,11 +267,11 @@ static bool run_sink(struct mk_node *node)
         return false;
     if (node->limiter && !mk__limiter_allows(node->limiter, node))
         return false;
-    if (node->taken.count == 0)
-        mk_queue_move(&node->taken, &node->in);
-    node->block = mk_queue_get(&node->taken);
+    node->block = mk_queue_get(&node->in);
     if (!node->block && !node->in_ended)
         return false;
+    if (node->sink->asks_for_more && !node->limiter)
+        mk_queue_move(&node->taken, &node->in);
     node->busy = true;
     node->moves++;
     if (node->block && node->limiter)
@@ -288,7 +288,7 @@ static bool run_sink(struct mk_node *node)
 static void let_go(struct mk_node *node)
 {
     if (node->block)
-        node->bytes_taken += node->block->len;
+        node->bytes_put += node->block->len;
     mk_block_unref(node->block);
     node->block = NULL;
 }
@@ -296,20 +296,23 @@ static void let_go(struct mk_node *node)
 struct mk_block *mk_sink_more(struct mk_sink *sink)
 {
     struct mk_node *node = sink->node;
-    if (node->limiter || node->taken.count == 0)
-        return NULL;
-    let_go(node);
-    return node->block = mk_queue_get(&node->taken);
+    struct mk_block *next = mk_queue_get(&node->taken);
+    if (next) {
+        let_go(node);
+        node->block = next;
+    }
+    return next;
 }
 
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err)
 {
     struct mk_node *node = sink->node;
     assert(node->busy);
+    assert(status != MK_OK || node->taken.count == 0);
     node->busy = false;
     let_go(node);
-    node->bytes_out += node->bytes_taken;
-    node->bytes_taken = 0;
+    node->bytes_out += node->bytes_put;
+    node->bytes_put = 0;
     if (node->dead)
         mk__flow_drop_blocks(node);
     struct mk_error result_err;

@@ -43,8 +43,8 @@ void mk__flow_unpark(struct mk_flow *flow)
     *link = flow->next_parked;
 }
 
-/* Blocks come back to the pool only while some flow is pumped, so the end of a pump is the one
- * moment at which a parked flow may be able to go on. */
+/* Blocks come back to the pool while some flow is pumped, or in a job, whose answer pumps: so the
+ * end of a pump is the one moment at which a parked flow may be able to go on. */
 static void wake_parked(struct mk_flow_engine *engine)
 {
     if (engine->waking)

@@ -84,6 +84,7 @@ struct mk_sink *mk_sink_digest(struct mk_loop *loop, struct mk_digest *digest, s
         return NULL;
     }
     self->base.type = &type;
+    self->base.asks_for_more = true;
     self->loop = loop;
     self->job.run = on_run;
     self->job.done = on_done;

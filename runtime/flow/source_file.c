@@ -4,10 +4,11 @@
  *
  * What the page cache has, the loop copies itself: handing a block to the pool and back takes
  * longer than the copy (sealing 1 GiB: 0.50 s, and 0.40 without). The kernel is asked for bytes
- * that it has at once, or none (RWF_NOWAIT), so the loop never waits for a disk; a file that was
- * not in memory once, or a file system that knows no such reads, is left to the pool from there on.
+ * that it has at once, or none (RWF_NOWAIT), so the loop does not wait for what a disk still has to
+ * read; a file that was not in memory once, or a file system that knows no such reads, is left to
+ * the pool from there on.
  *
- * Limit: to look for what is not there, the kernel may begin to read ahead; at most once a piece.
+ * Limit: such a read may also begin to read ahead, which can wait for room in the disk's queue.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -43,8 +43,8 @@ void mk_source_closed(struct mk_source *source);
 struct mk_sink;
 struct mk_sink_type {
     const char *name;
-    /* Take the block's bytes, and, if it likes, those of mk_sink_more; then call mk_sink_done once.
-     * The pump keeps each block alive until the next one, or the end, is asked for. */
+    /* Take the block's bytes, then call mk_sink_done once. The pump keeps the block alive until
+     * then, or until mk_sink_more gives another one. */
     void (*put)(struct mk_sink *sink, struct mk_block *block);
     /* All blocks have come, and the source has vouched for them: make the result last, then call
      * mk_sink_done. */
@@ -61,9 +61,13 @@ struct mk_sink_type {
 struct mk_sink { /* first member of every implementation */
     const struct mk_sink_type *type;
     struct mk_node *node;
+    bool asks_for_more; /* set by its constructor: it calls mk_sink_more until that is NULL, or
+                           fails */
 };
-/* From where the sink takes bytes, between put and done: the next of the blocks that had come when
- * the one at hand was put, or NULL. A sink that asks spares itself a put for each. Any thread. */
+/* Between put and done: the next of the blocks that had come when the first of them was put, or
+ * NULL; with a limiter always NULL. On any thread, one at a time. It is for a sink whose put is a
+ * change of threads, and that cannot stall: meanwhile it does not count as moving, and what it has
+ * been given is kept from other flows. */
 struct mk_block *mk_sink_more(struct mk_sink *sink);
 void mk_sink_done(struct mk_sink *sink, int status, const struct mk_error *err);
 void mk_sink_closed(struct mk_sink *sink);

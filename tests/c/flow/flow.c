@@ -65,7 +65,7 @@ static int count_puts(bool takes_all, bool is_limited)
     int puts = 0;
     struct checking_sink *sink = checking_new(rig.loop);
     sink->delay_ms = 1;
-    sink->takes_all = takes_all;
+    sink->base.asks_for_more = takes_all;
     sink->received_out = &received;
     sink->bad_out = &bad;
     sink->puts_out = &puts;

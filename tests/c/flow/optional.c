@@ -105,7 +105,7 @@ static void what_had_come_for_a_sink_that_fails_is_given_back(void **state)
         struct mk_node *source = add_source(&rig, TOTAL);
         struct checking_sink *bad = add_checking(&rig, source, true);
         bad->delay_ms = add_checking(&rig, source, true)->delay_ms = 1;
-        bad->takes_all = takes_all;
+        bad->base.asks_for_more = takes_all;
         bad->fail_at = 3 * MK_BLOCK_BYTES; /* some that it has taken are left */
         assert_ok(rig_run(&rig), *mk_flow_error(rig.flow));
         assert_true(report_of(&rig, 1).failed);

@@ -213,7 +213,6 @@ struct checking_sink {
     struct mk_loop *loop;
     struct mk_timer *timer;
     int delay_ms;
-    bool takes_all; /* that has come */
     int *puts_out;
     uint64_t received, fail_at;
     bool bad, finished;
@@ -259,7 +258,7 @@ static inline void checking_put(struct mk_sink *sink, struct mk_block *block)
         ++*self->puts_out;
     do
         checking_check(self, block);
-    while (self->takes_all && !checking_fails(self) && (block = mk_sink_more(sink)));
+    while (sink->asks_for_more && !checking_fails(self) && (block = mk_sink_more(sink)));
     if (self->received_out)
         *self->received_out = self->received;
     if (self->bad_out)
