@@ -48,7 +48,7 @@ struct mk_node {
     struct mk_job job;                     /* stream: its step on a worker */
     struct mk_block *block;                /* what is being filled, put or read */
     size_t block_used;                     /* stream: how much of `block` has been read */
-    struct mk_queue taken;                 /* stream, sink: what follows `block` */
+    struct mk_queue taken;                 /* stream, sink: what follows `block`, if any */
     uint64_t bytes_put;                    /* sink: put, and not yet counted in bytes_out */
     struct mk_block *outs[MK_QUEUE_BURST]; /* stream: what is being written, full ones first */
     int n_outs;

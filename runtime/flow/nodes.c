@@ -28,8 +28,7 @@ static int keep_result(struct mk_node *node, struct mk_text text, struct mk_erro
 static bool nothing_in_flight(const struct mk_flow *flow)
 {
     for (int i = 0; i < flow->n_nodes; i++)
-        if (flow->nodes[i]->busy || flow->nodes[i]->in.count > 0 || flow->nodes[i]->block ||
-            flow->nodes[i]->taken.count > 0)
+        if (flow->nodes[i]->busy || flow->nodes[i]->in.count > 0 || flow->nodes[i]->block)
             return false;
     return true;
 }
@@ -133,7 +132,7 @@ static struct mk_block *stream_in(struct mk_node *node)
 static void stream_job_run(struct mk_job *job)
 {
     struct mk_node *node = (struct mk_node *)(void *)((char *)job - offsetof(struct mk_node, job));
-    bool at_end = !stream_in(node);
+    bool at_end = !node->block;
     node->job_status = MK_OK;
     for (struct mk_block *out; (out = stream_out(node));) {
         struct mk_block *in = node->block;
@@ -207,11 +206,14 @@ static bool run_stream(struct mk_node *node)
 {
     if (node->busy || node->ended || !mk__flow_children_have_room(node))
         return false;
-    /* All that has come, in one job: each costs two changes of threads. */
-    if (!node->block && node->taken.count == 0)
+    if (!node->block) {
+        node->block = mk_queue_get(&node->in);
+        node->block_used = 0;
+        if (!node->block && !node->in_ended)
+            return false;
+        /* All that has come, in one job: each costs two changes of threads. */
         mk_queue_move(&node->taken, &node->in);
-    if (!node->block && node->taken.count == 0 && !node->in_ended)
-        return false;
+    }
     node->busy = true;
     mk_workers_submit(node->flow->engine->loop, &node->job);
     return true;

@@ -9,8 +9,8 @@
  *   lasting when the source failed, however much of it had passed.
  * - After the first failure nothing new is started; what is under way is waited for; then every
  *   stage is closed; only then the wait fires. So no callback can come after the flow is freed.
- * - What a busy node has taken (`block`, `taken`) is its job's or its sink's alone: the pump looks
- * at it only when the node has answered.
+ * - What a busy node has taken (`block`, `taken`) is its job's or its sink's alone; the pump looks
+ *   at it only when the node has answered. Without a `block` there is nothing in `taken`.
  * - Callbacks may come from inside the call that started the work: they set a mark and return to
  *   the pump loop, which never nests.
  * - A sink that stalls is cut off only while another one that matters is well, so what holds all of
