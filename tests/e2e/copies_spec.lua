@@ -50,6 +50,13 @@ describe("a backup into several stores", function()
     return support.run_recipe(dir.path, recipe(list, names, keys), { flags = { "--json" } })
   end
 
+  -- A store "two" where nobody answers, and others, before those that a recipe has.
+  local function add_stores(path, others)
+    mk.fs.write(path, (mk.fs.read(path):gsub("upload = {", [[%0
+      mk.store("two", "s3://b/x", { endpoint = "http://127.0.0.1:1", retries = 0, access_key = "x",
+        secret_key = mk.secret.env "HOME" }), ]] .. others)))
+  end
+
   local same = support.same_stores
 
   it("is the same in each, byte for byte", function()
@@ -195,9 +202,7 @@ describe("a backup into several stores", function()
     local list = places({ "one" }, {})
     local made = run(list, { "one" })
     assert.equal(0, made.code, made.stderr)
-    mk.fs.write(made.path, (mk.fs.read(made.path):gsub("upload = {", [[%0
-      mk.store("two", "s3://b/x", { endpoint = "http://127.0.0.1:1", retries = 0, access_key = "x",
-        secret_key = mk.secret.env "HOME" }),]])))
+    add_stores(made.path, "")
     local function command(...)
       return support.start(dir.path, { ... }):finish()
     end
@@ -220,9 +225,7 @@ describe("a backup into several stores", function()
   it("is copied to where it is lacking, when another store cannot be read, and that is told", function()
     local list = places({ "one", "three" }, {})
     local made = run(list, { "one" })
-    mk.fs.write(made.path, (mk.fs.read(made.path):gsub("upload = {", ([[%%0
-      mk.store("two", "s3://b/x", { endpoint = "http://127.0.0.1:1", retries = 0, access_key = "x",
-        secret_key = mk.secret.env "HOME" }), mk.store("three", "file://%s"),]]):format(list.three))))
+    add_stores(made.path, ('mk.store("three", "file://%s"),'):format(list.three))
     for _, which in ipairs { "latest", "--all" } do
       mk.fs.remove(list.three)
       local done = support.start(dir.path, { "copy", which, "--from", made.path, "--json" }):finish()
