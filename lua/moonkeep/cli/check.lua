@@ -11,13 +11,18 @@ local targets = require "moonkeep.cli.targets"
 
 local M = {}
 
+-- What fn returns; what it raises is a mistake of the job's.
+local function try(job, failures, fn, ...)
+  local ok, result = pcall(fn, ...)
+  failures[#failures + 1] = not ok and { path = job.path, error = errors.of(result) } or nil
+  return ok and result
+end
+
 -- What --set makes of them, as for a run without names: of the jobs, or of the only task.
 local function set(list, items, failures)
   for i, job in ipairs(#items > 0 and list or {}) do
     if job.kind == "job" or #list == 1 then
-      local ok, result = pcall(targets.configured, job, items)
-      list[i] = ok and result.job or job
-      failures[#failures + 1] = not ok and { path = job.path, error = errors.of(result) } or nil
+      list[i] = (try(job, failures, targets.configured, job, items) or { job = job }).job
     end
   end
 end
@@ -25,12 +30,8 @@ end
 -- What only a look at this machine shows: the zone's file.
 local function check_zones(list, failures)
   for _, job in ipairs(list) do
-    local ok, err = true, nil
     if job.rule then
-      ok, err = pcall(schedule.check_zone, job.rule, job.where)
-    end
-    if not ok then
-      failures[#failures + 1] = { path = job.path, error = errors.of(err) }
+      try(job, failures, schedule.check_zone, job.rule, job.where)
     end
   end
 end
@@ -38,10 +39,7 @@ end
 -- What a job asks for that this host cannot do.
 local function check_reach(list, failures)
   for _, job in ipairs(list) do
-    local ok, err = pcall(job_of.check_reach, job)
-    if not ok then
-      failures[#failures + 1] = { path = job.path, error = errors.of(err) }
-    end
+    try(job, failures, job_of.check_reach, job)
   end
 end
 

@@ -25,18 +25,26 @@ local function target_of(options, places)
   return stores.new("target", stores.url_of(options.to))
 end
 
--- The stores that a job's backups belong into, but those that were left out.
-local function wanted_stores(places, job, target, left_out)
-  if target then
-    return { target }
-  end
+-- The places whose stores were not left out.
+local function without(places, left_out)
   local is_silent, list = {}, {}
   for _, one in ipairs(left_out) do
     is_silent[one.store.url] = true
   end
   for _, place in ipairs(places) do
-    local is_meant = not is_silent[place.store.url] and (not place.job or place.job == job)
-    list[#list + 1] = is_meant and place.store or nil
+    list[#list + 1] = not is_silent[place.store.url] and place or nil
+  end
+  return list
+end
+
+-- The stores that a job's backups belong into.
+local function wanted_stores(places, job, target)
+  if target then
+    return { target }
+  end
+  local list = {}
+  for _, place in ipairs(places) do
+    list[#list + 1] = (not place.job or place.job == job) and place.store or nil
   end
   return list
 end
@@ -76,8 +84,9 @@ end
 -- only if it is asked for by its id.
 local function missing(options, places, found, left_out)
   local target, look, list = options.to and target_of(options, places), looker(), {}
+  local read = without(places, left_out)
   for _, backup in ipairs(found) do
-    for _, store in ipairs(wanted_stores(places, backup.job, target, left_out)) do
+    for _, store in ipairs(wanted_stores(read, backup.job, target)) do
       local there = not copies.is_in(backup.stores, store) and look(store, backup) or nil
       if not copies.is_in(backup.stores, store) and not (there and (there.is_there or
         there.marks.expired and options.all)) then

@@ -29,12 +29,12 @@ local function given(options)
     sign = options.sign and secret.file(options.sign) or nil }
 end
 
--- What the catalog knows to have been in a place, and is not, is an error: a disk that is not mounted
--- must not pass for one without backups.
-local function check_nothing_is_gone(place, has)
+-- The error that something is not in a place of which the catalog knows that it was: a disk that is not
+-- mounted must not pass for one without backups.
+local function what_is_gone(place, has)
   for series, n in pairs(place.job and catalog.series_in(place.job, place.store.url) or {}) do
     if not has[table.concat({ place.store.url, place.job, series }, "\0")] then
-      errors.raise("NOT_FOUND", ("store %s does not have %s of %s that were there"):format(
+      return errors.new("NOT_FOUND", ("store %s does not have %s of %s that were there"):format(
         place.store.name, units.format_count(n, "backup"), stores.unseries(series)), { hint =
         "their keys are as they were: when the store is back, rekey again" })
     end
@@ -50,8 +50,8 @@ local function all(options, places)
     has[table.concat({ of.store.url, of.job, of.series }, "\0")] = true
   end)
   for _, place in ipairs(options.series and {} or read) do
-    local ok, err = xpcall(check_nothing_is_gone, errors.handler, place, has)
-    left_out[#left_out + 1] = not ok and { store = place.store, job = place.job, error = err } or nil
+    local err = what_is_gone(place, has)
+    left_out[#left_out + 1] = err and { store = place.store, job = place.job, error = err }
   end
   return list, left_out
 end
